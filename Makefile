@@ -1,0 +1,24 @@
+PYTHON := .venv/bin/python
+
+.PHONY: setup quickstart test lint benchmark clean
+
+setup:
+	@scripts/setup.sh
+
+quickstart: setup
+	.venv/bin/dlr quickstart
+
+test: setup
+	$(PYTHON) -m pytest -q
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+benchmark: setup
+	$(PYTHON) -m benchmarks.run
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The command `dlr`: one subcommand per stage of the pipeline."""

@@ -1,0 +1,39 @@
+"""`dlr demonstrate`: make a task's demonstrations, scripted, human or both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cli.run_folder import DEFAULT_RUN, RunFolder
+from generator.config import DemonstrationConfig
+
+
+def demonstrate(
+    task: str,
+    /,
+    run: Path = DEFAULT_RUN,
+    assets: Path | None = None,
+    config: Annotated[DemonstrationConfig, tyro.conf.arg(name="")] = DemonstrationConfig(),
+) -> None:
+    """Make a task's demonstrations; only those that succeed are kept.
+
+    Scripted ones solve the task in several ways. With `--human-demos` people's recordings are
+    replayed and mixed in; add `--episodes-per-way 0` to have these alone.
+
+    Args:
+        task: A task, as `suite/name` or its name alone.
+        run: Folder that all stages share.
+        assets: Folder of assets; by default the one that every command finds.
+        config: Which demonstrations, and how many.
+    """
+    from generator.demonstrations import make_demonstrations
+    from simulation.assets import resolve_assets
+    from simulation.registry import get_task
+
+    found = get_task(task)
+    path = RunFolder(run).demonstrations(found)
+    with make_demonstrations(found, path, config, resolve_assets(assets)) as file:
+        print(f"{len(file)} demonstrations\n{path}")

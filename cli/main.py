@@ -1,0 +1,82 @@
+"""Entry point of `dlr`: runs a subcommand, turns known errors into one line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from simulation.errors import DlrError
+
+COMMANDS: dict[str, str] = {
+    "quickstart": "the whole line on one task, or on two with --full",
+    "tasks": "list LIBERO's 130 tasks, or show one",
+    "assets": "show, verify or write an asset pack",
+    "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
+    "train": "train a recipe's policies on demonstrations",
+    "collect": "roll a policy out and keep its successful episodes",
+    "build": "render trajectories into an RLDS dataset",
+    "verify": "prove that a dataset holds what it says",
+    "report": "compare recipes: metrics, success per pattern, pictures",
+}
+"""Subcommand -> one line of help. `cli.NAME.NAME` is the function that does it."""
+
+EXIT_FAILED = 2
+EXIT_INTERRUPTED = 130
+
+
+class UsageError(DlrError, ValueError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `dlr` with the given arguments (default: the process's own) and exit.
+
+    Errors of this project end with one line on standard error and status 2. With `--debug`, or
+    `DLR_DEBUG=1` in the environment, they keep their traceback like unexpected ones.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("DLR_DEBUG", "") not in ("", "0")
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return
+    try:
+        _run(arguments[0], arguments[1:])
+    except DlrError as error:
+        if debug:
+            raise
+        print(f"dlr: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        print("dlr: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise UsageError(f"unknown command {name!r}{hint} `dlr --help` lists all.")
+    import tyro
+
+    command = getattr(importlib.import_module(f"cli.{name}"), name)
+    tyro.cli(command, prog=f"dlr {name}", args=arguments)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: dlr COMMAND [--help] [--debug] ...",
+            "",
+            "From demonstrations of a manipulation task to diverse policies and an RLDS dataset.",
+            "",
+            *lines,
+            "",
+            "`dlr COMMAND --help` explains a command; --debug (or DLR_DEBUG=1) shows tracebacks.",
+        ]
+    )

@@ -1,0 +1,114 @@
+"""`dlr quickstart`: the whole line, from demonstrations to a verified dataset and a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.collect import collect_episodes
+from cli.report import BASELINE, CANDIDATE, report_run
+from cli.run_folder import RunFolder
+from cli.train import SLOTS, load_demonstrations, train_recipe
+from generator.config import DemonstrationConfig, GeneratorConfig
+
+if TYPE_CHECKING:
+    from simulation.assets import AssetPack
+    from simulation.registry import Task
+
+TASKS = (
+    "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet",
+    "libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate",
+)
+"""An articulated object, and with `--full` also a pick-and-place."""
+RECIPES = (CANDIDATE, BASELINE)
+
+
+def quickstart(
+    full: bool = False,
+    assets: Path | None = None,
+    human_demos: Path | None = None,
+    out: Path = Path("runs/quickstart"),
+) -> None:
+    """Run every stage: demonstrate, train and collect both recipes, build, verify, report.
+
+    The same command goes on where a killed run stopped.
+
+    Args:
+        full: Do both tasks, the drawer and the bowl, instead of the drawer alone.
+        assets: Folder of LIBERO's real assets; by default the embedded pack of primitive shapes.
+        human_demos: Folder of human demonstrations to mix into the scripted ones.
+        out: Folder of the run.
+    """
+    from simulation.assets import embedded_pack, resolve_assets
+    from simulation.registry import get_task
+    from simulation.trajectories import ensure_writable
+
+    started = time.monotonic()
+    run = RunFolder(ensure_writable(out))
+    pack = embedded_pack() if assets is None else resolve_assets(assets)
+    tasks = [get_task(name) for name in (TASKS if full else TASKS[:1])]
+    print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
+    for task in tasks:
+        print(f"\n{task.language} ({task.key})")
+        _make_trajectories(run, task, pack, human_demos)
+    print("\ndataset")
+    datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]
+    html, numbers = report_run(run, pack)
+    print(f"\nfinished in {_clock(time.monotonic() - started)}")
+    for label, path in zip(
+        ("report", "numbers", *RECIPES), (html, numbers, *datasets), strict=True
+    ):
+        print(f"  {label:<8} {path}")
+
+
+def _make_trajectories(
+    run: RunFolder, task: Task, assets: AssetPack, human_demos: Path | None
+) -> None:
+    """Demonstrate a task, train both recipes on it and collect their successes."""
+    from generator.demonstrations import make_demonstrations
+    from simulation.environment import BatchEnvironment
+
+    source = DemonstrationConfig(human_demos=str(human_demos or ""))
+    config = GeneratorConfig(demonstrations=source)
+    path = run.demonstrations(task)
+    with _stage("demonstrate"):
+        make_demonstrations(task, path, source, assets).close()
+    _, demonstrations = load_demonstrations(path, task, assets)
+    environments = BatchEnvironment(task, SLOTS, assets)
+    for recipe in RECIPES:
+        with _stage(f"train {recipe}"):
+            train_recipe(run, recipe, environments, demonstrations, config)
+        with _stage(f"collect {recipe}"):
+            collect_episodes(run, recipe, environments, assets, config.collect)
+
+
+def _make_dataset(run: RunFolder, recipe: str, assets: AssetPack) -> Path:
+    """Build one recipe's dataset and prove it."""
+    from dataset_builders.build import BuildConfig, build
+    from dataset_builders.verify import verify
+
+    with _stage(f"build {recipe}"):
+        folder = build(
+            BuildConfig(run.all_trajectories, run.datasets, config=recipe, assets=str(assets.path))
+        )
+    with _stage(f"verify {recipe}"):
+        found = verify(folder, run.all_trajectories, str(assets.path))
+    print(f"  {found.episodes} episodes, {found.steps} steps, sha256 {found.digest[:12]}")
+    return folder
+
+
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Print a stage's name and, at its end, how long it took."""
+    started = time.monotonic()
+    print(f"  {name} ...", flush=True)
+    yield
+    print(f"  {name}: {_clock(time.monotonic() - started)}", flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """Return minutes and seconds, such as 3:07."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

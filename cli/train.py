@@ -1,0 +1,153 @@
+"""`dlr train`: train a recipe's policies on demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from cli.run_folder import DEFAULT_RUN, RunFolder
+from generator.config import (
+    DemonstrationConfig,
+    DiscoverConfig,
+    GeneratorConfig,
+    LearnConfig,
+    ReinforceConfig,
+)
+
+if TYPE_CHECKING:
+    from generator.learn import Demonstration
+    from generator.recipes import RecipeResult
+    from simulation.assets import AssetPack
+    from simulation.environment import BatchEnvironment, Environment
+    from simulation.registry import Task
+    from simulation.trajectories import Episode
+
+SLOTS = 16
+"""Environments stepped together; results do not depend on it."""
+
+
+def train(
+    task: str,
+    /,
+    recipe: Literal["dlr", "o2o_rl"] = "dlr",
+    run: Path = DEFAULT_RUN,
+    assets: Path | None = None,
+    slots: int = SLOTS,
+    evaluation_episodes: int = GeneratorConfig.evaluation_episodes,
+    horizon_factor: float = GeneratorConfig.horizon_factor,
+    discover: DiscoverConfig = DiscoverConfig(),
+    learn: LearnConfig = LearnConfig(),
+    reinforce: ReinforceConfig = ReinforceConfig(),
+) -> None:
+    """Train a recipe's policies on the run's demonstrations; a killed training goes on.
+
+    Args:
+        task: A task, as `suite/name` or its name alone.
+        recipe: Discover, learn, reinforce; or its baseline without patterns.
+        run: Folder that all stages share.
+        assets: Folder of assets; by default the one that every command finds.
+        slots: Environments stepped together; more use more memory, the result is the same.
+        evaluation_episodes: Held-out episodes per pattern of each reported success.
+        horizon_factor: Training episodes end after the longest demonstration times this.
+        discover: Stage 1.
+        learn: Stage 2.
+        reinforce: Stage 3.
+    """
+    from simulation.assets import resolve_assets
+    from simulation.environment import BatchEnvironment
+    from simulation.registry import get_task
+
+    found, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
+    source, demonstrations = load_demonstrations(folder.demonstrations(found), found, pack)
+    config = GeneratorConfig(
+        demonstrations=source,
+        discover=discover,
+        learn=learn,
+        reinforce=reinforce,
+        horizon_factor=horizon_factor,
+        evaluation_episodes=evaluation_episodes,
+    )
+    environments = BatchEnvironment(found, slots, pack)
+    result = train_recipe(folder, recipe, environments, demonstrations, config)
+    _print_success(result)
+    print(folder.policies(found, recipe))
+
+
+def load_demonstrations(
+    path: Path, task: Task, assets: AssetPack
+) -> tuple[DemonstrationConfig, list[Demonstration]]:
+    """Read a task's demonstrations as policies see them, and how they were made.
+
+    Privileged states are computed from the stored simulator states.
+
+    Raises:
+        TrajectoryError: the file is missing or damaged.
+        UsageError: the demonstrations are of another task or asset pack.
+    """
+    from cli.main import UsageError
+    from generator.learn import Demonstration
+    from simulation.environment import Environment
+    from simulation.trajectories import TrajectoryFile
+
+    with TrajectoryFile(path) as file:
+        if (file.task, file.asset_digest) != (task, assets.digest):
+            raise UsageError(
+                f"{path} holds demonstrations of {file.task.key} with the asset pack "
+                f"{file.asset_pack} ({file.asset_digest[:12]}), not of {task.key} with "
+                f"{assets.name} ({assets.digest[:12]})"
+            )
+        environment = Environment(task, assets)
+        demonstrations = [
+            Demonstration(
+                observations=_privileged(environment, episode),
+                proprio=episode.proprio,
+                actions=episode.actions,
+                way=episode.info.way,
+            )
+            for episode in file
+        ]
+        return DemonstrationConfig(**file.config), demonstrations
+
+
+def _privileged(environment: Environment, episode: Episode) -> np.ndarray:
+    """Return what a policy would see before each action of an episode, float64 (T, P)."""
+    environment.reset(0, init_state=episode.states[0], fixtures=episode.fixtures)
+    observations = []
+    for state in episode.states:
+        environment.set_state(state)
+        observations.append(environment.privileged())
+    return np.stack(observations)
+
+
+def train_recipe(
+    run: RunFolder,
+    recipe: str,
+    environments: BatchEnvironment,
+    demonstrations: Sequence[Demonstration],
+    config: GeneratorConfig,
+) -> RecipeResult:
+    """Run a recipe's stages in a run's folder, those that are finished excepted.
+
+    Raises:
+        RecipeError: the folder holds results of other settings.
+        OutputError: the run's folder cannot be written.
+    """
+    from generator.recipes import run_recipe
+    from simulation.trajectories import ensure_writable
+
+    task = environments.task
+    folder = ensure_writable(run.policies(task, recipe))
+    return run_recipe(recipe, task, environments, demonstrations, config, folder)
+
+
+def _print_success(result: RecipeResult) -> None:
+    for stage, report in result.reports.items():
+        for z, row in enumerate(report.get("held_out_success", ())):
+            policy = f"pattern {z}" if result.encoder else "no pattern"
+            print(
+                f"{stage:<10} {policy:<10} {row['success']:.0%} of {row['episodes']} held-out "
+                f"episodes (95% {row['low']:.0%} to {row['high']:.0%})"
+            )

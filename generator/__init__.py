@@ -1,0 +1,1 @@
+"""From demonstrations to patterns, to policies, to many successful trajectories."""

@@ -1,0 +1,193 @@
+"""Every setting of the learning core, one frozen dataclass per stage, written beside results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FIRST_HELD_OUT_INIT = 35
+"""Official init states from this index up to 49 are never trained on."""
+OFFICIAL_INITS = 50
+"""Number of official init states of every LIBERO task."""
+EVALUATION_SEED = 1_000_000
+"""Seeds from here on belong to held-out evaluation; training uses smaller ones."""
+FINAL_EVALUATION_SEED = 1_500_000
+"""Seeds from here on belong to the evaluation that is reported, after model selection."""
+COLLECTION_SEED = 2_000_000
+"""Seeds from here on belong to the collection of the published trajectories."""
+
+
+@dataclass(frozen=True)
+class DemonstrationConfig:
+    """Where a task's demonstrations come from."""
+
+    episodes_per_way: int = 50
+    """Scripted demonstrations of each way; 0 for none."""
+    human_demos: str = ""
+    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`."""
+    fresh_share: float = 0.5
+    """Share of scripted demonstrations from a fresh reset instead of an official init state."""
+    maximum_attempts: int = 20
+    """Attempts per scripted demonstration after which the demonstrator is given up."""
+    speed: tuple[float, float] = (0.75, 1.0)
+    """Range of each episode's largest action, where 1 is 0.05 m a control step."""
+    tremor: float = 0.06
+    """Standard deviation of the correlated action noise."""
+    aim: float = 0.006
+    """Standard deviation of each waypoint's position, m."""
+    max_steps: int = 260
+    """Control steps after which an attempt is given up."""
+    seed: int = 0
+    """Seed of starts, speeds and noise."""
+
+
+@dataclass(frozen=True)
+class DiscoverConfig:
+    """Stage 1: a VAE with a mixture prior over proprioceptive states."""
+
+    patterns: int = 3
+    """Number K of patterns."""
+    latent_dim: int = 4
+    """Dimension of the continuous latent u."""
+    hidden: int = 64
+    """Width of the two hidden layers of encoder and decoder."""
+    steps: int = 1500
+    """Gradient steps."""
+    batch_size: int = 512
+    """States in a minibatch."""
+    learning_rate: float = 5e-3
+    """Adam's step size at the start; it falls to zero along a cosine."""
+    kl_coefficient: float = 0.05
+    """Weight of KL(q(u|s) || p(u|z)) beside a unit-variance reconstruction."""
+    information_coefficient: float = 4.0
+    """Weight of E[log q(z|s)], the variational bound of the mutual information (Eq. 5)."""
+    input_noise: float = 0.2
+    """Standard deviation of the noise on normalised inputs, against memorised trajectories."""
+    restarts: int = 8
+    """Random restarts of each mixture that initialises the responsibilities."""
+    labels: Literal["trajectory", "state"] = "trajectory"
+    """How demonstrations are labelled: summed log-posterior, or argmax per state (the paper's)."""
+    seed: int = 0
+    """Seed of initialisation and minibatches."""
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """Stage 2: pattern-conditioned behaviour cloning by maximum likelihood (Eq. 11)."""
+
+    hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the policy's hidden layers."""
+    steps: int = 6000
+    """Gradient steps."""
+    batch_size: int = 256
+    """State-action pairs in a minibatch."""
+    learning_rate: float = 1e-3
+    """AdamW's step size at the start; it falls to zero along a cosine."""
+    weight_decay: float = 1e-4
+    """AdamW's decoupled weight decay."""
+    observation_noise: float = 0.02
+    """Standard deviation of the noise on normalised observations."""
+    ema_decay: float = 0.999
+    """Decay of the exponential moving average of the weights that is kept; 0 turns it off."""
+    validation_share: float = 0.1
+    """Share of trajectories kept for the validation loss."""
+    checkpoint_every: int = 1000
+    """Gradient steps between checkpoints."""
+    seed: int = 0
+    """Seed of initialisation, split, minibatches and noise."""
+
+
+@dataclass(frozen=True)
+class ReinforceConfig:
+    """Stage 3: PPO on the sparse success reward, close to the cloned policy (Eq. 12)."""
+
+    iterations: int = 40
+    """Iterations of rollouts and update at most."""
+    episodes: int = 48
+    """Episodes in an iteration; a multiple of the number of patterns."""
+    initial_std: float = 0.08
+    """Standard deviation of the six motion actions when training starts."""
+    gamma: float = 0.995
+    """Discount; the return of a success after T steps is gamma^(T-1)."""
+    advantage_floor: float = 0.05
+    """Least standard deviation that advantages are divided by, so that a solved pattern rests."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    clip: float = 0.2
+    """Clipping range of the probability ratio."""
+    epochs: int = 8
+    """Passes over an iteration's data."""
+    minibatches: int = 4
+    """Minibatches in a pass."""
+    learning_rate: float = 5e-5
+    """Actor's step size at the start; afterwards it follows `desired_kl`."""
+    maximum_learning_rate: float = 5e-4
+    """Upper end of the actor's adaptive step size; the lower end is a hundredth of it."""
+    critic_learning_rate: float = 1e-3
+    """Critic's step size."""
+    desired_kl: float = 0.02
+    """KL of an iteration's update that the step size aims at (rsl_rl's adaptive rule)."""
+    maximum_kl: float = 0.1
+    """An iteration's remaining passes are dropped once its update's KL exceeds this."""
+    initial_kl_coefficient: float = 0.01
+    """Weight of KL(pi || pi_BC), in closed form over all visited states."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    gradient_norm: float = 0.5
+    """Clipping norm of the gradients."""
+    critic_warmup: int = 1
+    """Iterations that train the critic alone."""
+    critic_warmup_epochs: int = 20
+    """Passes of the critic in those iterations."""
+    fresh_share: float = 0.5
+    """Share of episodes that start from a fresh reset instead of an official init state."""
+    evaluate_every: int = 4
+    """Iterations between evaluations of the mean action on held-out init states."""
+    evaluation_episodes: int = 20
+    """Episodes per pattern of such an evaluation."""
+    target_success: float = 0.95
+    """Held-out success that every pattern is to reach."""
+    saturated_evaluations: int = 2
+    """Consecutive evaluations at the target after which training stops."""
+    patience: int = 6
+    """Evaluations without a better one after which training stops."""
+    seed: int = 0
+    """Seed of the critic's initialisation, the episodes and the minibatches."""
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Rolling out the final policy and keeping its successes."""
+
+    episodes: int = 60
+    """Successful episodes to keep, the same for each recipe."""
+    groups: int = 3
+    """Equal parts of the episodes: one per pattern, or independent repetitions without pattern."""
+    wave: int = 48
+    """Episodes attempted between two records of progress, over all groups."""
+    maximum_attempts: int = 5
+    """Attempts per wanted episode after which a group is given up."""
+    fresh_share: float = 0.5
+    """Share of episodes that start from a fresh reset instead of a held-out init state."""
+    motion_noise: float = 0.5
+    """What the policy's standard deviation is multiplied by: 1 as in training, 0 for the mean."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """All stages of a recipe."""
+
+    demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
+    """What the recipe learns from."""
+    discover: DiscoverConfig = field(default_factory=DiscoverConfig)
+    """Stage 1."""
+    learn: LearnConfig = field(default_factory=LearnConfig)
+    """Stage 2."""
+    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    """Stage 3."""
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    """Rollouts of the result."""
+    horizon_factor: float = 1.5
+    """Training episodes last this times the longest demonstration, or the task's horizon."""
+    evaluation_episodes: int = 50
+    """Held-out episodes per pattern in the reported success after each of stages 2 and 3."""

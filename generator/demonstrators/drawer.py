@@ -1,0 +1,71 @@
+"""Closes the drawer of a cabinet by pushing its front at different places and heights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from generator.demonstrators.waypoints import CLOSED, OPEN, Demonstrator, Waypoint
+from simulation.environment import Environment
+from simulation.registry import Task
+
+_PUSH = 0.17
+"""Distance that a push goes beyond the drawer's front as it stands, m."""
+
+
+@dataclass(frozen=True)
+class _Push:
+    """Where a way pushes, in the drawer's frame (sideways is world x)."""
+
+    sideways: float
+    """Distance from the drawer's middle, m."""
+    height: float
+    """Height of the grip site over the drawer's middle, m."""
+    stand_off: float
+    """Distance in front of the drawer's front from which the push starts, m."""
+    gripper: float
+    """Whether the fingers are open or closed."""
+
+
+class CloseDrawer(Demonstrator):
+    """Pushes the open drawer's front with the fingertips (left, right) or the palm (low).
+
+    `left` and `right` come from either side at the drawer's own height with closed fingers;
+    `low` comes underneath, fingers open, and pushes with the palm, as people mostly do.
+    """
+
+    ways = ("left", "right", "low")
+    _pushes = {
+        "left": _Push(0.072, 0.012, 0.10, CLOSED),
+        "right": _Push(-0.080, 0.012, 0.10, CLOSED),
+        "low": _Push(-0.004, -0.092, 0.22, OPEN),
+    }
+
+    def knows(self, task: Task) -> bool:
+        """Return whether the task is to close one drawer of a cabinet."""
+        return task.language.startswith("close the ") and task.language.endswith(
+            "drawer of the cabinet"
+        )
+
+    def plan(self, env: Environment, way: str, rng: np.random.Generator) -> Iterator[Waypoint]:
+        """Yield: beside the front, then through it."""
+        push = self._pushes[way]
+        level = env.task.language.split()[2]
+        cabinet = next(n for n in env.scene.fixture_names if "cabinet" in n)
+        drawer = env.object_position(f"{cabinet}_{level}_region")
+        joint = env.scene.joint_names.index(f"{cabinet}_{level}_level")
+        body = env.fixtures().positions[env.scene.fixture_names.index(cabinet)]
+        outward = np.sign(drawer[1] - body[1])
+        front = drawer[1] + outward * 0.09
+        x, z = drawer[0] + push.sideways + rng.normal(0, 0.006), drawer[2] + push.height
+        start = env.data.site_xpos[env.scene.robot.site].copy()
+        clear = np.array([x, front + outward * push.stand_off, z])
+        if way == "low":
+            yield Waypoint(np.array([0.5 * (start[0] + x), clear[1], start[2] - 0.05]), 0.0, push.gripper, 0.04)
+        else:
+            yield Waypoint(np.array([x, clear[1] + outward * 0.02, start[2] - 0.02]), 0.0, push.gripper, 0.04)
+        yield Waypoint(clear, 0.0, push.gripper, 0.02)
+        travel = abs(env.data.qpos[env.scene.joint_qpos[joint]]) + _PUSH
+        yield Waypoint(clear - [0.0, outward * (push.stand_off + travel), 0.0], 0.0, push.gripper, 0.01)

@@ -1,0 +1,411 @@
+"""Stage 1, discover: cluster demonstrations into K patterns and freeze q(z|s).
+
+A VAE with a mixture prior (VaDE) over proprioceptive states. A pattern is to be a way of doing the
+whole task, not a phase of it, so the category z is tied along each trajectory while training:
+
+    z ~ Cat(1/K) per trajectory,   u_t | z ~ N(mu_z, sigma_z),   s_t | u_t ~ N(decoder(u_t), 1)
+
+with q(u|s) an encoder and q(z|s) the mixture's posterior at its mean. The loss is the negative
+ELBO under responsibilities r(z|trajectory), plus the variational bound on I(Z;S) of Eq. 5. So
+q(z|s) is flat where ways share states and sharp where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from sklearn.decomposition import PCA
+from sklearn.metrics import normalized_mutual_info_score, silhouette_score
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from generator.checkpoints import load_module, load_tensors, save_tensors, versions
+from generator.config import DiscoverConfig
+from generator.policy import Normalizer
+from simulation.errors import DlrError
+
+_FEATURES = 10
+_FLOORS = np.array([0.01] * 3 + [0.1] * 6 + [0.02])
+"""Least spread of each feature that counts: 1 cm, about 6 degrees, 2 cm of gripper opening."""
+_POSITION, _ROTATION = slice(0, 3), slice(3, 9)
+_PATH_POINTS = 24
+_FLAT = 0.05
+"""A view of the paths that spreads less than this, in units of `_FLOORS`, holds no ways."""
+_PATH_NOISE = 0.25
+"""Least variance within a cluster of paths, in units of `_FLOORS` squared."""
+_PATH_FLOOR = 0.01
+"""Least responsibility that the path's mixture leaves to the encoder's evidence."""
+_TEMPERATURE = 10.0
+"""By which evidence is divided, since neighbouring states are no independent witnesses."""
+_WARM_UP = 0.6
+"""Share of the steps before responsibilities follow the encoder."""
+_EVIDENCE_FLOOR = 0.02
+"""Probability mass that q(z|s) spreads evenly, so that no single state decides a trajectory."""
+
+
+class DiscoveryError(DlrError, ValueError):
+    """The demonstrations cannot be clustered."""
+
+
+def features(proprio: np.ndarray) -> np.ndarray:
+    """Return continuous features of proprioceptive states.
+
+    The axis-angle of a gripper that points down has a length near pi and flips its sign, so
+    rotations become the first two columns of their matrix.
+
+    Args:
+        proprio: (T, 8): position 3 (m), axis-angle 3 (rad), gripper finger positions 2 (m).
+
+    Returns:
+        (T, 10): position 3, rotation 6, gripper opening 1.
+    """
+    rotation = Rotation.from_rotvec(proprio[:, 3:6]).as_matrix()[:, :, :2].reshape(-1, 6)
+    opening = proprio[:, 6:7] - proprio[:, 7:8]
+    return np.concatenate([proprio[:, :3], rotation, opening], axis=1)
+
+
+class MixtureVae(nn.Module):
+    """Encoder q(u|s), mixture prior p(u|z) and decoder p(s|u)."""
+
+    def __init__(self, patterns: int, latent_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.normalizer = Normalizer(_FEATURES)
+        self.encoder = _two_layers(_FEATURES, hidden, 2 * latent_dim)
+        self.decoder = _two_layers(latent_dim, hidden, _FEATURES)
+        self.prior_mean = nn.Parameter(torch.randn(patterns, latent_dim))
+        self.prior_raw_std = nn.Parameter(torch.full((patterns, latent_dim), 0.5))
+
+    def encode(self, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of q(u|s). Shapes: (n, D)."""
+        mean, log_std = self.encoder(normal).chunk(2, dim=-1)
+        return mean, log_std.clamp(-5, 2)
+
+    def prior_std(self) -> Tensor:
+        """Standard deviations of p(u|z). Shape: (K, D)."""
+        return softplus(self.prior_raw_std) + 0.05
+
+    def log_posterior(self, mean: Tensor) -> Tensor:
+        """Return log q(z|s) by Bayes' rule at the latent mean. Shapes: (n, D) -> (n, K)."""
+        std = self.prior_std()
+        distance = ((mean[:, None] - self.prior_mean) / std) ** 2
+        log_q = torch.log_softmax((-0.5 * distance - std.log()).sum(-1), dim=-1)
+        mass = torch.full_like(log_q, _EVIDENCE_FLOOR / log_q.shape[-1]).log()
+        return torch.logaddexp(log_q + float(np.log1p(-_EVIDENCE_FLOOR)), mass)
+
+    def kl(self, mean: Tensor, log_std: Tensor) -> Tensor:
+        """Return KL(q(u|s) || p(u|z)) for every z. Shape: (n, K)."""
+        std = self.prior_std()
+        variance = (log_std[:, None].exp() / std) ** 2
+        distance = ((mean[:, None] - self.prior_mean) / std) ** 2
+        return (0.5 * (variance + distance - 1) + std.log() - log_std[:, None]).sum(-1)
+
+
+def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.Tanh(),
+        nn.Linear(hidden, hidden), nn.Tanh(),
+        nn.Linear(hidden, outputs),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PatternEncoder:
+    """The frozen q(z|s)."""
+
+    model: MixtureVae
+    config: DiscoverConfig
+    report: dict[str, Any]
+    """How discovery went: sizes, silhouette, ELBO, sharpness."""
+
+    @property
+    def patterns(self) -> int:
+        """Number K of patterns."""
+        return self.config.patterns
+
+    @torch.no_grad()
+    def log_posterior(self, proprio: np.ndarray) -> np.ndarray:
+        """Return log q(z|s). Shapes: (T, 8) -> (T, K)."""
+        return self.model.log_posterior(self._latent(proprio)).numpy()
+
+    @torch.no_grad()
+    def embed(self, proprio: np.ndarray) -> np.ndarray:
+        """Return the latent means of states. Shapes: (T, 8) -> (T, D)."""
+        return self._latent(proprio).numpy()
+
+    def classify_trajectory(self, proprio: np.ndarray) -> int:
+        """Return the pattern with the largest summed log-posterior over states (T, 8).
+
+        States count by the sharpness of their posterior: the many states that ways share say
+        little each, but together they would outvote the few where the ways differ.
+        """
+        log_q = torch.from_numpy(self.log_posterior(proprio))
+        return int((log_q * _sharpness(log_q)).sum(dim=0).argmax())
+
+    def label(self, proprio: np.ndarray) -> np.ndarray:
+        """Return the pattern of each state, as `config.labels` says. Shapes: (T, 8) -> (T,)."""
+        if self.config.labels == "state":
+            return self.log_posterior(proprio).argmax(axis=1)
+        return np.full(len(proprio), self.classify_trajectory(proprio))
+
+    def _latent(self, proprio: np.ndarray) -> Tensor:
+        states = torch.from_numpy(features(proprio).astype(np.float32))
+        mean, _ = self.model.encode(self.model.normalizer(states))
+        return mean
+
+    def save(self, path: Path) -> None:
+        """Write the encoder into one safetensors file."""
+        content = {"config": asdict(self.config), "report": self.report, "versions": versions()}
+        save_tensors(path, "pattern_encoder", self.model.state_dict(), content)
+
+    @classmethod
+    def load(cls, path: Path) -> PatternEncoder:
+        """Read an encoder.
+
+        Raises:
+            CheckpointError: the file is missing, damaged or something else.
+        """
+        tensors, content = load_tensors(path, "pattern_encoder")
+        config = DiscoverConfig(**content["config"])
+        model = MixtureVae(config.patterns, config.latent_dim, config.hidden)
+        load_module(model, tensors, path)
+        return cls(model.eval().requires_grad_(False), config, content["report"])
+
+
+def discover(trajectories: Sequence[np.ndarray], config: DiscoverConfig) -> PatternEncoder:
+    """Fit the mixture VAE to demonstrations and freeze it.
+
+    Args:
+        trajectories: proprioceptive states (T_i, 8) of successful demonstrations.
+        config: settings.
+
+    Raises:
+        DiscoveryError: fewer trajectories than twice the patterns, or values not finite.
+    """
+    if len(trajectories) < 2 * config.patterns:
+        raise DiscoveryError(
+            f"{len(trajectories)} demonstrations are too few for {config.patterns} patterns: "
+            f"give at least {2 * config.patterns}"
+        )
+    if not all(np.isfinite(t).all() and len(t) > 1 for t in trajectories):
+        raise DiscoveryError("a demonstration has fewer than two states, or NaN or infinity")
+    paths = [features(t) for t in trajectories]
+    responsibilities, score = path_mixture(paths, config)
+    responsibilities = _in_order(paths, responsibilities)
+    torch.manual_seed(config.seed)
+    model = MixtureVae(config.patterns, config.latent_dim, config.hidden)
+    model.normalizer.fit(np.concatenate(paths), floor=_FLOORS, constant=0.0)
+    losses = _train(model, paths, responsibilities, config)
+    encoder = PatternEncoder(model.eval().requires_grad_(False), config, {})
+    encoder.report.update(_report(encoder, trajectories, paths, responsibilities, score), **losses)
+    return encoder
+
+
+def _train(
+    model: MixtureVae, paths: list[np.ndarray], responsibilities: np.ndarray, config: DiscoverConfig
+) -> dict[str, float]:
+    """Train by generalised EM; return the last losses."""
+    states = torch.from_numpy(np.concatenate(paths).astype(np.float32))
+    trajectory = np.repeat(np.arange(len(paths)), [len(p) for p in paths])
+    weights = torch.from_numpy(1 / np.array([len(p) for p in paths]))[trajectory]
+    r = initial = torch.from_numpy(responsibilities.astype(np.float32))
+    rng = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    index = torch.from_numpy(trajectory)
+    for step in range(config.steps):
+        if step >= _WARM_UP * config.steps and step % 50 == 0:
+            r = _expectation(model, states, index, initial)
+        batch = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
+        reconstruction, kl, information = _loss_terms(
+            model, states[batch], r[index[batch]], config, rng
+        )
+        loss = reconstruction + config.kl_coefficient * kl
+        loss = loss - config.information_coefficient * information
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    elbo = -(reconstruction + config.kl_coefficient * kl)
+    return {"elbo": elbo.item(), "information": information.item()}
+
+
+def _loss_terms(
+    model: MixtureVae, states: Tensor, r: Tensor, config: DiscoverConfig, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return reconstruction error, KL and E[log q(z|s)], each a mean over states."""
+    normal = model.normalizer(states)
+    noisy = normal + config.input_noise * torch.randn(normal.shape, generator=rng)
+    mean, log_std = model.encode(noisy)
+    u = mean + log_std.exp() * torch.randn(mean.shape, generator=rng)
+    reconstruction = 0.5 * ((model.decoder(u) - normal) ** 2).sum(-1).mean()
+    kl = (r * model.kl(mean, log_std)).sum(-1).mean()
+    information = (r * model.log_posterior(mean)).sum(-1).mean()
+    return reconstruction, kl, information
+
+
+@torch.no_grad()
+def _expectation(model: MixtureVae, states: Tensor, trajectory: Tensor, initial: Tensor) -> Tensor:
+    """Return r(z|trajectory) from its path's mixture and its states' evidence. Shape: (N, K).
+
+    A bias per pattern keeps the patterns' shares (Sinkhorn's iteration); without it the
+    information term would be free to put every trajectory into one pattern.
+    """
+    mean, _ = model.encode(model.normalizer(states))
+    log_q = model.log_posterior(mean)
+    evidence = torch.zeros_like(initial).index_add_(0, trajectory, log_q * _sharpness(log_q))
+    log_r = initial.clamp_min(_PATH_FLOOR).log() + evidence / _TEMPERATURE
+    log_shares = initial.mean(dim=0).log()
+    for _ in range(50):
+        log_r = log_r + log_shares - torch.logsumexp(log_r, 0) + np.log(len(log_r))
+        log_r = torch.log_softmax(log_r, dim=-1)
+    return log_r.exp()
+
+
+def _sharpness(log_q: Tensor) -> Tensor:
+    """Return 1 - entropy / log K, how much each state says of the pattern. (n, K) -> (n, 1)."""
+    entropy = -(log_q.exp() * log_q).sum(-1, keepdim=True)
+    return 1 - entropy / max(float(np.log(log_q.shape[1])), 1e-9)
+
+
+def resample(path: np.ndarray, points: int = _PATH_POINTS) -> np.ndarray:
+    """Return a path at equal steps of arc length, so that speed and pauses do not matter.
+
+    Arc length counts metres of translation, and 0.1 m per unit of the rotation features.
+
+    Args:
+        path: features (T, 10).
+        points: number of points to return.
+    """
+    scaled = np.concatenate([path[:, _POSITION], 0.1 * path[:, _ROTATION]], axis=1)
+    steps = np.linalg.norm(np.diff(scaled, axis=0), axis=1)
+    length = np.concatenate([[0.0], np.cumsum(steps + 1e-6)])
+    at = np.linspace(0, length[-1], points)
+    return np.stack([np.interp(at, length, column) for column in path.T], axis=1)
+
+
+def path_mixture(paths: Sequence[np.ndarray], config: DiscoverConfig) -> tuple[np.ndarray, float]:
+    """Cluster whole paths to initialise responsibilities.
+
+    Ways may differ in position or in rotation, along the whole path or a part of it, seen
+    absolutely or beside the straight line from start to end. Each such view gets a Gaussian
+    mixture with tied covariance (so that the spread of objects, however large, is no cluster);
+    the view whose mixture explains the most beyond a single Gaussian, per trajectory, wins.
+
+    Returns:
+        responsibilities (N, K) and the winner's score in nats.
+    """
+    best: tuple[float, np.ndarray] | None = None
+    for view in _views(np.stack([resample(p) for p in paths])):
+        found = _tied_mixture(view, config)
+        if found is not None and (best is None or found[0] > best[0]):
+            best = found
+    if best is None:
+        raise DiscoveryError(
+            f"no split of the demonstrations into {config.patterns} patterns was found: "
+            "give demonstrations that solve the task in more ways, or ask for fewer patterns"
+        )
+    return best[1], best[0]
+
+
+def _views(paths: np.ndarray) -> list[np.ndarray]:
+    """Return views (N, features) of resampled paths (N, points, 10), in units of `_FLOORS`."""
+    scaled = paths / _FLOORS
+    line = np.linspace(0, 1, paths.shape[1])[:, None]
+    chord = scaled[:, :1] * (1 - line) + scaled[:, -1:] * line
+    half = paths.shape[1] // 2
+    views = []
+    for base in (scaled, scaled - chord):
+        for window in (slice(None), slice(0, half), slice(half // 2, half + half // 2),
+                       slice(half, None)):  # fmt: skip
+            for part in (_POSITION, _ROTATION, slice(0, 9)):
+                views.append(base[:, window, part].reshape(len(paths), -1))
+    return views
+
+
+def _tied_mixture(view: np.ndarray, config: DiscoverConfig) -> tuple[float, np.ndarray] | None:
+    """Return (score, responsibilities) of the best balanced mixture, or None."""
+    n, k = len(view), config.patterns
+    if view.std(axis=0).max() < _FLAT:
+        return None
+    components = PCA(min(6, n - 1, view.shape[1]), random_state=config.seed).fit(view)
+    kept = max(1, int((components.explained_variance_ > 1.0).sum()))
+    points = components.transform(view)[:, :kept]
+    single = GaussianMixture(1, covariance_type="tied", reg_covar=_PATH_NOISE).fit(points)
+    mixture = GaussianMixture(
+        k,
+        covariance_type="tied",
+        reg_covar=_PATH_NOISE,
+        n_init=config.restarts,
+        random_state=config.seed,
+    ).fit(points)
+    shares = mixture.predict_proba(points).mean(axis=0)
+    if shares.min() < 0.3 / k:
+        return None
+    balance = float(-(shares * np.log(shares)).sum() / np.log(k)) if k > 1 else 1.0
+    gain = float(single.bic(points) - mixture.bic(points)) / (2 * n)
+    return gain * balance, mixture.predict_proba(points)
+
+
+def _in_order(paths: Sequence[np.ndarray], responsibilities: np.ndarray) -> np.ndarray:
+    """Return responsibilities with patterns ordered by their mean lateral position, then height."""
+    means = np.stack([p.mean(axis=0) for p in paths])
+    centres = (responsibilities.T @ means) / responsibilities.sum(axis=0)[:, None]
+    order = np.lexsort(np.round(centres[:, [0, 2, 1]], 4).T)
+    return responsibilities[:, order]
+
+
+def _report(
+    encoder: PatternEncoder,
+    trajectories: Sequence[np.ndarray],
+    paths: list[np.ndarray],
+    initial: np.ndarray,
+    score: float,
+) -> dict[str, Any]:
+    labels = np.array([encoder.classify_trajectory(t) for t in trajectories])
+    posteriors = np.concatenate([np.exp(encoder.log_posterior(t)) for t in trajectories])
+    embedded = np.stack([_mean_path(encoder.embed(t)) for t in trajectories])
+    several = 1 < len(set(labels)) < len(labels)
+    return {
+        "trajectories": len(trajectories),
+        "sizes": np.bincount(labels, minlength=encoder.patterns).tolist(),
+        "silhouette": float(silhouette_score(embedded, labels)) if several else 0.0,
+        "path_mixture_score": score,
+        "agreement_with_path_mixture": float((labels == initial.argmax(axis=1)).mean()),
+        "mean_confidence": float(posteriors.max(axis=1).mean()),
+    }
+
+
+def _mean_path(latent: np.ndarray) -> np.ndarray:
+    at = np.linspace(0, len(latent) - 1, _PATH_POINTS)
+    columns = [np.interp(at, np.arange(len(latent)), column) for column in latent.T]
+    return np.concatenate(columns)
+
+
+def gmm_state_labels(
+    trajectories: Sequence[np.ndarray], config: DiscoverConfig
+) -> list[np.ndarray]:
+    """Label states by a plain Gaussian mixture over states, the comparison that finds phases.
+
+    Returns:
+        one (T_i,) array of labels per trajectory.
+    """
+    paths = [features(t) for t in trajectories]
+    states = np.concatenate(paths)
+    normal = (states - states.mean(axis=0)) / np.maximum(states.std(axis=0), _FLOORS)
+    mixture = GaussianMixture(
+        config.patterns, n_init=config.restarts, random_state=config.seed, reg_covar=1e-3
+    ).fit(normal)
+    ends = np.cumsum([len(p) for p in paths])[:-1]
+    return np.split(mixture.predict(normal), ends)
+
+
+def mutual_information(labels: Sequence[int] | np.ndarray, ways: Sequence[str]) -> float:
+    """Return the normalised mutual information, 0..1, of trajectory labels and known ways."""
+    return float(normalized_mutual_info_score(list(ways), list(labels)))

@@ -1,0 +1,299 @@
+"""Lockstep rollouts: an episode is a pure function of task, policy and `EpisodeSpec`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from generator.config import FIRST_HELD_OUT_INIT, OFFICIAL_INITS
+from generator.policy import MOTION, GaussianPolicy, draw_noise
+from simulation.scene import Fixtures
+from simulation.trajectories import Episode, EpisodeInfo
+
+
+class Environments(Protocol):
+    """What rollouts need of `simulation.environment.BatchEnvironment`."""
+
+    @property
+    def num_envs(self) -> int:
+        """Number of slots."""
+
+    @property
+    def envs(self) -> Sequence[Any]:
+        """One environment per slot, each with `state`, `joints`, `proprio` and `fixtures`."""
+
+    def reset(
+        self, slots: Sequence[int], seeds: Sequence[int], init_indices: Sequence[int | None]
+    ) -> None:
+        """Start episodes in the slots."""
+
+    def step(self, slots: Sequence[int], actions: np.ndarray) -> np.ndarray:
+        """Apply actions (n, 7); return success (n,)."""
+
+    def privileged(self, slots: Sequence[int]) -> np.ndarray:
+        """Return the policy's observations (n, P)."""
+
+    def proprio(self, slots: Sequence[int]) -> np.ndarray:
+        """Return proprioceptive states (n, 8)."""
+
+
+@dataclass(frozen=True)
+class EpisodeSpec:
+    """What determines an episode, given task and policy."""
+
+    seed: int
+    """Seed of fixtures, of a fresh initial state and of the action noise."""
+    init_index: int | None
+    """Official init state, or None for a fresh one."""
+    pattern: int
+    """Pattern z, fixed for the episode; -1 where the policy has none."""
+    stream: int = 0
+    """Which of the independent streams of action noise for this initial state."""
+
+    def noise(self) -> np.random.Generator:
+        """Return the generator of the episode's action noise."""
+        return np.random.default_rng([self.seed, self.pattern + 1, self.stream])
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One finished episode of T steps; arrays hold what was seen before each action."""
+
+    spec: EpisodeSpec
+    observations: np.ndarray
+    """Privileged states. Shape: (T, P), float32."""
+    proprio: np.ndarray
+    """Shape: (T, 8), float64."""
+    actions: np.ndarray
+    """As sampled, unclipped. Shape: (T, 7), float32."""
+    log_probs: np.ndarray
+    """log pi(a|s,z). Shape: (T,), float32."""
+    success: bool
+    capture: Capture | None = None
+    """Simulator states, where they were asked for."""
+
+    def __len__(self) -> int:
+        """Return T."""
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What a stored trajectory holds beyond a rollout."""
+
+    states: np.ndarray
+    """Before each action. Shape: (T, 1 + nq + nv)."""
+    joints: np.ndarray
+    """Shape: (T, 7)."""
+    final_state: np.ndarray
+    """Shape: (1 + nq + nv,)."""
+    final_proprio: np.ndarray
+    """Shape: (8,)."""
+    fixtures: Fixtures
+    """Poses of the fixtures."""
+
+
+def rollouts(
+    policy: GaussianPolicy,
+    environments: Environments,
+    specs: Sequence[EpisodeSpec],
+    horizon: int,
+    *,
+    motion_noise: float = 1.0,
+    capture: bool = False,
+) -> Iterator[tuple[int, Rollout]]:
+    """Run an episode per spec and yield `(position in specs, rollout)` as they end.
+
+    Slots take specs in order as they fall free. An episode ends at its first success, or as a
+    failure after `horizon` steps.
+
+    Args:
+        policy: pi(a|s,z).
+        environments: slots of one task.
+        specs: the episodes.
+        horizon: steps at most.
+        motion_noise: what the noise of the six motion actions is multiplied by: 1 to sample from
+            the policy, 0 for its mean. The gripper is always sampled: its policy hesitates at
+            the moment of grasping, and the likelier of its two actions may be to wait forever.
+        capture: record simulator states too.
+    """
+    waiting = iter(enumerate(specs))
+    running: dict[int, _Running] = {}
+    while True:
+        free = [slot for slot in range(environments.num_envs) if slot not in running]
+        started = dict(zip(free, waiting, strict=False))
+        if started:
+            _start(environments, started)
+            running |= {s: _Running(i, spec, capture) for s, (i, spec) in started.items()}
+        if not running:
+            return
+        slots = sorted(running)
+        _step(policy, environments, slots, [running[s] for s in slots], motion_noise)
+        for slot in slots:
+            if running[slot].success or len(running[slot].actions) == horizon:
+                episode = running.pop(slot)
+                yield episode.index, episode.finish(environments.envs[slot])
+
+
+def _start(environments: Environments, started: dict[int, tuple[int, EpisodeSpec]]) -> None:
+    specs = [spec for _, spec in started.values()]
+    environments.reset(list(started), [s.seed for s in specs], [s.init_index for s in specs])
+
+
+def _step(
+    policy: GaussianPolicy,
+    environments: Environments,
+    slots: list[int],
+    episodes: list[_Running],
+    motion_noise: float,
+) -> None:
+    observations = np.asarray(environments.privileged(slots), dtype=np.float32)
+    proprio = environments.proprio(slots)
+    patterns = np.array([e.spec.pattern for e in episodes])
+    noise = np.stack([draw_noise(e.noise) for e in episodes])
+    noise[:, :MOTION] *= motion_noise
+    actions, log_probs = policy.act(observations, patterns, noise)
+    for i, (slot, episode) in enumerate(zip(slots, episodes, strict=True)):
+        episode.before(observations[i], proprio[i], environments.envs[slot])
+        episode.actions.append(actions[i])
+        episode.log_probs.append(float(log_probs[i]))
+    for episode, success in zip(episodes, environments.step(slots, actions), strict=True):
+        episode.success = bool(success)
+
+
+class _Running:
+    """An episode under way."""
+
+    def __init__(self, index: int, spec: EpisodeSpec, capture: bool) -> None:
+        self.index, self.spec, self.capture, self.success = index, spec, capture, False
+        self.noise = spec.noise()
+        self.observations: list[np.ndarray] = []
+        self.proprio: list[np.ndarray] = []
+        self.actions: list[np.ndarray] = []
+        self.log_probs: list[float] = []
+        self.states: list[np.ndarray] = []
+        self.joints: list[np.ndarray] = []
+
+    def before(self, observation: np.ndarray, proprio: np.ndarray, environment: Any) -> None:
+        """Note what is seen before an action."""
+        self.observations.append(observation)
+        self.proprio.append(np.array(proprio))
+        if self.capture:
+            self.states.append(np.array(environment.state()))
+            self.joints.append(np.array(environment.joints()))
+
+    def finish(self, environment: Any) -> Rollout:
+        """Return the episode's arrays."""
+        captured = None
+        if self.capture:
+            captured = Capture(
+                np.stack(self.states),
+                np.stack(self.joints),
+                np.array(environment.state()),
+                np.array(environment.proprio()),
+                environment.fixtures(),
+            )
+        return Rollout(
+            self.spec,
+            np.stack(self.observations),
+            np.stack(self.proprio),
+            np.stack(self.actions),
+            np.array(self.log_probs, dtype=np.float32),
+            self.success,
+            captured,
+        )
+
+
+def rollout(
+    policy: GaussianPolicy,
+    environments: Environments,
+    specs: Sequence[EpisodeSpec],
+    horizon: int,
+    *,
+    motion_noise: float = 1.0,
+    capture: bool = False,
+) -> list[Rollout]:
+    """Return the rollouts of `rollouts`, in the order of specs."""
+    stream = rollouts(
+        policy, environments, specs, horizon, motion_noise=motion_noise, capture=capture
+    )
+    return [finished for _, finished in sorted(stream, key=lambda item: item[0])]
+
+
+def training_specs(
+    first: int, episodes: int, patterns: int, fresh_share: float
+) -> list[EpisodeSpec]:
+    """Return training episodes `first`, `first + 1`, ...: each initial state once per pattern."""
+    groups = max(patterns, 1)
+    numbers = range(first // groups, (first + episodes) // groups)
+    return _specs(numbers, 0, range(FIRST_HELD_OUT_INIT), fresh_share, patterns, groups)
+
+
+def held_out_specs(
+    numbers: range, seed: int, patterns: int, fresh_share: float, groups: int | None = None
+) -> list[EpisodeSpec]:
+    """Return held-out episodes: initial state j of `numbers` once per group, with seed `seed + j`.
+
+    Groups are the patterns; without patterns, they are independent streams of action noise
+    (one unless given), so that recipes can be compared on the same initial states.
+    """
+    inits = range(FIRST_HELD_OUT_INIT, OFFICIAL_INITS)
+    return _specs(numbers, seed, inits, fresh_share, patterns, groups or max(patterns, 1))
+
+
+def _specs(
+    numbers: range, seed: int, inits: range, fresh_share: float, patterns: int, groups: int
+) -> list[EpisodeSpec]:
+    specs = []
+    for number in numbers:
+        fresh = int((number + 1) * fresh_share) > int(number * fresh_share)
+        official = number - int(number * fresh_share)
+        init_index = None if fresh else inits[official % len(inits)]
+        for group in range(groups):
+            pattern, stream = (group, 0) if patterns else (-1, group)
+            specs.append(EpisodeSpec(seed + number, init_index, pattern, stream))
+    return specs
+
+
+def evaluate(
+    policy: GaussianPolicy,
+    environments: Environments,
+    specs: Sequence[EpisodeSpec],
+    horizon: int,
+    *,
+    motion_noise: float = 0.0,
+) -> np.ndarray:
+    """Return the success of each spec. Shape: (len(specs),), bool."""
+    done = rollout(policy, environments, specs, horizon, motion_noise=motion_noise)
+    return np.array([r.success for r in done], dtype=bool)
+
+
+def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
+    """Return a captured rollout as a trajectory to store, its actions clipped as executed.
+
+    Raises:
+        ValueError: the rollout was run without `capture`.
+    """
+    capture, spec = done.capture, done.spec
+    if capture is None:
+        raise ValueError("only a rollout with capture=True can be stored")
+    return Episode(
+        states=capture.states,
+        actions=np.clip(done.actions, -1, 1).astype(np.float64),
+        proprio=done.proprio,
+        joints=capture.joints,
+        final_state=capture.final_state,
+        final_proprio=capture.final_proprio,
+        fixtures=capture.fixtures,
+        info=EpisodeInfo(
+            seed=spec.seed,
+            init_index=-1 if spec.init_index is None else spec.init_index,
+            pattern=spec.pattern,
+            method=method,
+            policy_hash=policy_hash,
+            success=done.success,
+        ),
+    )

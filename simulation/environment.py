@@ -1,0 +1,323 @@
+"""One LIBERO task as a seedable environment, and batches of them stepped on threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import mujoco
+import numpy as np
+
+from simulation.assets import AssetPack
+from simulation.control import ACTION_DIM, ControllerState, SimulatorView, control_step
+from simulation.errors import InvalidActionError, InvalidStateError
+from simulation.registry import Task
+from simulation.scene import Fixtures, Scene, load_scene
+
+PROPRIO_DIM = 8
+"""End-effector position (3), axis-angle (3), gripper joint positions (2)."""
+SETTLE_STEPS = 10
+"""Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
+SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+"""What is applied meanwhile: stay, with the gripper open."""
+
+
+class Environment:
+    """One LIBERO task on the compiled control loop.
+
+    States, success and observation values equal those of upstream's `ControlEnv` after
+    `seed(seed)`, `reset()` and, where an init state is given, `set_init_state(...)`; the first
+    action's goal, which upstream computes from the pose before `set_init_state`, included.
+
+    Args:
+        task: the task.
+        assets: asset pack; by default the first that `resolve_assets` finds.
+    """
+
+    def __init__(self, task: Task, assets: AssetPack | None = None) -> None:
+        self.scene: Scene = load_scene(task, assets)
+        self.task = task
+        self.model = self.scene.new_model()
+        self.data = mujoco.MjData(self.model)
+        self.seed = 0
+        self.init_index: int | None = None
+        self._controller = ControllerState.zeros()
+        self._view = SimulatorView.of(self.model, self.data)
+        self._init_states: np.ndarray | None = None
+        self.reset(seed=0)
+
+    def reset(
+        self,
+        seed: int,
+        init_index: int | None = None,
+        init_state: np.ndarray | None = None,
+        fixtures: Fixtures | None = None,
+    ) -> None:
+        """Start an episode.
+
+        Args:
+            seed: draws fixture poses and, where no init state is given, object poses.
+            init_index: official init state to start from, 0 to 49.
+            init_state: any state to start from, float64 (1 + nq + nv,), instead of an index.
+            fixtures: fixture poses to use instead of the drawn ones (to replay an episode).
+
+        Raises:
+            InvalidStateError: the index or the state does not belong to this task.
+        """
+        placement = self.scene.sample_placement(int(seed))
+        mujoco.mj_resetData(self.model, self.data)
+        self._place_fixtures(fixtures or placement.fixtures)
+        self.data.qpos[:] = placement.qpos
+        self._controller.assign(self.scene.initial_controller)
+        self.seed, self.init_index = int(seed), init_index
+        if init_index is not None:
+            init_state = self._official_state(init_index)
+        if init_state is not None:
+            self._assign(self.scene.check_state(init_state))
+        mujoco.mj_forward(self.model, self.data)
+
+    def step(self, action: np.ndarray) -> bool:
+        """Apply one action for 50 ms and return whether the task's goal holds.
+
+        Args:
+            action: (7,) in [-1, 1]: translation (x 0.05 m), rotation (x 0.5 rad), gripper
+                (-1 opens, +1 closes). Values outside are clipped, as upstream does.
+
+        Raises:
+            InvalidActionError: wrong shape, NaN or infinity; the episode is unchanged.
+        """
+        control_step(self._view, self.scene.robot, self._controller, check_action(action))
+        return self.success()
+
+    def settle(self, steps: int = SETTLE_STEPS) -> None:
+        """Let the objects, which a reset leaves above the table, come to rest."""
+        for _ in range(steps):
+            control_step(self._view, self.scene.robot, self._controller, SETTLE_ACTION)
+
+    def success(self) -> bool:
+        """Return whether the task's goal predicate holds."""
+        return self.scene.success(self.model, self.data)
+
+    def state(self) -> np.ndarray:
+        """Return the simulator's state: time, qpos, qvel; float64 (1 + nq + nv,)."""
+        return np.concatenate(([self.data.time], self.data.qpos, self.data.qvel))
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Set time, qpos and qvel and bring all derived quantities up to date.
+
+        Raises:
+            InvalidStateError: the state does not belong to this task.
+        """
+        self._assign(self.scene.check_state(state))
+        mujoco.mj_forward(self.model, self.data)
+
+    def fixtures(self) -> Fixtures:
+        """Return the fixtures' poses of this episode."""
+        bodies = self.scene.fixture_bodies
+        return Fixtures(
+            self.scene.fixture_names,
+            self.model.body_pos[bodies].copy(),
+            self.model.body_quat[bodies].copy(),
+        )
+
+    def proprio(self) -> np.ndarray:
+        """Return LIBERO's 8-D state: end-effector position (m, world), axis-angle, gripper."""
+        quaternion = self.data.xquat[self.scene.eef_body]
+        return np.concatenate(
+            (
+                self.data.site_xpos[self.scene.robot.site],
+                axis_angle(quaternion),
+                self.data.qpos[self.scene.gripper_qpos],
+            )
+        )
+
+    def joints(self) -> np.ndarray:
+        """Return the arm's joint angles, rad, (7,)."""
+        return self.data.qpos[self.scene.robot.qpos]
+
+    @property
+    def privileged_names(self) -> tuple[str, ...]:
+        """Name of each number of `privileged()`."""
+        names = [f"eef_pos_{a}" for a in "xyz"]
+        names += [f"eef_rot_{i}" for i in range(6)]
+        names += [f"arm_joint_{i}" for i in range(7)]
+        names += [f"gripper_qpos_{i}" for i in range(2)] + [f"gripper_qvel_{i}" for i in range(2)]
+        for item in self.scene.objects:
+            names += [f"{item.name}_pos_{a}" for a in "xyz"]
+            names += [f"{item.name}_rot_{i}" for i in range(6)]
+            names += [f"{item.name}_to_eef_{a}" for a in "xyz"]
+        names += [f"{name}_qpos" for name in self.scene.joint_names]
+        for fixture in self.scene.fixture_names:
+            names += [f"{fixture}_to_eef_{a}" for a in "xyz"]
+        return tuple(names)
+
+    def privileged(self) -> np.ndarray:
+        """Return what a state-based policy sees, float64 (P,), named by `privileged_names`.
+
+        End-effector position (m, world) and rotation (first two columns of its matrix), arm
+        joints (rad), gripper positions and velocities; of each movable object position,
+        rotation and position relative to the end-effector (world axes); joints of drawers,
+        doors and knobs; fixtures relative to the end-effector.
+        """
+        data, scene = self.data, self.scene
+        eef = data.site_xpos[scene.robot.site]
+        parts = [
+            eef,
+            data.xmat[scene.eef_body].reshape(3, 3)[:, :2].ravel(),
+            data.qpos[scene.robot.qpos],
+            data.qpos[scene.gripper_qpos],
+            data.qvel[scene.gripper_qvel],
+        ]
+        for item in scene.objects:
+            position = data.xpos[item.body]
+            rotation = data.xmat[item.body].reshape(3, 3)[:, :2].ravel()
+            parts += [position, rotation, position - eef]
+        parts += [data.qpos[scene.joint_qpos]]
+        parts += [(data.xpos[body] - eef) for body in scene.fixture_bodies]
+        return np.concatenate(parts)
+
+    def object_position(self, name: str) -> np.ndarray:
+        """Return the origin of an object, fixture or site of the task, m, world frame (3,).
+
+        Raises:
+            KeyError: the task has nothing of this name.
+        """
+        for kind, positions in (("site", self.data.site_xpos), ("body", self.data.xpos)):
+            for candidate in (name, f"{name}_main"):
+                index = mujoco.mj_name2id(
+                    self.model, getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}"), candidate
+                )
+                if index >= 0:
+                    return positions[index].copy()
+        raise KeyError(f"{self.task.name} has no site or body {name!r}")
+
+    def _official_state(self, index: int) -> np.ndarray:
+        if self._init_states is None:
+            self._init_states = self.task.init_states()
+        if not 0 <= index < len(self._init_states):
+            raise InvalidStateError(
+                f"init index {index} is outside 0..{len(self._init_states) - 1}"
+            )
+        return self._init_states[index]
+
+    def _assign(self, state: np.ndarray) -> None:
+        nq = self.model.nq
+        self.data.time = state[0]
+        self.data.qpos[:] = state[1 : 1 + nq]
+        self.data.qvel[:] = state[1 + nq :]
+
+    def _place_fixtures(self, fixtures: Fixtures) -> None:
+        if fixtures.names != self.scene.fixture_names:
+            raise InvalidStateError(
+                f"fixtures {fixtures.names} do not belong to {self.task.name}, "
+                f"which has {self.scene.fixture_names}"
+            )
+        self.model.body_pos[self.scene.fixture_bodies] = fixtures.positions
+        self.model.body_quat[self.scene.fixture_bodies] = fixtures.quaternions
+
+
+class BatchEnvironment:
+    """Environments of one task, stepped in lockstep on threads with the GIL released.
+
+    Results depend on seeds and actions alone, not on the number of threads.
+
+    Args:
+        task: the task.
+        num_envs: number of environments ("slots").
+        assets: asset pack; by default the first that `resolve_assets` finds.
+        num_threads: threads that step; by default one per core that this process may use.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int,
+        assets: AssetPack | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        self.task = task
+        self.num_envs = num_envs
+        self.envs = [Environment(task, assets) for _ in range(num_envs)]
+        self.num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self.num_threads)
+
+    @property
+    def privileged_names(self) -> tuple[str, ...]:
+        """Name of each number of `privileged()`."""
+        return self.envs[0].privileged_names
+
+    @property
+    def privileged_dim(self) -> int:
+        """Length of the privileged state."""
+        return len(self.privileged_names)
+
+    def reset(
+        self,
+        slots: Sequence[int],
+        seeds: Sequence[int],
+        init_indices: Sequence[int | None],
+    ) -> None:
+        """Start an episode in each of `slots` and let it settle; see `Environment.reset`."""
+        for slot, seed, init_index in zip(slots, seeds, init_indices, strict=True):
+            self.envs[slot].reset(seed, init_index)
+        self._on_threads(lambda i: self.envs[slots[i]].settle(), len(slots))
+
+    def step(self, slots: Sequence[int], actions: np.ndarray) -> np.ndarray:
+        """Apply actions (n, 7) to `slots` and return success, bool (n,)."""
+        checked = [check_action(action) for action in actions]
+
+        def step_one(i: int) -> None:
+            env = self.envs[slots[i]]
+            control_step(env._view, env.scene.robot, env._controller, checked[i])
+
+        self._on_threads(step_one, len(slots))
+        return np.array([self.envs[slot].success() for slot in slots])
+
+    def privileged(self, slots: Sequence[int]) -> np.ndarray:
+        """Return the privileged states of `slots`, float64 (n, P)."""
+        return np.stack([self.envs[slot].privileged() for slot in slots])
+
+    def proprio(self, slots: Sequence[int]) -> np.ndarray:
+        """Return the proprioceptive states of `slots`, float64 (n, 8)."""
+        return np.stack([self.envs[slot].proprio() for slot in slots])
+
+    def _on_threads(self, work: Callable[[int], None], count: int) -> None:
+        """Call `work` for 0 .. count - 1, shared out over the threads."""
+
+        def run(share: range) -> None:
+            for i in share:
+                work(i)
+
+        shares = [range(i, count, self.num_threads) for i in range(self.num_threads)]
+        list(self._pool.map(run, shares))
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.shutdown()
+
+
+def check_action(action: np.ndarray) -> np.ndarray:
+    """Return `action` as a contiguous float64 (7,).
+
+    Raises:
+        InvalidActionError: wrong shape, NaN or infinity.
+    """
+    array = np.ascontiguousarray(action, dtype=np.float64)
+    if array.shape != (ACTION_DIM,):
+        raise InvalidActionError(f"an action has shape (7,), but the given one has {array.shape}")
+    if not np.isfinite(array).all():
+        raise InvalidActionError(f"the action contains NaN or infinity: {array.tolist()}")
+    return array
+
+
+def axis_angle(quaternion: np.ndarray) -> np.ndarray:
+    """Return the axis-angle vector, rad (3,), of a (w, x, y, z) quaternion.
+
+    robosuite's conversion: no antipodal flip, so the angle lies in [0, 2 pi].
+    """
+    w = min(max(float(quaternion[0]), -1.0), 1.0)
+    sine = np.sqrt(1.0 - w * w)
+    if sine == 0.0:
+        return np.zeros(3)
+    return quaternion[1:] * 2.0 * np.arccos(w) / sine

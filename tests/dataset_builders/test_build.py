@@ -1,0 +1,112 @@
+"""Every way of building gives the same content, and mistakes get one clear error."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
+
+import dataset_builders
+from dataset_builders.build import BuildConfig, build, parse_cameras
+from dataset_builders.episodes import list_episodes
+from dataset_builders.errors import DatasetError
+from dataset_builders.provenance import split_episodes
+from dataset_builders.verify import verify, verify_in_this_process
+from dataset_builders.workers import map_in_processes, run_in_fresh_process
+from simulation.errors import OutputError, TrajectoryError
+
+BUILDER_FOLDER = Path(dataset_builders.__file__).parent / "libero_rl"
+FNAPI = "runner=FnApiRunner"
+register_pickle_by_value(sys.modules[__name__])  # a fresh process cannot import this file
+
+
+def digests(*datasets: Path) -> list[str]:
+    """Return the datasets' digests, in one process that may load TensorFlow."""
+    return [verify_in_this_process(dataset, None, None).digest for dataset in datasets]
+
+
+def test_tfds_build_with_beam_gives_the_same_content(
+    dataset: Path, trajectories: Path, tmp_path: Path
+) -> None:
+    resolution = int(dataset.parent.name.removeprefix("dlr_").removesuffix("px"))
+    config = f'{{"name": "mine", "method": "dlr", "resolution": {resolution}}}'
+    command: list[str | Path] = [Path(sys.executable).parent / "tfds", "build", "--config", config]
+    command += ["--manual_dir", trajectories, "--data_dir", tmp_path]
+    command += ["--beam_pipeline_options", FNAPI]
+    subprocess.run(command, cwd=BUILDER_FOLDER, check=True, capture_output=True)
+    ours, mine = run_in_fresh_process(digests, dataset, tmp_path / "libero_rl/mine/1.0.0")
+    assert ours == mine
+
+
+def test_building_again_keeps_the_dataset_unless_the_trajectories_changed(
+    dataset: Path, trajectories: Path, tmp_path: Path
+) -> None:
+    before = (dataset / "dataset_info.json").stat().st_mtime_ns
+    resolution = int(dataset.parent.name.removeprefix("dlr_").removesuffix("px"))
+    config = BuildConfig(trajectories, dataset.parents[2], resolution=resolution)
+    assert build(config) == dataset
+    assert (dataset / "dataset_info.json").stat().st_mtime_ns == before
+    other = tmp_path / "renamed.hdf5"
+    os.link(trajectories / "libero_90.hdf5", other)
+    with pytest.raises(DatasetError, match="other trajectories"):
+        build(dataclasses.replace(config, trajectories=tmp_path))
+
+
+def test_missing_trajectories(tmp_path: Path) -> None:
+    with pytest.raises(TrajectoryError, match="no trajectories folder"):
+        build(BuildConfig(tmp_path / "absent", tmp_path / "out"))
+    with pytest.raises(TrajectoryError, match=r"no \.hdf5 trajectory files"):
+        build(BuildConfig(tmp_path, tmp_path / "out"))
+
+
+def test_truncated_file_is_named(trajectories: Path, tmp_path: Path) -> None:
+    content = (trajectories / "libero_90.hdf5").read_bytes()
+    (tmp_path / "half.hdf5").write_bytes(content[: len(content) // 2])
+    with pytest.raises(TrajectoryError, match=r"half\.hdf5"):
+        build(BuildConfig(tmp_path, tmp_path / "out"))
+
+
+def test_no_episode_of_the_config(trajectories: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no successful episodes of method 'o2o_rl'"):
+        os.link(trajectories / "libero_90.hdf5", tmp_path / "a.hdf5")
+        build(BuildConfig(tmp_path, tmp_path / "out", config="o2o_rl"))
+
+
+def test_unwritable_output(trajectories: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        build(BuildConfig(trajectories, tmp_path / "file" / "out"))
+
+
+def test_unknown_config_and_cameras(trajectories: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="there are dlr, o2o_rl"):
+        build(BuildConfig(trajectories, tmp_path, config="drl"))
+    for words in ((), ("agentview",), ("image=a", "image=b")):
+        with pytest.raises(DatasetError, match="feature=camera"):
+            parse_cameras(words)
+
+
+def test_verify_asks_for_the_folder_of_one_version(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="give the folder of one version"):
+        verify(tmp_path)
+
+
+def test_splits_share_no_start_state(trajectories: Path) -> None:
+    refs = list_episodes(trajectories, method="", only_successes=False)
+    refs += [dataclasses.replace(ref, index=ref.index + 10) for ref in refs]
+    splits = split_episodes(refs, val_fraction=0.5)
+    starts = {name: {ref.start for ref in members} for name, members in splits.items()}
+    assert len(starts["train"]) == len(starts["val"]) == 2
+    assert not starts["train"] & starts["val"]
+    with pytest.raises(DatasetError, match="split empty"):
+        split_episodes(refs, val_fraction=0.01)
+
+
+def test_a_killed_process_is_reported() -> None:
+    with pytest.raises(DatasetError, match="a process died while rendering"):
+        list(map_in_processes(os._exit, [1], description="rendering"))

@@ -1,0 +1,174 @@
+"""The built dataset as TFDS and rlds read it, and what `verify` finds in damaged copies."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
+
+from dataset_builders import import_tfds
+from dataset_builders.episodes import PictureConfig, render_start, to_stored, to_upright
+from dataset_builders.errors import DatasetError
+from dataset_builders.verify import orientation_of, verify_in_this_process
+from dataset_builders.workers import map_in_processes, run_in_fresh_process
+from simulation.trajectories import TrajectoryFile
+
+register_pickle_by_value(sys.modules[__name__])  # the fresh process cannot import this file
+
+
+def load(dataset: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the episodes, steps as stacked arrays, and the metadata, as TFDS gives them."""
+    tfds = import_tfds()
+    builder = tfds.builder_from_directory(dataset)
+    episodes = []
+    for episode in tfds.as_numpy(builder.as_dataset(split="train")):
+        steps = [{**step, **step.pop("observation")} for step in episode["steps"]]
+        stacked = {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+        episodes.append({"steps": stacked, "metadata": episode["episode_metadata"]})
+    episodes.sort(key=lambda episode: episode["metadata"]["trajectory_index"])
+    return episodes, dict(builder.info.metadata)
+
+
+def use_rlds(dataset: Path) -> dict[str, Any]:
+    """Return what a few of rlds's transformations make of an episode."""
+    from dataset_builders.rlds_compat import rlds
+
+    builder = import_tfds().builder_from_directory(dataset)
+    steps = next(iter(builder.as_dataset(split="train")))[rlds.STEPS]
+    numbers = steps.map(lambda step: {key: step[key] for key in (rlds.REWARD, rlds.IS_LAST)})
+    windows = rlds.transformations.batch(numbers, size=2, shift=1, drop_remainder=True)
+    rewards = rlds.transformations.sum_dataset(numbers, lambda step: step[rlds.REWARD])
+    try:
+        rlds.transformations.pattern_map(steps, [])
+    except AttributeError as error:
+        message = str(error)
+    return {
+        "length": int(rlds.transformations.episode_length(steps)),
+        "windows": len(list(windows)),
+        "reward": float(rewards),
+        "message": message,
+    }
+
+
+def faults_of(dataset: Path) -> str:
+    """Return what `verify` says of a damaged dataset."""
+    try:
+        verify_in_this_process(dataset, None, None)
+    except DatasetError as error:
+        return str(error)
+    return ""
+
+
+def damage_and_verify(dataset: Path, folder: Path) -> dict[str, str]:
+    """Return damage -> what `verify` says of a copy with it."""
+    wrong_counts = shutil.copytree(dataset, folder / "counts" / "1.0.0")
+    metadata = json.loads((wrong_counts / "metadata.json").read_text())
+    next(iter(metadata["episodes"].values()))["0"] += 1
+    (wrong_counts / "metadata.json").write_text(json.dumps(metadata))
+    truncated = shutil.copytree(dataset, folder / "truncated" / "1.0.0")
+    (shard,) = truncated.glob("*.tfrecord*")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    return {"counts": faults_of(wrong_counts), "truncated": faults_of(truncated)}
+
+
+def inspect(dataset: Path, trajectories: Path, folder: Path) -> dict[str, Any]:
+    """Do everything that needs TensorFlow, once."""
+    episodes, metadata = load(dataset)
+    return {
+        "episodes": episodes,
+        "metadata": metadata,
+        "rlds": use_rlds(dataset),
+        "report": verify_in_this_process(dataset, trajectories, None),
+        "damaged": damage_and_verify(dataset, folder),
+    }
+
+
+@pytest.fixture(scope="module")
+def inspected(
+    dataset: Path, trajectories: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    return run_in_fresh_process(inspect, dataset, trajectories, tmp_path_factory.mktemp("damaged"))
+
+
+def test_flags_and_rewards_mark_first_last_and_success(inspected: dict[str, Any]) -> None:
+    for episode, length in zip(inspected["episodes"], (4, 3), strict=True):
+        steps = episode["steps"]
+        assert np.array_equal(steps["is_first"], np.arange(length) == 0)
+        for name in ("is_last", "is_terminal", "reward"):
+            assert np.array_equal(steps[name], np.arange(length) == length - 1)
+        assert np.array_equal(steps["discount"], np.ones(length))
+        assert set(steps["language_instruction"]) == {b"close the top drawer of the cabinet"}
+
+
+def test_numbers_are_those_of_the_trajectory(inspected: dict[str, Any], trajectories: Path) -> None:
+    with TrajectoryFile(trajectories / "libero_90.hdf5") as source:
+        for stored in inspected["episodes"]:
+            metadata, steps = stored["metadata"], stored["steps"]
+            episode = source[int(metadata["trajectory_index"])]
+            assert np.array_equal(steps["state"], episode.proprio.astype(np.float32))
+            assert np.array_equal(steps["joint_state"], episode.joints.astype(np.float32))
+            assert np.array_equal(steps["action"], episode.actions.astype(np.float32))
+            for name in ("pattern", "seed", "init_index", "success"):
+                assert metadata[name] == getattr(episode.info, name)
+            assert metadata["policy_hash"].decode() == episode.info.policy_hash
+            assert metadata["asset_digest"].decode() == source.asset_digest
+            assert metadata["mujoco_version"].decode() == source.versions["mujoco"]
+
+
+def test_only_successes_of_the_method_and_only_scalar_metadata(inspected: dict[str, Any]) -> None:
+    metadata = [episode["metadata"] for episode in inspected["episodes"]]
+    assert [item["method"] for item in metadata] == [b"dlr", b"dlr"]
+    assert all(np.ndim(value) == 0 for item in metadata for value in item.values())
+
+
+def test_metadata_names_sources_packs_and_counts(
+    inspected: dict[str, Any], trajectories: Path
+) -> None:
+    metadata = inspected["metadata"]
+    assert list(metadata["episodes"].values()) == [{"0": 1, "1": 1}]
+    (source,) = metadata["sources"]
+    assert (source["file"], source["config"]) == ("libero_90.hdf5", {"recipe": "libero_90.hdf5"})
+    assert metadata["asset_packs"] == {source["asset_pack"]: source["asset_digest"]}
+    assert str(trajectories) not in json.dumps(metadata)
+
+
+def test_pictures_are_upright_after_undoing_the_convention(
+    inspected: dict[str, Any], trajectories: Path
+) -> None:
+    size = inspected["metadata"]["resolution"]
+    render = functools.partial(render_start, pictures=PictureConfig(size))
+    (rendered,) = map_in_processes(render, [(trajectories / "libero_90.hdf5", 0)])
+    for feature, upright in rendered.items():
+        stored = inspected["episodes"][0]["steps"][feature][0]
+        assert stored.shape == (size, size, 3)
+        assert orientation_of(stored, upright)[0] == "rotated"
+        assert np.abs(to_upright(stored).astype(int) - upright).mean() < 5
+
+
+def test_stored_is_the_raw_observation_rotated() -> None:
+    upright = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    raw = upright[::-1]  # LIBERO's observation: OpenGL's first row is the bottom
+    assert np.array_equal(to_stored(upright), np.rot90(raw, 2))
+    assert np.array_equal(to_stored(upright)[:, ::-1], upright)
+    assert np.array_equal(to_upright(to_stored(upright)), upright)
+
+
+def test_rlds_transformations_work_without_reverb(inspected: dict[str, Any]) -> None:
+    result = inspected["rlds"]
+    assert result["windows"] == result["length"] - 1
+    assert result["reward"] == 1
+    assert "dm-reverb has no build" in result["message"]
+
+
+def test_verify_accepts_the_dataset_and_names_damage(inspected: dict[str, Any]) -> None:
+    report = inspected["report"]
+    assert (report.episodes, report.steps, report.pictures_checked) == (2, 7, 2)
+    assert "metadata.json claims episodes" in inspected["damaged"]["counts"]
+    assert "build the dataset again" in inspected["damaged"]["truncated"]

@@ -1,0 +1,93 @@
+"""Collection keeps the same number of successes per group and survives kill -9."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from generator.collect import CollectionError, CollectReport, collect
+from generator.config import CollectConfig, LearnConfig
+from generator.learn import learn
+from generator.policy import GaussianPolicy
+from simulation.assets import AssetPack
+from simulation.registry import get_task
+from simulation.trajectories import TrajectoryFile
+from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
+from tests.generator.test_learn import way_labels
+
+TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
+PACK = AssetPack("none", Path(), "0" * 64)
+CONFIG = CollectConfig(episodes=18, wave=6)
+
+
+def trained(patterns: int) -> GaussianPolicy:
+    """Return a clone that succeeds often."""
+    demonstrations = point_mass_demonstrations(45)
+    labels = way_labels(demonstrations) if patterns else None
+    config = LearnConfig(steps=900, hidden=(128, 128), ema_decay=0.99)
+    folder = Path(os.environ["COLLECT_TEST_FOLDER"]) / f"learn{patterns}"
+    return learn(demonstrations, labels, config, patterns, folder)[0]
+
+
+def run(path: Path, patterns: int = 3, environments: PointMasses | None = None) -> CollectReport:
+    """Collect with a fixed policy."""
+    environments = environments or PointMasses()
+    return collect(trained(patterns), environments, TASK, PACK, "dlr", CONFIG, path)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECT_TEST_FOLDER", str(tmp_path))
+
+
+@pytest.mark.parametrize("patterns", [0, 3])
+def test_equal_numbers_from_held_out_states(tmp_path: Path, patterns: int) -> None:
+    report = run(tmp_path / "x.hdf5", patterns)
+    assert report.successes == [6, 6, 6]
+    assert all(n >= 6 for n in report.attempts)
+    assert all(row["low"] <= row["success"] <= row["high"] for row in report.rates())
+    with TrajectoryFile(report.path) as file:
+        infos = [e.info for e in file]
+    assert len(infos) == 18 and all(i.success and i.seed >= 2_000_000 for i in infos)
+    assert all(i.init_index == -1 or i.init_index >= 35 for i in infos)
+    counts = np.bincount([i.pattern + 1 for i in infos], minlength=4).tolist()
+    assert counts == ([0, 6, 6, 6] if patterns else [18, 0, 0, 0])
+
+
+def test_same_file_after_sigkill(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "a.hdf5")
+    path = tmp_path / "b.hdf5"
+    parts = path.with_name("b.hdf5.parts")
+    command = f"from tests.generator.test_collect import run; run(Path({str(path)!r}))"
+    kill_when(lambda: bool(list(parts.glob("episode*"))), command)
+    assert not path.exists()
+    assert run(path).attempts == undisturbed.attempts
+    with TrajectoryFile(tmp_path / "a.hdf5") as a, TrajectoryFile(path) as b:
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert x.info == y.info
+            np.testing.assert_array_equal(x.states, y.states)
+            np.testing.assert_array_equal(x.actions, y.actions)
+
+
+def test_finished_file_is_not_made_again(tmp_path: Path) -> None:
+    first = run(tmp_path / "x.hdf5")
+    environments = PointMasses()
+    assert run(tmp_path / "x.hdf5", environments=environments) == first
+    assert environments.steps == 0
+
+
+def test_hopeless_pattern(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    policy = GaussianPolicy(17, 3, (8,))
+    config = CollectConfig(episodes=3, maximum_attempts=2)
+    with pytest.raises(CollectionError, match="pattern 0 succeeded in 0 of 2"):
+        collect(policy, PointMasses(), TASK, PACK, "dlr", config, tmp_path / "x.hdf5")
+
+
+def test_groups_must_fit(tmp_path: Path) -> None:
+    policy = GaussianPolicy(17, 2, (8,))
+    with pytest.raises(ValueError, match="do not fit"):
+        collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, tmp_path / "x.hdf5")

@@ -1,0 +1,90 @@
+"""Discovery finds ways of doing the whole task, on synthetic and varied pick-and-place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generator.config import DiscoverConfig
+from generator.discover import (
+    DiscoveryError,
+    PatternEncoder,
+    discover,
+    features,
+    gmm_state_labels,
+    mutual_information,
+    resample,
+)
+from tests.generator.conftest import DIFFERENCES, synthetic_trajectories
+
+FAST = DiscoverConfig(steps=700)
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+def test_finds_ways(difference: str) -> None:
+    trajectories, ways = synthetic_trajectories(difference, 90)
+    encoder = discover(trajectories, FAST)
+    found = [encoder.classify_trajectory(t) for t in trajectories]
+    assert mutual_information(found, ways) >= 0.8
+    fresh, fresh_ways = synthetic_trajectories(difference, 60, 100)
+    again = [encoder.classify_trajectory(t) for t in fresh]
+    assert mutual_information(again, fresh_ways) >= 0.7
+
+
+def test_posterior_is_flat_where_ways_share_states_and_sharp_where_they_differ() -> None:
+    trajectories, ways = synthetic_trajectories("carry_side", 90)
+    encoder = discover(trajectories, FAST)
+    start = np.concatenate([np.exp(encoder.log_posterior(t[:3])) for t in trajectories])
+    middle = np.stack([np.exp(encoder.log_posterior(t)).max(axis=0).max() for t in trajectories])
+    assert start.max(axis=1).mean() < 0.6
+    assert middle.mean() > 0.9
+    np.testing.assert_allclose(start.sum(axis=1), 1, rtol=1e-5)
+    phases = np.concatenate(gmm_state_labels(trajectories, FAST))
+    by_state = [way for way, t in zip(ways, trajectories, strict=True) for _ in t]
+    assert mutual_information(phases, by_state) < 0.3
+
+
+def test_result_is_reproducible_and_survives_a_file(tmp_path: Path) -> None:
+    trajectories, _ = synthetic_trajectories("yaw", 30)
+    config = DiscoverConfig(steps=200)
+    encoder, again = discover(trajectories, config), discover(trajectories, config)
+    encoder.save(tmp_path / "encoder.safetensors")
+    loaded = PatternEncoder.load(tmp_path / "encoder.safetensors")
+    for other in (again, loaded):
+        np.testing.assert_array_equal(
+            encoder.log_posterior(trajectories[0]), other.log_posterior(trajectories[0])
+        )
+        assert encoder.report == other.report
+    assert loaded.config == config
+    assert loaded.embed(trajectories[0]).shape == (len(trajectories[0]), config.latent_dim)
+
+
+def test_labels_by_state_and_by_trajectory() -> None:
+    trajectories, _ = synthetic_trajectories("yaw", 30)
+    by_trajectory = discover(trajectories, DiscoverConfig(steps=200))
+    by_state = discover(trajectories, DiscoverConfig(steps=200, labels="state"))
+    assert {len(set(by_trajectory.label(t))) for t in trajectories} == {1}
+    assert max(len(set(by_state.label(t))) for t in trajectories) > 1
+    assert len(by_state.label(trajectories[0])) == len(trajectories[0])
+
+
+def test_rotation_features_do_not_jump() -> None:
+    near_pi = np.zeros((2, 8))
+    near_pi[0, 3], near_pi[1, 3] = np.pi - 1e-3, -np.pi + 1e-3
+    assert np.abs(np.diff(features(near_pi), axis=0)).max() < 0.01
+
+
+def test_resampling_forgets_speed_and_pauses() -> None:
+    path = np.zeros((50, 10))
+    path[:, 0] = np.linspace(0, 1, 50)
+    slow = np.concatenate([np.repeat(path[:20], 4, axis=0), path[20:]])
+    np.testing.assert_allclose(resample(path), resample(slow), atol=1e-3)
+
+
+def test_bad_input() -> None:
+    trajectories, _ = synthetic_trajectories("yaw", 12)
+    with pytest.raises(DiscoveryError, match="too few"):
+        discover(trajectories[:3], FAST)
+    trajectories[0][2, 1] = np.nan
+    with pytest.raises(DiscoveryError, match="NaN"):
+        discover(trajectories, FAST)

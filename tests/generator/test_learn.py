@@ -1,0 +1,67 @@
+"""Cloning fits, keeps patterns apart, and continues after kill -9 with the same weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generator.checkpoints import load_policy, policy_hash
+from generator.config import LearnConfig
+from generator.learn import Demonstration, DemonstrationError, learn
+from generator.policy import GaussianPolicy
+from generator.rollout import evaluate, held_out_specs
+from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
+
+CONFIG = LearnConfig(steps=600, hidden=(64, 64), ema_decay=0.98, checkpoint_every=20)
+
+
+def way_labels(demonstrations: list[Demonstration]) -> list[np.ndarray]:
+    """Return the known ways as state labels."""
+    return [np.full(len(d.actions), int(d.way[-1])) for d in demonstrations]
+
+
+def run(out_dir: Path) -> GaussianPolicy:
+    """Clone the point mass's demonstrations."""
+    demonstrations = point_mass_demonstrations(15)
+    return learn(demonstrations, way_labels(demonstrations), CONFIG, 3, out_dir)[0]
+
+
+def test_clones(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    policy, report = learn(demonstrations, way_labels(demonstrations), CONFIG, 3, tmp_path)
+    assert report["training"]["gripper_accuracy"] > 0.9
+    assert report["validation"]["motion_error"] < 0.15
+    success = evaluate(policy, PointMasses(), held_out_specs(range(10), 1_000_000, 3, 0.5), 80)
+    assert success.mean() > 0.3
+    loaded, metadata = load_policy(tmp_path / "policy.safetensors")
+    assert policy_hash(loaded) == policy_hash(policy) == metadata["policy_hash"]
+
+
+def test_pattern_changes_the_action(tmp_path: Path) -> None:
+    policy = run(tmp_path)
+    demonstration = next(d for d in point_mass_demonstrations(15) if d.way == "way2")
+    noise = np.zeros((3, 7), dtype=np.float32)
+    lifted = int(demonstration.observations[:, 6].argmax() * 0.7)
+    observation = np.repeat(demonstration.observations[lifted : lifted + 1], 3, axis=0)
+    actions, _ = policy.act(observation, np.arange(3), noise)
+    assert actions[2, 0] > actions[0, 0]
+
+
+def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
+    undisturbed = policy_hash(run(tmp_path / "a"))
+    state = tmp_path / "b" / "training.safetensors"
+    command = f"from tests.generator.test_learn import run; run(Path({str(state.parent)!r}))"
+    kill_when(state.exists, command)
+    assert state.exists() and not (tmp_path / "b" / "policy.safetensors").exists()
+    assert policy_hash(run(tmp_path / "b")) == undisturbed
+    assert not state.exists()
+
+
+def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    with pytest.raises(DemonstrationError, match="no demonstrations"):
+        learn([], None, CONFIG, 0, tmp_path)
+    first = demonstrations[0]
+    actions = first.actions.copy()
+    actions[3, 2] = np.nan
+    broken = Demonstration(first.observations, first.proprio, actions)
+    with pytest.raises(DemonstrationError, match="NaN"):
+        learn([broken], None, CONFIG, 0, tmp_path)

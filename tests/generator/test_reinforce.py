@@ -1,0 +1,103 @@
+"""PPO improves a weak clone, keeps patterns, and continues after kill -9 with the same weights."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from generator.checkpoints import CheckpointError, policy_hash
+from generator.config import LearnConfig, ReinforceConfig
+from generator.learn import learn
+from generator.policy import GaussianPolicy
+from generator.reinforce import _Learner, advantages_and_returns, normalise_per_pattern, reinforce
+from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
+from tests.generator.test_learn import way_labels
+
+SHORT = ReinforceConfig(
+    iterations=4, episodes=12, evaluate_every=2, evaluation_episodes=4, epochs=3
+)
+
+
+def clone(out_dir: Path) -> GaussianPolicy:
+    """Return a weak clone of few demonstrations."""
+    demonstrations = point_mass_demonstrations(15, 0.1)
+    config = LearnConfig(steps=500, hidden=(128, 128), ema_decay=0.99)
+    return learn(demonstrations, way_labels(demonstrations), config, 3, out_dir)[0]
+
+
+def short_run(out_dir: Path) -> str:
+    """Train shortly and return the result's hash."""
+    policy = clone(out_dir / "learn")
+    return policy_hash(reinforce(policy, PointMasses(), None, SHORT, 75, out_dir)[0])
+
+
+def test_gae_against_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    values, gamma, lam = rng.random(7), 0.9, 0.8
+    advantages, returns = advantages_and_returns(values, [4, 3], [True, False], gamma, lam)
+    following = np.array([values[1], values[2], values[3], 0, values[5], values[6], 0])
+    rewards = np.array([0, 0, 0, 1, 0, 0, 0])
+    deltas = rewards + gamma * following - values
+    expected = [
+        sum((gamma * lam) ** i * d for i, d in enumerate(deltas[t : 4 if t < 4 else 7]))
+        for t in range(7)
+    ]
+    np.testing.assert_allclose(advantages, expected)
+    np.testing.assert_allclose(returns, advantages + values)
+    _, sparse = advantages_and_returns(np.zeros(4), [4], [True], gamma, 1.0)
+    np.testing.assert_allclose(sparse, gamma ** np.arange(3, -1, -1))
+
+
+def test_advantages_are_normalised_within_patterns() -> None:
+    patterns = torch.tensor([0] * 50 + [1] * 50)
+    advantages = torch.cat([torch.randn(50) * 3 + 1, torch.full((50,), 0.4)])
+    normal = normalise_per_pattern(advantages, patterns, 0.05)
+    assert abs(normal[:50].mean()) < 1e-5 and abs(normal[:50].std() - 1) < 0.05
+    assert normal[50:].abs().max() < 1e-5
+
+
+def test_improves_a_weak_clone(tmp_path: Path) -> None:
+    policy = clone(tmp_path / "learn")
+    before = policy_hash(policy)
+    config = ReinforceConfig(iterations=14, evaluate_every=7, episodes=36)
+    _, report = reinforce(policy, PointMasses(), None, config, 75, tmp_path)
+    assert policy_hash(policy) == before
+    history = report["history"]
+    success = [m["success"] for m in history]
+    assert np.mean(success[-4:]) > np.mean(success[:3]) + 0.03
+    assert {"leakage/0"}.isdisjoint(history[0]) and history[-1]["kl_to_initial/2"] > 0
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert "tensorflow" not in sys.modules
+
+
+def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
+    undisturbed = short_run(tmp_path / "a")
+    state = tmp_path / "b" / "training.safetensors"
+    command = "from tests.generator.test_reinforce import short_run; "
+    kill_when(state.exists, command + f"short_run(Path({str(state.parent)!r}))")
+    assert state.exists() and not (tmp_path / "b" / "policy.safetensors").exists()
+    assert short_run(tmp_path / "b") == undisturbed
+
+
+def test_refuses_another_policys_checkpoint(tmp_path: Path) -> None:
+    policy = clone(tmp_path / "learn")
+    state = tmp_path / "training.safetensors"
+    one = ReinforceConfig(iterations=1, episodes=3, evaluation_episodes=1)
+    _Learner(policy, None, one, 75).save(state)
+    policy.set_std(0.15)
+    with pytest.raises(CheckpointError, match="another cloned policy"):
+        reinforce(policy, PointMasses(), None, one, 75, tmp_path)
+
+
+def test_episodes_must_fit_patterns(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="multiple"):
+        reinforce(
+            GaussianPolicy(17, 3, (8,)),
+            PointMasses(),
+            None,
+            ReinforceConfig(episodes=10),
+            5,
+            tmp_path,
+        )

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import copy
+
+import mujoco
+import numpy as np
+import pytest
+
+from simulation.errors import InvalidStateError
+from simulation.registry import get_task
+from simulation.scene import load_scene
+
+TASK = get_task("KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")
+
+
+@pytest.fixture(scope="module")
+def scene(pack):
+    return load_scene(TASK, pack)
+
+
+def test_a_scene_is_built_once(scene, pack):
+    assert load_scene(TASK, pack) is scene
+
+
+def test_states_of_the_reduced_model_equal_the_full_models_bit_for_bit(scene):
+    rng = np.random.default_rng(0)
+    ctrl = rng.uniform(-5.0, 5.0, (500, scene.model.nu))
+    trajectories = []
+    for model in (scene.model, copy.copy(scene.visual_model)):
+        model.body_pos[:] = scene.visual_model.body_pos
+        model.body_quat[:] = scene.visual_model.body_quat
+        data = mujoco.MjData(model)
+        data.qpos[:] = scene.sample_placement(1).qpos
+        states = []
+        for row in ctrl:
+            data.ctrl[:] = row
+            mujoco.mj_step(model, data)
+            states.append(np.concatenate((data.qpos, data.qvel)))
+        trajectories.append(states)
+    assert np.array_equal(*trajectories)
+    assert scene.model.ngeom < scene.visual_model.ngeom
+    assert scene.model.ntex == scene.model.nmat == 0
+
+
+def test_placements_depend_on_the_seed_alone(scene):
+    first = scene._sample_placement(5)
+    scene._sample_placement(6)
+    again = scene._sample_placement(5)
+    assert np.array_equal(first.qpos, again.qpos)
+    assert np.array_equal(first.fixtures.positions, again.fixtures.positions)
+    other = scene._sample_placement(6)
+    assert not np.array_equal(first.qpos, other.qpos)
+    assert not np.array_equal(first.fixtures.positions, other.fixtures.positions)
+
+
+def test_sampling_leaves_the_global_generator_alone(scene):
+    before = np.random.get_state()  # noqa: NPY002
+    scene._sample_placement(11)
+    after = np.random.get_state()  # noqa: NPY002
+    assert before[0] == after[0] and np.array_equal(before[1], after[1]) and before[2:] == after[2:]
+
+
+def test_every_environment_has_its_own_model(scene):
+    first, second = scene.new_model(), scene.new_model()
+    first.body_pos[:] += 1.0
+    assert not np.array_equal(first.body_pos, second.body_pos)
+    assert np.array_equal(second.body_pos, scene.model.body_pos)
+
+
+@pytest.mark.parametrize("state", [np.zeros(3), np.zeros((1, 1)), np.array(0.0)])
+def test_a_state_of_another_size_is_one_clear_error(scene, state):
+    with pytest.raises(InvalidStateError, match=f"{scene.state_size} numbers"):
+        scene.check_state(state)
+
+
+def test_a_state_with_nan_is_one_clear_error(scene):
+    with pytest.raises(InvalidStateError, match="NaN"):
+        scene.check_state(np.full(scene.state_size, np.nan))
