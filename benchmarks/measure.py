@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulation.assets import AssetPack
+from simulation.files import write_json
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,11 @@ def compare_rates(
     peer: Callable[[], float],
 ) -> Result:
     """Measure both sides in turn; each callable returns a rate, more is better."""
-    pairs = [(ours(), peer()) for _ in range(repetitions)]
+    return summarise(name, unit, [(ours(), peer()) for _ in range(repetitions)])
+
+
+def summarise(name: str, unit: str, pairs: Sequence[tuple[float, float]]) -> Result:
+    """Return the medians of (ours, peer) pairs, one pair a repetition."""
     return Result(
         name,
         statistics.median(mine for mine, _ in pairs),
@@ -103,11 +106,9 @@ def table(results: Sequence[Result]) -> str:
 
 
 def write_results(results: Sequence[Result], path: Path) -> None:
-    """Write the results as a JSON list, atomically."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        json.dump([dataclasses.asdict(result) for result in results], file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write the results as a JSON list, atomically.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_json(path, [dataclasses.asdict(result) for result in results])

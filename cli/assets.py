@@ -35,7 +35,7 @@ def assets(
 
 def _write(folder: Path) -> None:
     from simulation.embedded_assets import write_embedded_pack
-    from simulation.trajectories import ensure_writable
+    from simulation.files import ensure_writable
 
     if any(ensure_writable(folder).iterdir()):
         raise UsageError(f"{folder} is not empty; give a new folder")

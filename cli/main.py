@@ -40,11 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("DLR_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return
     try:
-        _run(arguments[0], arguments[1:])
+        _run(arguments)
     except DlrError as error:
         if debug:
             raise
@@ -55,15 +52,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _run(name: str, arguments: Sequence[str]) -> None:
+def _run(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return
+    name = arguments[0]
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        hint = f"; did you mean {nearest[0]}?" if nearest else "."
         raise UsageError(f"unknown command {name!r}{hint} `dlr --help` lists all.")
     import tyro
 
     command = getattr(importlib.import_module(f"cli.{name}"), name)
-    tyro.cli(command, prog=f"dlr {name}", args=arguments)
+    tyro.cli(command, prog=f"dlr {name}", args=arguments[1:])
 
 
 def _help() -> str:
@@ -78,5 +79,6 @@ def _help() -> str:
             *lines,
             "",
             "`dlr COMMAND --help` explains a command; --debug (or DLR_DEBUG=1) shows tracebacks.",
+            "",
         ]
     )

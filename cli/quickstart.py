@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cli.collect import collect_episodes
 from cli.report import BASELINE, CANDIDATE, report_run
 from cli.run_folder import RunFolder
-from cli.train import SLOTS, load_demonstrations, train_recipe
+from cli.train import SLOTS, train_recipe
 from generator.config import DemonstrationConfig, GeneratorConfig
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def quickstart(
     full: bool = False,
     assets: Path | None = None,
     human_demos: Path | None = None,
-    out: Path = Path("runs/quickstart"),
+    out: Path | None = None,
 ) -> None:
     """Run every stage: demonstrate, train and collect both recipes, build, verify, report.
 
@@ -40,14 +40,15 @@ def quickstart(
         full: Do both tasks, the drawer and the bowl, instead of the drawer alone.
         assets: Folder of LIBERO's real assets; by default the embedded pack of primitive shapes.
         human_demos: Folder of human demonstrations to mix into the scripted ones.
-        out: Folder of the run.
+        out: Folder of the run; by default runs/quickstart, or runs/full with --full.
     """
     from simulation.assets import embedded_pack, resolve_assets
+    from simulation.files import ensure_writable
     from simulation.registry import get_task
-    from simulation.trajectories import ensure_writable
 
     started = time.monotonic()
-    run = RunFolder(ensure_writable(out))
+    folder = out or Path("runs/full" if full else "runs/quickstart")
+    run = RunFolder(ensure_writable(folder))
     pack = embedded_pack() if assets is None else resolve_assets(assets)
     tasks = [get_task(name) for name in (TASKS if full else TASKS[:1])]
     print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
@@ -68,16 +69,16 @@ def _make_trajectories(
     run: RunFolder, task: Task, assets: AssetPack, human_demos: Path | None
 ) -> None:
     """Demonstrate a task, train both recipes on it and collect their successes."""
-    from generator.demonstrations import make_demonstrations
+    from generator.demonstrations import make_demonstrations, observe
     from simulation.environment import BatchEnvironment
 
     source = DemonstrationConfig(human_demos=str(human_demos or ""))
     config = GeneratorConfig(demonstrations=source)
-    path = run.demonstrations(task)
     with _stage("demonstrate"):
-        make_demonstrations(task, path, source, assets).close()
-    _, demonstrations = load_demonstrations(path, task, assets)
+        file = make_demonstrations(task, run.demonstrations(task), source, assets)
     environments = BatchEnvironment(task, SLOTS, assets)
+    with file:
+        demonstrations = observe(file, environments.envs[0])
     for recipe in RECIPES:
         with _stage(f"train {recipe}"):
             train_recipe(run, recipe, environments, demonstrations, config)

@@ -43,20 +43,21 @@ def report_run(run: RunFolder, assets: AssetPack) -> tuple[Path, Path]:
         UsageError: no task was collected with both recipes.
         OutputError: the run's folder cannot be written.
     """
-    from generator.report import write_report
     from simulation.registry import list_tasks
 
-    results = [
-        gather(run, task, assets)
+    tasks = [
+        task
         for task in list_tasks()
         if all(run.trajectories(task, recipe).exists() for recipe in NAMES)
     ]
-    if not results:
+    if not tasks:
         raise UsageError(
             f"{run.root} has no task that both {' and '.join(NAMES)} have collected; "
             "run `dlr train` and `dlr collect` for both"
         )
-    return write_report(results, run.root)
+    from generator.report import write_report
+
+    return write_report([gather(run, task, assets) for task in tasks], run.root)
 
 
 def gather(run: RunFolder, task: Task, assets: AssetPack) -> TaskResult:

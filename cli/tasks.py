@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def tasks(name: str = "", /, suite: str | None = None) -> None:
     """List LIBERO's 130 tasks, or show one of them.
@@ -13,7 +15,7 @@ def tasks(name: str = "", /, suite: str | None = None) -> None:
     from simulation.registry import get_task, list_tasks
 
     if not name:
-        print("\n".join(task.key for task in list_tasks(suite)))
+        sys.stdout.write("".join(f"{task.key}\n" for task in list_tasks(suite)))
         return
     task = get_task(name)
     fields = {

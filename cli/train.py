@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from cli.main import UsageError
 from cli.run_folder import DEFAULT_RUN, RunFolder
 from generator.config import (
     DemonstrationConfig,
@@ -20,10 +19,7 @@ from generator.config import (
 if TYPE_CHECKING:
     from generator.learn import Demonstration
     from generator.recipes import RecipeResult
-    from simulation.assets import AssetPack
-    from simulation.environment import BatchEnvironment, Environment
-    from simulation.registry import Task
-    from simulation.trajectories import Episode
+    from simulation.environment import BatchEnvironment
 
 SLOTS = 16
 """Environments stepped together; results do not depend on it."""
@@ -56,12 +52,20 @@ def train(
         learn: Stage 2.
         reinforce: Stage 3.
     """
+    from generator.demonstrations import observe
     from simulation.assets import resolve_assets
     from simulation.environment import BatchEnvironment
     from simulation.registry import get_task
+    from simulation.trajectories import TrajectoryFile
 
     found, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
-    source, demonstrations = load_demonstrations(folder.demonstrations(found), found, pack)
+    path = folder.demonstrations(found)
+    if not path.exists():
+        raise UsageError(f"{path} is not there: run `dlr demonstrate` for this task first")
+    environments = BatchEnvironment(found, slots, pack)
+    with TrajectoryFile(path) as file:
+        demonstrations = observe(file, environments.envs[0])
+        source = DemonstrationConfig(**file.config)
     config = GeneratorConfig(
         demonstrations=source,
         discover=discover,
@@ -70,56 +74,9 @@ def train(
         horizon_factor=horizon_factor,
         evaluation_episodes=evaluation_episodes,
     )
-    environments = BatchEnvironment(found, slots, pack)
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)
     print(folder.policies(found, recipe))
-
-
-def load_demonstrations(
-    path: Path, task: Task, assets: AssetPack
-) -> tuple[DemonstrationConfig, list[Demonstration]]:
-    """Read a task's demonstrations as policies see them, and how they were made.
-
-    Privileged states are computed from the stored simulator states.
-
-    Raises:
-        TrajectoryError: the file is missing or damaged.
-        UsageError: the demonstrations are of another task or asset pack.
-    """
-    from cli.main import UsageError
-    from generator.learn import Demonstration
-    from simulation.environment import Environment
-    from simulation.trajectories import TrajectoryFile
-
-    with TrajectoryFile(path) as file:
-        if (file.task, file.asset_digest) != (task, assets.digest):
-            raise UsageError(
-                f"{path} holds demonstrations of {file.task.key} with the asset pack "
-                f"{file.asset_pack} ({file.asset_digest[:12]}), not of {task.key} with "
-                f"{assets.name} ({assets.digest[:12]})"
-            )
-        environment = Environment(task, assets)
-        demonstrations = [
-            Demonstration(
-                observations=_privileged(environment, episode),
-                proprio=episode.proprio,
-                actions=episode.actions,
-                way=episode.info.way,
-            )
-            for episode in file
-        ]
-        return DemonstrationConfig(**file.config), demonstrations
-
-
-def _privileged(environment: Environment, episode: Episode) -> np.ndarray:
-    """Return what a policy would see before each action of an episode, float64 (T, P)."""
-    environment.reset(0, init_state=episode.states[0], fixtures=episode.fixtures)
-    observations = []
-    for state in episode.states:
-        environment.set_state(state)
-        observations.append(environment.privileged())
-    return np.stack(observations)
 
 
 def train_recipe(
@@ -136,7 +93,7 @@ def train_recipe(
         OutputError: the run's folder cannot be written.
     """
     from generator.recipes import run_recipe
-    from simulation.trajectories import ensure_writable
+    from simulation.files import ensure_writable
 
     task = environments.task
     folder = ensure_writable(run.policies(task, recipe))

@@ -57,7 +57,7 @@ def build(config: BuildConfig) -> Path:
     """
     from dataset_builders.episodes import list_episodes
     from dataset_builders.workers import run_in_fresh_process
-    from simulation.trajectories import ensure_writable
+    from simulation.files import ensure_writable
 
     if config.config not in CONFIGS:
         raise DatasetError(f"unknown config {config.config!r}; there are {', '.join(CONFIGS)}")

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from dataset_builders.errors import DatasetError
-from simulation.assets import AssetPack, resolve_assets
+from simulation.assets import AssetPack, find_embedded_pack, resolve_assets
 from simulation.errors import TrajectoryError
 from simulation.rendering import Renderer
 from simulation.trajectories import Episode, EpisodeInfo, TrajectoryFile
@@ -248,11 +248,15 @@ def _renderer(source: TrajectoryFile, assets: str | None, size: int) -> Renderer
 def _matching_assets(source: TrajectoryFile, assets: str | None) -> AssetPack:
     """Return the asset pack to render a trajectory file with.
 
+    An embedded pack in the cache folder, also an earlier version's, is found by its digest.
+
     Raises:
         DatasetError: the pack found is not the one that the physics ran with, so the pictures
             would not show what happened.
     """
     pack = resolve_assets(assets)
+    if assets is None and pack.digest != source.asset_digest:
+        pack = find_embedded_pack(source.asset_digest) or pack
     if pack.digest != source.asset_digest:
         raise DatasetError(
             f"{source.path.name} was recorded with asset pack {source.asset_pack!r} "

@@ -9,6 +9,7 @@ caller's main module, and that of `tfds build` imports TensorFlow. loky's do not
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import itertools
 import os
@@ -49,13 +50,15 @@ def map_in_processes[Item, Result](
         DatasetError: a process was killed.
     """
     workers = max(1, min(workers or len(os.sched_getaffinity(0)), len(items)))
-    executor = _executor(workers, _ONE_THREAD)
     remaining = iter(items)
-    pending: collections.deque[Future[Result]] = collections.deque(
-        executor.submit(function, item) for item in itertools.islice(remaining, _AHEAD * workers)
-    )
+    pending: collections.deque[Future[Result]] = collections.deque()
     try:
-        with tqdm(total=len(items), desc=description, unit="episode") as progress:
+        with (
+            _processes(workers, _ONE_THREAD) as executor,
+            tqdm(total=len(items), desc=description, unit="episode") as progress,
+        ):
+            for item in itertools.islice(remaining, _AHEAD * workers):
+                pending.append(executor.submit(function, item))
             while pending:
                 result = pending.popleft().result()
                 pending.extend(executor.submit(function, i) for i in itertools.islice(remaining, 1))
@@ -65,8 +68,6 @@ def map_in_processes[Item, Result](
         raise DatasetError(
             f"a process died while {description} (out of memory?): run again with fewer workers"
         ) from error
-    finally:
-        executor.shutdown(kill_workers=True)
 
 
 def run_in_fresh_process[Result](function: Callable[..., Result], *arguments: Any) -> Result:
@@ -75,15 +76,13 @@ def run_in_fresh_process[Result](function: Callable[..., Result], *arguments: An
     Raises:
         DatasetError: the process was killed.
     """
-    executor = _executor(1)
     try:
-        return executor.submit(function, *arguments).result()
+        with _processes(1) as executor:
+            return executor.submit(function, *arguments).result()
     except BrokenProcessPool as error:
         raise DatasetError(
             "the process that built or read the dataset died (out of memory?)"
         ) from error
-    finally:
-        executor.shutdown(kill_workers=True)
 
 
 def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Result:
@@ -94,6 +93,23 @@ def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Resu
 @functools.cache
 def _companion(process_id: int) -> ProcessPoolExecutor:
     return _executor(1, _ONE_THREAD)
+
+
+@contextlib.contextmanager
+def _processes(
+    workers: int, environment: dict[str, str] | None = None
+) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool whose processes end by themselves, or by force after an exception.
+
+    A process that is killed leaves its semaphores to the resource tracker, which complains.
+    """
+    executor = _executor(workers, environment)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(kill_workers=True)
+        raise
+    executor.shutdown()
 
 
 def _executor(workers: int, environment: dict[str, str] | None = None) -> ProcessPoolExecutor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from generator.policy import GaussianPolicy
 from simulation.errors import DlrError
+from simulation.files import write_bytes
 
 _RECORDED_PACKAGES = ("torch", "numpy", "scikit-learn", "mujoco", "robosuite", "hf-libero")
 
@@ -37,22 +37,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically."""
-    write_atomic(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
-
-
 def save_tensors(
     path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
@@ -66,7 +50,7 @@ def save_tensors(
     """
     clean = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     header = {"kind": kind, "content": json.dumps(metadata, sort_keys=True)}
-    write_atomic(path, save(clean, header))
+    write_bytes(path, save(clean, header))
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

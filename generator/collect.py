@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from generator.checkpoints import policy_hash, write_json
+from generator.checkpoints import policy_hash
 from generator.config import COLLECTION_SEED, CollectConfig
 from generator.learn import reproducible
 from generator.policy import GaussianPolicy
@@ -18,12 +18,13 @@ from generator.rollout import Environments, held_out_specs, rollouts, to_episode
 from generator.statistics import wilson_interval
 from simulation.assets import AssetPack
 from simulation.errors import DlrError
+from simulation.files import write_json
 from simulation.registry import Task
 from simulation.trajectories import TrajectoryWriter
 
 
 class CollectionError(DlrError, RuntimeError):
-    """A pattern succeeds too seldom for the wanted number of episodes."""
+    """The settings do not fit the policy, or it succeeds too seldom for the wanted episodes."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,16 @@ def collect(
         provenance: written into the file beside config and policy hash.
 
     Raises:
-        ValueError: groups differ from the policy's patterns, or do not divide the episodes.
-        CollectionError: a group reached `maximum_attempts` per wanted episode.
+        CollectionError: groups differ from the policy's patterns or do not divide the episodes,
+            or a group reached `maximum_attempts` per wanted episode.
+        OutputError: the file cannot be written.
     """
     if policy.patterns not in (0, config.groups) or config.episodes % config.groups:
-        raise ValueError(
+        groups = policy.patterns or config.groups
+        raise CollectionError(
             f"{config.episodes} episodes in {config.groups} groups do not fit a policy with "
-            f"{policy.patterns} patterns"
+            f"{policy.patterns} patterns: ask for {groups} groups and a multiple of {groups} "
+            "episodes"
         )
     digest = policy_hash(policy)
     settings = {

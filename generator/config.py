@@ -21,7 +21,7 @@ COLLECTION_SEED = 2_000_000
 class DemonstrationConfig:
     """Where a task's demonstrations come from."""
 
-    episodes_per_way: int = 50
+    episodes_per_way: int = 80
     """Scripted demonstrations of each way; 0 for none."""
     human_demos: str = ""
     """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`."""
@@ -77,7 +77,7 @@ class LearnConfig:
 
     hidden: tuple[int, ...] = (256, 256, 256)
     """Widths of the policy's hidden layers."""
-    steps: int = 6000
+    steps: int = 8000
     """Gradient steps."""
     batch_size: int = 256
     """State-action pairs in a minibatch."""
@@ -101,35 +101,38 @@ class LearnConfig:
 class ReinforceConfig:
     """Stage 3: PPO on the sparse success reward, close to the cloned policy (Eq. 12)."""
 
-    iterations: int = 40
+    iterations: int = 24
     """Iterations of rollouts and update at most."""
-    episodes: int = 48
+    episodes: int = 72
     """Episodes in an iteration; a multiple of the number of patterns."""
     initial_std: float = 0.08
     """Standard deviation of the six motion actions when training starts."""
+    noise_memory: float = 0.3
+    """Share of the motion noise that the next step inherits (an AR(1) process): slow noise moves
+    the arm off its path, where quick noise of the same size averages out."""
     gamma: float = 0.995
     """Discount; the return of a success after T steps is gamma^(T-1)."""
     advantage_floor: float = 0.05
     """Least standard deviation that advantages are divided by, so that a solved pattern rests."""
     gae_lambda: float = 0.95
     """Lambda of generalised advantage estimation."""
-    clip: float = 0.2
+    clip: float = 0.25
     """Clipping range of the probability ratio."""
     epochs: int = 8
     """Passes over an iteration's data."""
     minibatches: int = 4
     """Minibatches in a pass."""
-    learning_rate: float = 5e-5
+    learning_rate: float = 7e-5
     """Actor's step size at the start; afterwards it follows `desired_kl`."""
-    maximum_learning_rate: float = 5e-4
+    maximum_learning_rate: float = 1e-3
     """Upper end of the actor's adaptive step size; the lower end is a hundredth of it."""
     critic_learning_rate: float = 1e-3
     """Critic's step size."""
-    desired_kl: float = 0.02
+    desired_kl: float = 0.06
     """KL of an iteration's update that the step size aims at (rsl_rl's adaptive rule)."""
-    maximum_kl: float = 0.1
+    maximum_kl: float = 0.2
     """An iteration's remaining passes are dropped once its update's KL exceeds this."""
-    initial_kl_coefficient: float = 0.01
+    initial_kl_coefficient: float = 0.05
     """Weight of KL(pi || pi_BC), in closed form over all visited states."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
@@ -159,7 +162,7 @@ class ReinforceConfig:
 class CollectConfig:
     """Rolling out the final policy and keeping its successes."""
 
-    episodes: int = 60
+    episodes: int = 36
     """Successful episodes to keep, the same for each recipe."""
     groups: int = 3
     """Equal parts of the episodes: one per pattern, or independent repetitions without pattern."""

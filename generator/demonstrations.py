@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from generator.config import FIRST_HELD_OUT_INIT, DemonstrationConfig
 from generator.demonstrators import Demonstrator, demonstrate, find_demonstrator
-from generator.learn import Demonstration
+from generator.learn import Demonstration, DemonstrationError
 from simulation.assets import AssetPack
+from simulation.control import ACTION_DIM
 from simulation.environment import Environment
-from simulation.errors import DlrError, TrajectoryError
+from simulation.errors import TrajectoryError
 from simulation.recorder import Recorder
 from simulation.registry import Task
 from simulation.scene import Fixtures
@@ -30,10 +31,6 @@ _EXTRA_STEPS = 15
 """Control steps for which a replayed demonstration's last action is held, if need be."""
 _FIRST_HUMAN_INDEX = 1_000_000
 """Human demonstrations follow the scripted ones in a file."""
-
-
-class DemonstrationError(DlrError):
-    """Demonstrations are missing, unreadable, or none of them succeeds."""
 
 
 def make_demonstrations(
@@ -122,6 +119,10 @@ def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episod
     for source in sources:
         recordings = _read_json(source) if source.suffix == ".json" else _read_hdf5(source, env)
         for state, actions, fixtures in recordings:
+            if actions.shape != (len(actions), ACTION_DIM) or not len(actions):
+                raise DemonstrationError(
+                    f"{source} has actions of shape {actions.shape}; (T, {ACTION_DIM}) is needed"
+                )
             episode = _replay(env, state, actions, fixtures)
             if episode.info.success:
                 succeeded += 1
@@ -139,12 +140,14 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
     `env` is an environment of the file's task; its state is overwritten.
 
     Raises:
-        TrajectoryError: the file was made with other assets than the environment's.
+        TrajectoryError: the file is of another task, or was made with other assets.
     """
-    if file.asset_digest != env.scene.assets.digest:
+    assets = env.scene.assets
+    if (file.task, file.asset_digest) != (env.task, assets.digest):
         raise TrajectoryError(
-            f"{file.path} was simulated with assets {file.asset_pack}, but the environment has "
-            f"{env.scene.assets.name}: give the same assets, or demonstrate again"
+            f"{file.path} holds {file.task.key} with the asset pack {file.asset_pack} "
+            f"({file.asset_digest[:12]}), but {env.task.key} with {assets.name} "
+            f"({assets.digest[:12]}) is wanted: give the same assets, or demonstrate again"
         )
     demonstrations = []
     for episode in file:
@@ -211,8 +214,6 @@ def _fixtures_from_mjcf(xml: str, env: Environment) -> Fixtures:
 def _replay(
     env: Environment, state: np.ndarray, actions: np.ndarray, fixtures: Fixtures | None
 ) -> Episode:
-    if actions.ndim != 2 or len(actions) == 0:
-        raise TrajectoryError(f"a demonstration's actions have shape (T, 7), not {actions.shape}")
     env.reset(0, init_state=state, fixtures=fixtures)
     recorder, success = Recorder(env), False
     for action in np.concatenate((actions, np.repeat(actions[-1:], _EXTRA_STEPS, axis=0))):

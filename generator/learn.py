@@ -30,7 +30,7 @@ from simulation.errors import DlrError
 
 
 class DemonstrationError(DlrError, ValueError):
-    """Demonstrations are missing, empty or not finite."""
+    """Demonstrations are missing, unreadable, empty or not finite, or none of them succeeds."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.checkpoints import load_policy, versions, write_json
+import numpy as np
+
+from generator.checkpoints import load_policy, versions
 from generator.config import FINAL_EVALUATION_SEED, GeneratorConfig
 from generator.discover import PatternEncoder, discover, mutual_information
 from generator.learn import Demonstration, DemonstrationError, learn, reproducible
@@ -18,6 +21,7 @@ from generator.reinforce import reinforce
 from generator.rollout import Environments, evaluate, held_out_specs
 from generator.statistics import wilson_interval
 from simulation.errors import DlrError
+from simulation.files import write_json
 from simulation.registry import Task
 
 
@@ -47,7 +51,8 @@ class Run:
     @property
     def horizon(self) -> int:
         """Control steps of a training episode at most."""
-        longest = max(len(d.actions) for d in self.demonstrations)
+        lengths = [len(d.actions) for d in self.demonstrations]
+        longest = float(np.quantile(lengths, 0.95))
         return min(self.task.horizon, math.ceil(longest * self.config.horizon_factor))
 
 
@@ -137,11 +142,11 @@ def run_recipe(
     if not demonstrations:
         raise DemonstrationError(f"there are no demonstrations of {task.key}")
     run = Run(task, environments, demonstrations, config, out_dir)
+    settings = _settings(recipe, run)
     reports = {}
     for stage in RECIPES[recipe]:
         folder = out_dir / stage
         record = folder / "record.json"
-        settings = _settings(recipe, run)
         if not record.exists():
             folder.mkdir(parents=True, exist_ok=True)
             report = STAGES[stage](run, folder)
@@ -167,8 +172,17 @@ def _settings(recipe: str, run: Run) -> dict[str, Any]:
     settings = {
         "recipe": recipe,
         "task": run.task.key,
-        "demonstrations": len(run.demonstrations),
-        "states": sum(len(d.actions) for d in run.demonstrations),
+        "demonstrations": _content_hash(run.demonstrations),
         "config": asdict(run.config),
     }
     return json.loads(json.dumps(settings))
+
+
+def _content_hash(demonstrations: Sequence[Demonstration]) -> str:
+    """Return the sha256 of all that stages see; observations tell asset packs apart too."""
+    digest = hashlib.sha256()
+    for d in demonstrations:
+        for array in (d.observations, d.proprio, d.actions):
+            digest.update(f"{d.way}{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -36,7 +36,7 @@ from generator.checkpoints import (
 from generator.config import EVALUATION_SEED, ReinforceConfig
 from generator.discover import PatternEncoder
 from generator.learn import reproducible
-from generator.policy import ActionDistribution, Critic, GaussianPolicy
+from generator.policy import MOTION, ActionDistribution, Critic, GaussianPolicy
 from generator.rollout import (
     Environments,
     Rollout,
@@ -120,7 +120,7 @@ class Batch:
     patterns: Tensor
     """z, or zeros without patterns. Shape: (n,), int64."""
     actions: Tensor
-    """Shape: (n, 7)."""
+    """Without the noise carried over from earlier steps, which is no choice. Shape: (n, 7)."""
     time: Tensor
     """Step / horizon. Shape: (n,)."""
     lengths: list[int]
@@ -140,11 +140,17 @@ def make_batch(policy: GaussianPolicy, episodes: Sequence[Rollout], horizon: int
     return Batch(
         features=features,
         patterns=z,
-        actions=torch.from_numpy(np.concatenate([e.actions for e in episodes])),
+        actions=torch.from_numpy(np.concatenate([_chosen(e) for e in episodes])),
         time=torch.from_numpy(time.astype(np.float32)),
         lengths=[len(e) for e in episodes],
         successes=[e.success for e in episodes],
     )
+
+
+def _chosen(episode: Rollout) -> np.ndarray:
+    chosen = episode.actions.copy()
+    chosen[:, :MOTION] -= episode.carried
+    return chosen
 
 
 def advantages_and_returns(
@@ -239,7 +245,9 @@ class _Learner:
             self._evaluate(environments)
         first = self.iteration * config.episodes
         specs = training_specs(first, config.episodes, self.policy.patterns, config.fresh_share)
-        episodes = rollout(self.policy, environments, specs, self.horizon)
+        episodes = rollout(
+            self.policy, environments, specs, self.horizon, noise_memory=config.noise_memory
+        )
         measures = {**self._outcome(episodes), **self._update(episodes)}
         self.iteration += 1
         if self.iteration % config.evaluate_every == 0 or self.iteration == config.iterations:

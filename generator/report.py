@@ -11,7 +11,6 @@ import base64
 import importlib.resources
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -41,7 +40,7 @@ from generator.diversity import (
 )
 from generator.figures import Bars, Line, Panel, panel
 from generator.statistics import wilson_interval
-from simulation.errors import OutputError
+from simulation.files import write_text
 
 FloatArray = npt.NDArray[np.float64]
 Matched = tuple[list[Trajectory], list[Trajectory]]
@@ -197,8 +196,8 @@ def write_report(
     )
     page = to_html(analyses, title)
     html, data = folder / "report.html", folder / "report.json"
-    _write_atomic(data, numbers + "\n")
-    _write_atomic(html, page)
+    write_text(data, numbers + "\n")
+    write_text(html, page)
     return html, data
 
 
@@ -570,25 +569,3 @@ def _separation(analysis: Analysis) -> str:
         f" {analysis.result.candidate.name}: mean distance {_number(found['within'])} within a "
         f"pattern, {_number(found['between'])} between patterns."
     )
-
-
-def _write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that it is there as a whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}; choose another folder or make room"
-        raise OutputError(message) from error

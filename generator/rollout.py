@@ -68,9 +68,11 @@ class Rollout:
     proprio: np.ndarray
     """Shape: (T, 8), float64."""
     actions: np.ndarray
-    """As sampled, unclipped. Shape: (T, 7), float32."""
+    """As applied, unclipped. Shape: (T, 7), float32."""
+    carried: np.ndarray
+    """Part of the motion that is noise remembered from earlier steps. Shape: (T, 6), float32."""
     log_probs: np.ndarray
-    """log pi(a|s,z). Shape: (T,), float32."""
+    """log pi(a|s,z) of the action without the carried noise. Shape: (T,), float32."""
     success: bool
     capture: Capture | None = None
     """Simulator states, where they were asked for."""
@@ -103,6 +105,7 @@ def rollouts(
     horizon: int,
     *,
     motion_noise: float = 1.0,
+    noise_memory: float = 0.0,
     capture: bool = False,
 ) -> Iterator[tuple[int, Rollout]]:
     """Run an episode per spec and yield `(position in specs, rollout)` as they end.
@@ -118,6 +121,7 @@ def rollouts(
         motion_noise: what the noise of the six motion actions is multiplied by: 1 to sample from
             the policy, 0 for its mean. The gripper is always sampled: its policy hesitates at
             the moment of grasping, and the likelier of its two actions may be to wait forever.
+        noise_memory: share of the motion noise that the next step inherits.
         capture: record simulator states too.
     """
     waiting = iter(enumerate(specs))
@@ -131,7 +135,7 @@ def rollouts(
         if not running:
             return
         slots = sorted(running)
-        _step(policy, environments, slots, [running[s] for s in slots], motion_noise)
+        _step(policy, environments, slots, [running[s] for s in slots], motion_noise, noise_memory)
         for slot in slots:
             if running[slot].success or len(running[slot].actions) == horizon:
                 episode = running.pop(slot)
@@ -149,6 +153,7 @@ def _step(
     slots: list[int],
     episodes: list[_Running],
     motion_noise: float,
+    noise_memory: float,
 ) -> None:
     observations = np.asarray(environments.privileged(slots), dtype=np.float32)
     proprio = environments.proprio(slots)
@@ -156,9 +161,14 @@ def _step(
     noise = np.stack([draw_noise(e.noise) for e in episodes])
     noise[:, :MOTION] *= motion_noise
     actions, log_probs = policy.act(observations, patterns, noise)
+    carried = np.stack([e.carry for e in episodes])
+    actions[:, :MOTION] += carried
+    fresh = noise[:, :MOTION] * policy.log_std.exp().numpy(force=True)
     for i, (slot, episode) in enumerate(zip(slots, episodes, strict=True)):
         episode.before(observations[i], proprio[i], environments.envs[slot])
         episode.actions.append(actions[i])
+        episode.carried.append(carried[i])
+        episode.carry = noise_memory * (carried[i] + fresh[i])
         episode.log_probs.append(float(log_probs[i]))
     for episode, success in zip(episodes, environments.step(slots, actions), strict=True):
         episode.success = bool(success)
@@ -173,6 +183,8 @@ class _Running:
         self.observations: list[np.ndarray] = []
         self.proprio: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
+        self.carry = np.zeros(MOTION, np.float32)
+        self.carried: list[np.ndarray] = []
         self.log_probs: list[float] = []
         self.states: list[np.ndarray] = []
         self.joints: list[np.ndarray] = []
@@ -201,6 +213,7 @@ class _Running:
             np.stack(self.observations),
             np.stack(self.proprio),
             np.stack(self.actions),
+            np.stack(self.carried),
             np.array(self.log_probs, dtype=np.float32),
             self.success,
             captured,
@@ -214,11 +227,18 @@ def rollout(
     horizon: int,
     *,
     motion_noise: float = 1.0,
+    noise_memory: float = 0.0,
     capture: bool = False,
 ) -> list[Rollout]:
     """Return the rollouts of `rollouts`, in the order of specs."""
     stream = rollouts(
-        policy, environments, specs, horizon, motion_noise=motion_noise, capture=capture
+        policy,
+        environments,
+        specs,
+        horizon,
+        motion_noise=motion_noise,
+        noise_memory=noise_memory,
+        capture=capture,
     )
     return [finished for _, finished in sorted(stream, key=lambda item: item[0])]
 

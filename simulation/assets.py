@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 from simulation.embedded_assets import PACK_NAME, pack_files, write_embedded_pack
 from simulation.errors import AssetError
+from simulation.files import write_text
 from simulation.registry import libero_root, user_cache_folder
 
 ASSETS_VARIABLE = "DLR_LIBERO_ASSETS"
@@ -96,6 +97,17 @@ def embedded_pack() -> AssetPack:
                 if folder.exists():
                     os.replace(folder, Path(temporary) / "damaged")
                 os.replace(Path(temporary) / "new", folder)
+    return AssetPack(PACK_NAME, folder, digest)
+
+
+def find_embedded_pack(digest: str) -> AssetPack | None:
+    """Return the embedded pack, of this version or an earlier one, with a digest.
+
+    None if the user's cache folder does not hold it, or not as it was written.
+    """
+    folder = _cache_folder() / f"embedded-{digest[:16]}"
+    if not folder.is_dir() or _folder_digest(folder) != digest:
+        return None
     return AssetPack(PACK_NAME, folder, digest)
 
 
@@ -246,10 +258,7 @@ def _folder_digest(folder: Path, check: bool = False) -> str:
         _check_layout(folder)
     digest = _listing_digest(_hash_files(folder))
     text = json.dumps({"signature": signature, "digest": digest, "checked": check})
-    record.parent.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=record.parent, delete=False) as stream:
-        stream.write(text)
-    os.replace(stream.name, record)
+    write_text(record, text)
     return digest
 
 

@@ -21,9 +21,12 @@ import mujoco
 import numba
 import numpy as np
 from numba import types
-from robosuite.utils.transform_utils import quat2mat
 
 from simulation.opspace import Workspace, multiply_vector, opspace_matrices
+from simulation.quiet import quiet_robosuite
+
+with quiet_robosuite():
+    from robosuite.utils.transform_utils import quat2mat
 
 CONTROL_FREQUENCY = 20
 """Control steps per second of simulated time."""
@@ -144,7 +147,7 @@ class SimulatorView(NamedTuple):
     site_xpos: np.ndarray
     site_xmat: np.ndarray
     qfrc_bias: np.ndarray
-    qM: np.ndarray  # noqa: N815 (MuJoCo's name)
+    qM: np.ndarray
     jacp: np.ndarray
     jacr: np.ndarray
     full_mass: np.ndarray

@@ -26,9 +26,11 @@ SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 class Environment:
     """One LIBERO task on the compiled control loop.
 
-    States, success and observation values equal those of upstream's `ControlEnv` after
+    States and success equal, bit for bit, those of a newly made upstream `ControlEnv` after
     `seed(seed)`, `reset()` and, where an init state is given, `set_init_state(...)`; the first
     action's goal, which upstream computes from the pose before `set_init_state`, included.
+    Observations are those at the end of the step; upstream's `step` returns them from one or
+    two simulator steps (2 ms each) before it.
 
     Args:
         task: the task.
@@ -65,16 +67,18 @@ class Environment:
         Raises:
             InvalidStateError: the index or the state does not belong to this task.
         """
-        placement = self.scene.sample_placement(int(seed))
-        mujoco.mj_resetData(self.model, self.data)
-        self._place_fixtures(fixtures or placement.fixtures)
-        self.data.qpos[:] = placement.qpos
-        self._controller.assign(self.scene.initial_controller)
-        self.seed, self.init_index = int(seed), init_index
         if init_index is not None:
             init_state = self._official_state(init_index)
         if init_state is not None:
-            self._assign(self.scene.check_state(init_state))
+            init_state = self.scene.check_state(init_state)
+        placement = self.scene.sample_placement(int(seed))
+        self._place_fixtures(fixtures or placement.fixtures)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:] = placement.qpos
+        self._controller.assign(self.scene.initial_controller)
+        self.seed, self.init_index = int(seed), init_index
+        if init_state is not None:
+            self._assign(init_state)
         mujoco.mj_forward(self.model, self.data)
 
     def step(self, action: np.ndarray) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from simulation.errors import InvalidStateError, UnknownTaskError
+from simulation.files import write_text
 
 SUITES: dict[str, int] = {
     "libero_spatial": 220,
@@ -86,10 +87,7 @@ def _write_libero_config(path: Path) -> None:
     text = "".join(f"{key}: {value}\n" for key, value in entries.items())
     if path.exists() and path.read_text() == text:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_text(path, text)
 
 
 @dataclass(frozen=True)
@@ -198,5 +196,5 @@ def get_task(name: str) -> Task:
         return min(matches, key=lambda task: task.suite != "libero_90")
     names = list(tasks) + [task.name for task in tasks.values()]
     nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else "."
     raise UnknownTaskError(f"unknown LIBERO task {name!r}{hint} `dlr tasks` lists all 130.")

@@ -27,7 +27,7 @@ DEFAULT_CAMERAS = ("agentview", "robot0_eye_in_hand")
 _MAX_GEOMS = 1000
 _PROBE = (
     "import mujoco; c = mujoco.GLContext(64, 64); c.make_current(); "
-    "m = mujoco.MjModel.from_xml_string('<mujoco><worldbody><geom size=\".1\"/></worldbody>"
+    'm = mujoco.MjModel.from_xml_string(\'<mujoco><worldbody><geom size=".1"/></worldbody>'
     "</mujoco>'); mujoco.MjrContext(m, mujoco.mjtFontScale.mjFONTSCALE_100)"
 )
 
@@ -59,7 +59,8 @@ def choose_backend() -> str:
         reasons.append(f"{backend}: {lines[-1]}")
     raise RenderError(
         "no OpenGL can render here without a display (" + "; ".join(reasons) + "). "
-        "Install Mesa: apt-get install -y libegl1 libgl1-mesa-dri libosmesa6"
+        "Install Mesa (apt-get install -y libegl1 libgl1-mesa-dri libosmesa6), or set "
+        "MUJOCO_GL=osmesa where only OSMesa works"
     )
 
 

@@ -17,6 +17,7 @@ from simulation.assets import AssetPack, resolve_assets
 from simulation.control import ControllerState, RobotIndex
 from simulation.errors import InvalidStateError
 from simulation.predicates import Predicate, compile_goal
+from simulation.quiet import quiet_robosuite
 from simulation.registry import Task, import_libero
 
 _CONSTRUCTION_LOCK = threading.RLock()
@@ -79,9 +80,10 @@ class Scene:
         self.task = task
         self.assets = assets
         with _CONSTRUCTION_LOCK:
-            self._upstream = _build_upstream(task, assets)
+            self._upstream = make_upstream(task, assets).env
             upstream = self._upstream
             self._sim = upstream.sim
+            upstream.visualize(dict.fromkeys(upstream._visualizations, False))
             self.visual_model: mujoco.MjModel = self._sim.model._model
             self.model = _physics_model(upstream.model.get_xml())
             self._pristine_body_pos = self.visual_model.body_pos.copy()
@@ -170,16 +172,17 @@ def load_scene(task: Task, assets: AssetPack | None = None) -> Scene:
         return _cached_scene(task, assets or resolve_assets())
 
 
-def _build_upstream(task: Task, assets: AssetPack) -> Any:
-    """Construct LIBERO's own environment without a renderer, on the given assets."""
+def make_upstream(task: Task, assets: AssetPack) -> Any:
+    """Return LIBERO's own `ControlEnv` of a task without renderer, on the given assets."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    libero = import_libero()
-    libero._assets_path_cache = str(assets.path)
-    from libero.libero.envs import env_wrapper
+    with quiet_robosuite():
+        libero = import_libero()
+        from libero.libero.envs import env_wrapper
 
+    setattr(libero, "_assets_path_cache", str(assets.path))  # noqa: B010 (untyped module)
     global_state = np.random.get_state()  # noqa: NPY002
     try:
-        wrapper = env_wrapper.ControlEnv(
+        return env_wrapper.ControlEnv(
             bddl_file_name=str(task.bddl_file),
             use_camera_obs=False,
             has_renderer=False,
@@ -187,7 +190,6 @@ def _build_upstream(task: Task, assets: AssetPack) -> Any:
         )
     finally:
         np.random.set_state(global_state)  # noqa: NPY002
-    return wrapper.env
 
 
 def _physics_model(xml: str) -> mujoco.MjModel:
@@ -265,9 +267,7 @@ def _robot_index(upstream: Any) -> RobotIndex:
     )
 
 
-def _articulated_joints(
-    model: mujoco.MjModel, upstream: Any
-) -> tuple[tuple[str, ...], np.ndarray]:
+def _articulated_joints(model: mujoco.MjModel, upstream: Any) -> tuple[tuple[str, ...], np.ndarray]:
     """Return names and qpos addresses of hinges and slides that are not the robot's."""
     robot = set(upstream.robots[0].robot_joints) | set(upstream.robots[0].gripper_joints)
     joints = [

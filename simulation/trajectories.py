@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,14 @@ import h5py
 import numpy as np
 
 from simulation.assets import AssetPack
-from simulation.errors import OutputError, TrajectoryError
+from simulation.errors import TrajectoryError
+from simulation.files import atomic_write, ensure_writable, write_text
 from simulation.registry import Task, get_task
 from simulation.scene import Fixtures
 
 FORMAT_VERSION = 1
 """Version of the attributes that this module adds to LIBERO's layout."""
-_PART = re.compile(r"episode_(\d{8})\.hdf5")
+_PART = re.compile(r"episode_(\d{8})\.part")
 
 
 @dataclass(frozen=True)
@@ -96,35 +97,8 @@ class Episode:
 
 def simulator_versions() -> dict[str, str]:
     """Return the versions of the packages that decide what a simulator state means."""
-    return {name: importlib.metadata.version(name) for name in ("mujoco", "robosuite", "hf-libero")}
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def ensure_writable(folder: Path) -> Path:
-    """Create `folder` and return it.
-
-    Raises:
-        OutputError: it cannot be created or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror}. Choose another output folder."
-        ) from error
-    return folder
+    packages = ("mujoco", "robosuite", "hf-libero", "dlr-vla")
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 class TrajectoryWriter:
@@ -143,9 +117,11 @@ class TrajectoryWriter:
         OutputError: the folder cannot be written.
     """
 
-    def __init__(self, path: Path, task: Task, assets: AssetPack, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, task: Task, assets: AssetPack, config: Mapping[str, Any]
+    ) -> None:
         self.path = Path(path)
-        self._parts = self.path.with_name(self.path.name + ".parts")
+        self._task = task
         self._attributes = {
             "format_version": FORMAT_VERSION,
             "task": task.key,
@@ -159,15 +135,22 @@ class TrajectoryWriter:
             "tag": "libero-v1",
             "macros_image_convention": "opengl",
         }
-        self._task = task
         ensure_writable(self.path.parent)
-        ensure_writable(self._parts)
-        manifest = self._parts / "manifest.json"
+
+    @functools.cached_property
+    def _parts(self) -> Path:
+        """Folder of the episodes so far, made when it is first asked for."""
+        folder = self.path.with_name(f"{self.path.name}.parts")
+        manifest = folder / "manifest.json"
         text = json.dumps(self._attributes, sort_keys=True)
-        if manifest.exists() and manifest.read_text() != text:
-            shutil.rmtree(self._parts)
-            ensure_writable(self._parts)
-        atomic_write_text(manifest, text)
+        if not (manifest.exists() and manifest.read_text() == text):
+            if folder.exists():
+                shutil.rmtree(folder)
+            write_text(manifest, text)
+        return folder
+
+    def _part(self, index: int) -> Path:
+        return self._parts / f"episode_{index:08d}.part"
 
     @property
     def finished(self) -> bool:
@@ -185,16 +168,8 @@ class TrajectoryWriter:
 
     def add(self, index: int, episode: Episode) -> None:
         """Write one episode; it becomes visible whole or not at all."""
-        final = self._parts / f"episode_{index:08d}.hdf5"
-        temporary = self._parts / f".{final.name}.{os.getpid()}.tmp"
-        with h5py.File(temporary, "w") as file:
+        with atomic_write(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
             _write_episode(file.create_group("episode"), episode, self._task)
-        os.replace(temporary, final)
-
-    def get(self, index: int) -> Episode:
-        """Return an episode that was added before."""
-        with h5py.File(self._parts / f"episode_{index:08d}.hdf5") as file:
-            return _read_episode(file["episode"])
 
     def finish(self) -> TrajectoryFile:
         """Merge the episodes in the order of their indices into the file and open it.
@@ -205,16 +180,14 @@ class TrajectoryWriter:
         indices = sorted(self.done)
         if not indices:
             raise TrajectoryError(f"no episode was collected for {self.path.name}")
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         total = 0
-        with h5py.File(temporary, "w") as file:
+        with atomic_write(self.path) as temporary, h5py.File(temporary, "w") as file:
             data = file.create_group("data")
             for position, index in enumerate(indices):
-                with h5py.File(self._parts / f"episode_{index:08d}.hdf5") as part:
+                with h5py.File(self._part(index)) as part:
                     part.copy("episode", data, name=f"demo_{position}")
                 total += int(data[f"demo_{position}"].attrs["num_samples"])
             data.attrs.update(self._attributes | {"num_demos": len(indices), "total": total})
-        os.replace(temporary, self.path)
         shutil.rmtree(self._parts)
         return TrajectoryFile(self.path)
 
@@ -239,12 +212,13 @@ class TrajectoryFile:
             self._names = sorted(self._file["data"], key=lambda name: int(name.split("_")[1]))
         except (OSError, KeyError, ValueError, IndexError) as error:
             raise TrajectoryError(
-                f"{self.path} is truncated or not a trajectory file ({error}). Make it again."
+                f"{self.path} is truncated or not a trajectory file ({error}). "
+                "Delete it and make it again."
             ) from error
         if self.attributes.get("format_version") != FORMAT_VERSION:
             raise TrajectoryError(
                 f"{self.path} is not of this project's trajectory format {FORMAT_VERSION}; "
-                "official LIBERO files are read by `dlr demonstrate --source hdf5`"
+                "official LIBERO files are read by `dlr demonstrate --human-demos FOLDER`"
             )
 
     @property
@@ -288,7 +262,8 @@ class TrajectoryFile:
             return _read_episode(self._file["data"][self._names[index]])
         except (OSError, KeyError, ValueError) as error:
             raise TrajectoryError(
-                f"episode {index} of {self.path} cannot be read ({error}). Make it again."
+                f"episode {index} of {self.path} cannot be read ({error}). "
+                "Delete the file and make it again."
             ) from error
 
     def __iter__(self) -> Iterator[Episode]:
@@ -314,9 +289,7 @@ def _write_episode(group: h5py.Group, episode: Episode, task: Task) -> None:
         "actions": episode.actions,
         "rewards": episode.rewards,
         "dones": episode.dones,
-        "robot_states": np.concatenate(
-            (episode.proprio[:, 6:8], episode.proprio[:, :6]), axis=1
-        ),
+        "robot_states": np.concatenate((episode.proprio[:, 6:8], episode.proprio[:, :6]), axis=1),
         "obs/ee_pos": episode.proprio[:, :3],
         "obs/ee_ori": episode.proprio[:, 3:6],
         "obs/ee_states": episode.proprio[:, :6],

@@ -20,5 +20,5 @@ def find_demonstrator(task: Task) -> Demonstrator:
             return demonstrator
     raise UnknownTaskError(
         f"no scripted demonstrator for {task.key}: give human demonstrations instead "
-        "(`dlr demonstrate --source human` or `--source hdf5`)"
+        "(`dlr demonstrate --human-demos FOLDER --episodes-per-way 0`)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,9 +38,9 @@ class CloseDrawer(Demonstrator):
     """
 
     ways = ("left", "right", "low")
-    _pushes = {
-        "left": _Push(0.072, 0.012, 0.10, CLOSED),
-        "right": _Push(-0.080, 0.012, 0.10, CLOSED),
+    _pushes: ClassVar[dict[str, _Push]] = {
+        "left": _Push(0.072, 0.006, 0.10, CLOSED),
+        "right": _Push(-0.080, 0.008, 0.10, CLOSED),
         "low": _Push(-0.004, -0.092, 0.22, OPEN),
     }
 
@@ -63,9 +64,11 @@ class CloseDrawer(Demonstrator):
         start = env.data.site_xpos[env.scene.robot.site].copy()
         clear = np.array([x, front + outward * push.stand_off, z])
         if way == "low":
-            yield Waypoint(np.array([0.5 * (start[0] + x), clear[1], start[2] - 0.05]), 0.0, push.gripper, 0.04)
+            before = np.array([0.5 * (start[0] + x), clear[1], start[2] - 0.05])
         else:
-            yield Waypoint(np.array([x, clear[1] + outward * 0.02, start[2] - 0.02]), 0.0, push.gripper, 0.04)
+            before = np.array([x, clear[1] + outward * 0.02, start[2] - 0.02])
+        yield Waypoint(before, 0.0, push.gripper, 0.04)
         yield Waypoint(clear, 0.0, push.gripper, 0.02)
         travel = abs(env.data.qpos[env.scene.joint_qpos[joint]]) + _PUSH
-        yield Waypoint(clear - [0.0, outward * (push.stand_off + travel), 0.0], 0.0, push.gripper, 0.01)
+        beyond = clear - [0.0, outward * (push.stand_off + travel), 0.0]
+        yield Waypoint(beyond, 0.0, push.gripper, 0.01)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from generator.demonstrators.waypoints import CLOSED, OPEN, Demonstrator, Waypoi
 from simulation.environment import Environment
 from simulation.registry import Task
 
+_Position = Callable[[], np.ndarray]
+_UP = np.array([0.0, 0.0, 1.0])
 _RIM_RADIUS = 0.048
 """Distance of the grasp from the bowl's axis, m."""
 _GRASP_HEIGHT = 0.022
@@ -41,7 +44,7 @@ class PickPlace(Demonstrator):
     """
 
     ways = ("side", "near", "far")
-    _grasps = {
+    _grasps: ClassVar[dict[str, _Grasp]] = {
         "side": _Grasp(0.0, 0.10, 0.0),
         "near": _Grasp(-0.4, 0.18, 0.09),
         "far": _Grasp(0.9, 0.26, -0.03),
@@ -56,29 +59,29 @@ class PickPlace(Demonstrator):
         grasp = self._grasps[way]
         bowl, plate = _bowl_and_plate(env)
         side = np.array([np.sin(grasp.yaw), -np.cos(grasp.yaw), 0.0])
-        rim = bowl() + _RIM_RADIUS * side + [0.0, 0.0, _GRASP_HEIGHT]
+        rim = bowl() + _RIM_RADIUS * side + _GRASP_HEIGHT * _UP
         yaw = grasp.yaw + rng.normal(0.0, 0.05)
-        yield Waypoint(rim + [0.0, 0.0, 0.10], yaw, OPEN, 0.03)
-        yield Waypoint(rim + [0.0, 0.0, 0.03], yaw, OPEN, 0.012, exact=True)
+        yield Waypoint(rim + 0.10 * _UP, yaw, OPEN, 0.03)
+        yield Waypoint(rim + 0.03 * _UP, yaw, OPEN, 0.012, exact=True)
         yield Waypoint(rim, yaw, OPEN, 0.010, exact=True, speed=0.7)
         yield Waypoint(rim, yaw, CLOSED, 0.05, dwell=12, exact=True)
         start = bowl()
         held = env.data.site_xpos[env.scene.robot.site] - start
-        height = np.array([0.0, 0.0, grasp.lift + rng.normal(0.0, 0.01)])
+        height = (grasp.lift + rng.normal(0.0, 0.01)) * _UP
         yield Waypoint(start + held + 0.6 * height, yaw, CLOSED, 0.03)
         across = plate() - start
         middle = start + 0.5 * across * [1, 1, 0] + [-grasp.bow, 0.0, 0.0] + height
         yield Waypoint(middle + held, yaw, CLOSED, 0.04)
         for above, tolerance in ((0.08, 0.025), (_RELEASE_HEIGHT, 0.012), (0.0, 0.006)):
             held = env.data.site_xpos[env.scene.robot.site] - bowl()
-            over = plate() + [0.0, 0.0, above] + held
+            over = plate() + above * _UP + held
             yield Waypoint(over, yaw, CLOSED, tolerance, exact=True, speed=0.8, dwell=2)
         here = env.data.site_xpos[env.scene.robot.site].copy()
         yield Waypoint(here, yaw, OPEN, 0.02, dwell=8)
-        yield Waypoint(here + [0.0, 0.0, 0.08], yaw, OPEN, 0.02, dwell=10)
+        yield Waypoint(here + 0.08 * _UP, yaw, OPEN, 0.02, dwell=10)
 
 
-def _bowl_and_plate(env: Environment):  # type: ignore[no-untyped-def]
+def _bowl_and_plate(env: Environment) -> tuple[_Position, _Position]:
     """Return functions that give the present origins of the goal's bowl and plate, m (3,)."""
     _, bowl, plate = env.scene.goal[0]
     return (lambda: env.object_position(bowl)), (lambda: env.object_position(plate))

@@ -109,7 +109,7 @@ def _toward(
     translation = (target - env.data.site_xpos[env.scene.robot.site]) * (
         _POSITION_GAIN / POSITION_SCALE
     )
-    norm = np.linalg.norm(translation)
+    norm = float(np.linalg.norm(translation))
     translation *= min(1.0, speed / max(norm, 1e-9))
     error = orientation @ env.data.xmat[env.scene.eef_body].reshape(3, 3).T
     rotation = _matrix_axis_angle(error) * (_ROTATION_GAIN / ROTATION_SCALE)

@@ -53,7 +53,8 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean train?" in failure(capsys, "trian")
+    assert "did you mean train? `dlr" in failure(capsys, "trian")
+    assert "'qqq'. `dlr --help` lists all" in failure(capsys, "qqq")
 
 
 def test_unknown_task_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +101,7 @@ def test_stages_out_of_order_say_what_comes_first(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run = ("--run", str(tmp_path))
-    assert "does not exist" in failure(capsys, "train", TASK, *run)
+    assert "`dlr demonstrate`" in failure(capsys, "train", TASK, *run)
     assert "`dlr train`" in failure(capsys, "collect", TASK, *run)
     assert "`dlr collect`" in failure(capsys, "report", *run)
 

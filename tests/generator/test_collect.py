@@ -89,5 +89,5 @@ def test_hopeless_pattern(tmp_path: Path) -> None:
 
 def test_groups_must_fit(tmp_path: Path) -> None:
     policy = GaussianPolicy(17, 2, (8,))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(CollectionError, match="ask for 2 groups and a multiple of 2 episodes"):
         collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, tmp_path / "x.hdf5")

@@ -47,6 +47,11 @@ def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstratio
     other = dataclasses.replace(CONFIG, learn=LearnConfig(steps=700))
     with pytest.raises(RecipeError, match="other settings"):
         run_recipe("o2o_rl", TASK, PointMasses(), demonstrations, other, tmp_path)
+    first = demonstrations[0]
+    seen_otherwise = dataclasses.replace(first, observations=first.observations + 1e-6)
+    changed = [seen_otherwise, *demonstrations[1:]]
+    with pytest.raises(RecipeError, match="or demonstrations"):
+        run_recipe("o2o_rl", TASK, PointMasses(), changed, CONFIG, tmp_path)
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from simulation.assets import AssetPack, resolve_assets
-from simulation.registry import Task, import_libero
+from simulation.registry import Task
+from simulation.scene import make_upstream
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +31,7 @@ def upstream() -> Callable[[Task, AssetPack], Any]:
 
     A new one each time: what upstream's reset draws depends on how often it was reset before.
     """
-
-    def make(task: Task, assets: AssetPack) -> Any:
-        import_libero()._assets_path_cache = str(assets.path)
-        from libero.libero.envs.env_wrapper import ControlEnv
-
-        return ControlEnv(
-            bddl_file_name=str(task.bddl_file),
-            use_camera_obs=False,
-            has_renderer=False,
-            has_offscreen_renderer=False,
-        )
-
-    return make
+    return make_upstream
 
 
 @pytest.fixture

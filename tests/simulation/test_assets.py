@@ -13,6 +13,7 @@ from simulation.assets import (
     AssetPack,
     embedded_digest,
     embedded_pack,
+    find_embedded_pack,
     resolve_assets,
     verify_pack,
 )
@@ -109,6 +110,17 @@ def test_damaged_embedded_pack_is_rewritten(tmp_path: Path) -> None:
     (pack.path / "textures/wicker.png").unlink()
     assert embedded_pack() == pack
     verify_pack(pack)
+
+
+def test_an_earlier_embedded_pack_is_found_by_its_digest(tmp_path: Path) -> None:
+    earlier = resolve_assets(different_pack(tmp_path / "earlier"))
+    assert find_embedded_pack(earlier.digest) is None
+    cached = embedded_pack().path.with_name(f"embedded-{earlier.digest[:16]}")
+    shutil.copytree(earlier.path, cached)
+    assert find_embedded_pack(earlier.digest) == AssetPack(PACK_NAME, cached, earlier.digest)
+    assert find_embedded_pack(embedded_digest()) == embedded_pack()
+    (cached / "README.md").write_text("damaged")
+    assert find_embedded_pack(earlier.digest) is None
 
 
 def test_verify_names_the_changed_file() -> None:

@@ -141,12 +141,12 @@ def test_batches_do_not_depend_on_the_number_of_threads(pack, actions):
         assert batch.privileged(slots).shape == (3, batch.privileged_dim)
         assert batch.proprio(slots[:2]).shape == (2, 8)
         batch.close()
-    for states in results[1:]:
-        np.testing.assert_array_equal(states, results[0])
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
     for slot in slots:
         single.reset(seeds[slot], indices[slot])
         single.settle()
-        states = _rollout(single, actions[slot : 45 : 3])
+        states = _rollout(single, actions[slot:45:3])
         np.testing.assert_array_equal(states[-1], results[0][slot])
 
 
@@ -202,12 +202,12 @@ def test_a_bad_reset_leaves_the_episode_unchanged(pack, actions, arguments):
 
 
 def test_the_global_generator_is_left_alone(pack, actions):
-    before = np.random.get_state()  # noqa: NPY002
+    before = np.random.get_state(legacy=False)  # noqa: NPY002
     env = Environment(SPATIAL, pack)
     env.reset(seed=123)
     env.step(actions[0])
-    after = np.random.get_state()  # noqa: NPY002
-    assert before[0] == after[0] and np.array_equal(before[1], after[1]) and before[2:] == after[2:]
+    after = np.random.get_state(legacy=False)  # noqa: NPY002
+    np.testing.assert_equal(after, before)
 
 
 def test_privileged_state_is_named_and_finite(pack):

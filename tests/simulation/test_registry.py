@@ -65,6 +65,8 @@ def test_an_unknown_task_names_close_matches():
     with pytest.raises(UnknownTaskError) as error:
         get_task("KITCHEN_SCENE10_close_top_drawer_of_the_cabinet")
     assert "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet" in str(error.value)
+    with pytest.raises(UnknownTaskError, match=r"'qqq'\. `dlr tasks` lists all 130\."):
+        get_task("qqq")
     with pytest.raises(UnknownTaskError, match="libero_spatial"):
         list_tasks("libero_spacial")
 
