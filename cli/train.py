@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from generator.recipes import RecipeResult
     from simulation.environment import BatchEnvironment
 
-SLOTS = 16
+SLOTS = 36
 """Environments stepped together; results do not depend on it."""
 
 

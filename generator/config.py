@@ -118,7 +118,7 @@ class ReinforceConfig:
     """Lambda of generalised advantage estimation."""
     clip: float = 0.25
     """Clipping range of the probability ratio."""
-    epochs: int = 8
+    epochs: int = 6
     """Passes over an iteration's data."""
     minibatches: int = 4
     """Minibatches in a pass."""

@@ -51,7 +51,7 @@ class CloseDrawer(Demonstrator):
         )
 
     def plan(self, env: Environment, way: str, rng: np.random.Generator) -> Iterator[Waypoint]:
-        """Yield: beside the front, then through it."""
+        """Yield: before the front, then through it in short moves that keep the height."""
         push = self._pushes[way]
         level = env.task.language.split()[2]
         cabinet = next(n for n in env.scene.fixture_names if "cabinet" in n)
@@ -68,7 +68,8 @@ class CloseDrawer(Demonstrator):
         else:
             before = np.array([x, clear[1] + outward * 0.02, start[2] - 0.02])
         yield Waypoint(before, 0.0, push.gripper, 0.04)
-        yield Waypoint(clear, 0.0, push.gripper, 0.02)
-        travel = abs(env.data.qpos[env.scene.joint_qpos[joint]]) + _PUSH
-        beyond = clear - [0.0, outward * (push.stand_off + travel), 0.0]
-        yield Waypoint(beyond, 0.0, push.gripper, 0.01)
+        yield Waypoint(clear, 0.0, push.gripper, 0.012)
+        travel = abs(env.data.qpos[env.scene.joint_qpos[joint]]) + _PUSH + push.stand_off
+        for share in (0.2, 0.4, 0.6, 0.8, 1.0):
+            through = clear - np.array([0.0, outward * share * travel, 0.0])
+            yield Waypoint(through, 0.0, push.gripper, 0.02)
