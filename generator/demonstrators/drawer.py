@@ -39,8 +39,8 @@ class CloseDrawer(Demonstrator):
 
     ways = ("left", "right", "low")
     _pushes: ClassVar[dict[str, _Push]] = {
-        "left": _Push(0.072, 0.006, 0.10, CLOSED),
-        "right": _Push(-0.080, 0.008, 0.10, CLOSED),
+        "left": _Push(0.072, 0.016, 0.10, CLOSED),
+        "right": _Push(-0.080, 0.016, 0.10, CLOSED),
         "low": _Push(-0.004, -0.092, 0.22, OPEN),
     }
 
