@@ -24,6 +24,7 @@ from numba import types
 
 from simulation.opspace import Workspace, multiply_vector, opspace_matrices
 from simulation.quiet import quiet_robosuite
+from simulation.sampling import Sample, after_substep, before_substep
 
 with quiet_robosuite():
     from robosuite.utils.transform_utils import quat2mat
@@ -154,6 +155,7 @@ class SimulatorView(NamedTuple):
     vectors: np.ndarray
     """Scratch rows of 7 numbers: force and torque, wrench, torques, null-space torques."""
     opspace: Workspace
+    sample: Sample
 
     @staticmethod
     def of(model: mujoco.MjModel, data: mujoco.MjData) -> SimulatorView:
@@ -173,6 +175,7 @@ class SimulatorView(NamedTuple):
             np.zeros((model.nv, model.nv)),
             np.zeros((5, 7)),
             Workspace.zeros(),
+            Sample.zeros(model.nq, model.nv),
         )
 
 
@@ -257,6 +260,7 @@ def control_step(sim, robot, state, action):  # type: ignore[no-untyped-def]
     """
     direction = np.sign(action[6])
     for substep in range(robot.substeps):
+        before_substep(sim.sample, sim.qpos)
         _mj_step1(sim.model, sim.data)
         _mj_forward_skip(sim.model, sim.data, _STAGE_VELOCITY, 1)
         if state.stale[0] == 0:
@@ -277,6 +281,7 @@ def control_step(sim, robot, state, action):  # type: ignore[no-untyped-def]
                 robot.gripper_bias[i] + robot.gripper_weight[i] * state.gripper[i]
             )
         _mj_step2(sim.model, sim.data)
+        after_substep(sim.sample, sim.qpos, sim.qvel)
 
 
 @numba.njit(nogil=True, cache=True)

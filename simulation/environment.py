@@ -77,8 +77,10 @@ class Environment:
         self.data.qpos[:] = placement.qpos
         self._controller.assign(self.scene.initial_controller)
         self.seed, self.init_index = int(seed), init_index
+        self._view.sample.start(self.data.qpos, self.data.qvel)
         if init_state is not None:
             self._assign(init_state)
+            self._view.sample.force(self.data.qpos, self.data.qvel)
         mujoco.mj_forward(self.model, self.data)
 
     def step(self, action: np.ndarray) -> bool:
@@ -115,6 +117,7 @@ class Environment:
         """
         self._assign(self.scene.check_state(state))
         mujoco.mj_forward(self.model, self.data)
+        self._view.sample.force(self.data.qpos, self.data.qvel)
 
     def fixtures(self) -> Fixtures:
         """Return the fixtures' poses of this episode."""
