@@ -13,7 +13,8 @@ from simulation.errors import DlrError
 COMMANDS: dict[str, str] = {
     "quickstart": "the whole line on one task, or on two with --full",
     "tasks": "list LIBERO's 130 tasks, or show one",
-    "assets": "show, verify or write an asset pack",
+    "doctor": "check versions, assets, physics and pictures before results depend on them",
+    "assets": "list, verify, download or write asset packs",
     "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
     "train": "train a recipe's policies on demonstrations",
     "collect": "roll a policy out and keep its successful episodes",
