@@ -13,6 +13,7 @@ from simulation.assets import AssetPack
 from simulation.control import ACTION_DIM, ControllerState, SimulatorView, control_step
 from simulation.errors import InvalidActionError, InvalidStateError
 from simulation.registry import Task
+from simulation.sampling import Sample
 from simulation.scene import Fixtures, Scene, load_scene
 
 PROPRIO_DIM = 8
@@ -29,8 +30,9 @@ class Environment:
     States and success equal, bit for bit, those of a newly made upstream `ControlEnv` after
     `seed(seed)`, `reset()` and, where an init state is given, `set_init_state(...)`; the first
     action's goal, which upstream computes from the pose before `set_init_state`, included.
-    Observations are those at the end of the step; upstream's `step` returns them from one or
-    two simulator steps (2 ms each) before it.
+    `proprio`, `joints` and `privileged` read the state at the end of the step. Upstream's `step`
+    returns values from up to two simulator steps (2 ms each) before it, and
+    `simulation.observations` equals them.
 
     Args:
         task: the task.
@@ -75,6 +77,7 @@ class Environment:
         self._place_fixtures(fixtures or placement.fixtures)
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:] = placement.qpos
+        self.data.qacc_warmstart[:] = placement.warmstart
         self._controller.assign(self.scene.initial_controller)
         self.seed, self.init_index = int(seed), init_index
         self._view.sample.start(self.data.qpos, self.data.qvel)
@@ -82,6 +85,8 @@ class Environment:
             self._assign(init_state)
             self._view.sample.force(self.data.qpos, self.data.qvel)
         mujoco.mj_forward(self.model, self.data)
+        if init_state is None:
+            self.data.qacc_warmstart[:] = placement.warmstart
 
     def step(self, action: np.ndarray) -> bool:
         """Apply one action for 50 ms and return whether the task's goal holds.
@@ -142,6 +147,11 @@ class Environment:
     def joints(self) -> np.ndarray:
         """Return the arm's joint angles, rad, (7,)."""
         return self.data.qpos[self.scene.robot.qpos]
+
+    @property
+    def sample(self) -> Sample:
+        """What upstream's observations are computed from; see `simulation.observations`."""
+        return self._view.sample
 
     @property
     def privileged_names(self) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ class Placement:
     """Generalised positions, (nq,)."""
     fixtures: Fixtures
     """Poses of the fixtures."""
+    warmstart: np.ndarray
+    """Accelerations from which the next constraint solve starts, (nv,)."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ class Scene:
                 sim.model._model.body_pos[self.fixture_bodies].copy(),
                 sim.model._model.body_quat[self.fixture_bodies].copy(),
             )
-            return Placement(sim.data._data.qpos.copy(), fixtures)
+            data = sim.data._data
+            return Placement(data.qpos.copy(), fixtures, data.qacc_warmstart.copy())
 
     def check_state(self, state: np.ndarray) -> np.ndarray:
         """Return `state` as float64 (1 + nq + nv,).
@@ -215,12 +218,16 @@ def _physics_model(xml: str) -> mujoco.MjModel:
 
 
 def _reset_with_retries(upstream: Any) -> None:
-    """Reset in place as upstream's `ControlEnv.reset` does, without reloading the model."""
+    """Reset in place as upstream's `ControlEnv.reset` does, without reloading the model.
+
+    Every solve warm-starts from the one before, so the number of forward passes counts.
+    """
     from robosuite.utils.errors import RandomizationError
 
     placed: Callable[[], None] = upstream._reset_internal
     while True:
         upstream.sim.reset()
+        upstream.sim.forward()
         try:
             placed()
         except RandomizationError:

