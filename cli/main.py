@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "tasks": "list LIBERO's 130 tasks, or show one",
     "doctor": "check versions, assets, physics and pictures before results depend on them",
     "assets": "list, verify, download or write asset packs",
+    "view": "draw an init state, a demonstration or a trajectory",
     "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
     "train": "train a recipe's policies on demonstrations",
     "collect": "roll a policy out and keep its successful episodes",

@@ -1,0 +1,159 @@
+"""`dlr view`: draw an init state, a demonstration or a trajectory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.main import UsageError
+
+if TYPE_CHECKING:
+    from simulation.recordings import Recording
+    from simulation.registry import Task
+
+SHEET_FRAMES = 12
+"""Most pictures of a contact sheet, unless `--every` asks for others."""
+
+
+def view(
+    task: str = "",
+    /,
+    init: tuple[int, ...] = (0,),
+    scripted: bool = False,
+    way: str = "",
+    seed: int = 0,
+    file: Path | None = None,
+    episode: int = 0,
+    cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand"),
+    size: int = 256,
+    every: int = 0,
+    fps: float = 20.0,
+    out: Path | None = None,
+    assets: Path | None = None,
+) -> None:
+    """Draw a task's init states, a scripted demonstration, or an episode of a file.
+
+    Writes a contact sheet (.png, .jpg) or a video (.mp4), upright, cameras side by side.
+
+    Args:
+        task: A task, as `suite/name` or its name alone; a file may say it itself.
+        init: Official init states to draw, 0 to 49; of a scripted demonstration the first.
+        scripted: Draw a scripted demonstration.
+        way: The scripted demonstrator's way; by default its first.
+        seed: Draws the fixtures' poses and the demonstrator's imprecision.
+        file: Draw an episode of this trajectory file, LIBERO HDF5 file or JSON demonstration.
+        episode: Which of the file's episodes, from 0.
+        cameras: Cameras.
+        size: Pixels of each picture's sides.
+        every: Draw each n-th control step; by default all in a video, 12 or fewer in a sheet.
+        fps: Pictures per second of a video; 20 is real time if every step is drawn.
+        out: File to write; by default the task's name with .png in this folder.
+        assets: Folder of assets; by default the one that every command finds.
+    """
+    from simulation.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+    from simulation.registry import get_task
+
+    if size < 1 or every < 0 or fps <= 0 or not cameras or not init:
+        raise UsageError("--size, --every and --fps are positive; --cameras and --init not empty")
+    if out is not None and out.suffix not in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
+        raise UsageError(f"{out} should end in .png, .jpg or .mp4")
+    if not task and file is None:
+        raise UsageError("name a task (`dlr tasks` lists all), or give --file")
+    found = get_task(task) if task else None
+    if file is not None:
+        from simulation.recordings import read_recording
+
+        recording = read_recording(file, episode, found, assets)
+    else:
+        assert found is not None
+        if scripted or way:
+            recording = _demonstrate(found, way, init[0], seed, assets)
+        else:
+            recording = _init_states(found, init, seed, assets)
+    still = file is None and not (scripted or way)
+    captions = [f"init state {index}" for index in init] if still else []
+    path = out or Path(f"{recording.task.name}.png")
+    if path.suffix in VIDEO_SUFFIXES and still:
+        raise UsageError("an init state is a picture: give a .png, or --scripted or --file")
+    count = _draw(recording, captions, cameras, size, every, fps, path)
+    print(f"{recording.title} ({recording.assets.name} assets)", file=sys.stderr)
+    print(f"{path}: {count} pictures")
+
+
+def _init_states(task: Task, indices: Sequence[int], seed: int, assets: Path | None) -> Recording:
+    """Return official init states as a recording, with the fixtures of a seed."""
+    import numpy as np
+
+    from simulation.assets import resolve_assets
+    from simulation.environment import Environment
+    from simulation.recordings import Recording
+
+    pack = resolve_assets(assets)
+    env = Environment(task, pack)
+    states = []
+    for index in indices:
+        env.reset(seed, index)
+        states.append(env.state())
+    return Recording(task, pack, np.stack(states), env.fixtures(), task.language)
+
+
+def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None) -> Recording:
+    """Demonstrate a task by script, from a settled init state."""
+    import numpy as np
+
+    from generator.config import DemonstrationConfig
+    from generator.demonstrators import demonstrate, find_demonstrator
+    from simulation.assets import resolve_assets
+    from simulation.environment import Environment
+    from simulation.recordings import episode_recording
+
+    demonstrator = find_demonstrator(task)
+    if way and way not in demonstrator.ways:
+        raise UsageError(f"no way {way!r} of {task.name}: {', '.join(demonstrator.ways)}")
+    pack = resolve_assets(assets)
+    env = Environment(task, pack)
+    env.reset(seed, init)
+    env.settle()
+    chosen = way or demonstrator.ways[0]
+    rng = np.random.default_rng(seed)
+    episode = demonstrate(env, demonstrator, chosen, rng, DemonstrationConfig())
+    return episode_recording(episode, task, pack, f"scripted, way {chosen}")
+
+
+def _draw(
+    recording: Recording,
+    captions: Sequence[str],
+    cameras: Sequence[str],
+    size: int,
+    every: int,
+    fps: float,
+    path: Path,
+) -> int:
+    """Write the recording as the path's suffix says and return the number of pictures."""
+    from simulation.control import CONTROL_FREQUENCY
+    from simulation.pictures import (
+        VIDEO_SUFFIXES,
+        contact_sheet,
+        draw_states,
+        write_picture,
+        write_video,
+    )
+    from simulation.rendering import Renderer
+
+    video, total = path.suffix in VIDEO_SUFFIXES, len(recording.states)
+    steps = list(range(total))
+    if not captions:
+        stride = every or (1 if video else -(-total // (SHEET_FRAMES - 1)))
+        steps = sorted({*range(0, total, stride), total - 1})
+        captions = [f"step {step} ({step / CONTROL_FREQUENCY:.2f} s)" for step in steps]
+    with Renderer(recording.task, recording.assets, size, size) as renderer:
+        states = (recording.states[step] for step in steps)
+        pictures = draw_states(renderer, states, recording.fixtures, cameras, size)
+        if video:
+            return write_video(path, pictures, fps)
+        columns = max(1, 4 // len(cameras)) if len(steps) <= SHEET_FRAMES else 6
+        sheet = contact_sheet(list(pictures), captions, columns, recording.title)
+    write_picture(path, sheet)
+    return len(steps)
