@@ -1,10 +1,14 @@
-"""`dlr assets`: show, verify or write an asset pack."""
+"""`dlr assets`: list, verify, download or write asset packs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.main import UsageError
+
+if TYPE_CHECKING:
+    from simulation.assets import AssetPack
 
 
 def assets(
@@ -13,30 +17,73 @@ def assets(
     verify: bool = False,
     write: Path | None = None,
 ) -> None:
-    """Show which LIBERO assets are in use, or write the embedded pack to a folder.
+    """List the LIBERO assets that are here and which pack is used, and why.
 
     Args:
         path: Folder of assets; by default the one that every command finds.
         download: Fetch the published assets from the Hugging Face hub if none are found.
-        verify: Read every file and compare with the pack's digest.
+        verify: Read every file: is it as it was, and is it LIBERO's own?
         write: Write the embedded pack to this new folder and show that.
     """
-    from simulation.assets import resolve_assets, verify_pack
+    from simulation.assets import resolve_assets
+    from simulation.packs import chosen_place, list_places
 
     if write is not None:
-        _write(write)
-    pack = resolve_assets(write or path, download=download)
+        path = _write(write)
+    if download:
+        _download(path)
+    places = list_places(path)
+    chosen = chosen_place(places)
+    for place in places:
+        mark, where = "*" if place is chosen else " ", place.folder or ""
+        digest = f" ({place.pack.digest[:12]})" if place.pack else ""
+        print(f"{mark} {place.source}: {place.state}{digest} {where}".rstrip())
+    pack = resolve_assets(path)
+    reason = "you named it" if chosen.asked else "the first whole one of the list"
+    print(f"\nname    {pack.name}\nfolder  {pack.path}\ndigest  {pack.digest}")
+    print(f"chosen  {reason}")
     if verify:
-        verify_pack(pack)
-    print(f"name    {pack.name}\nfolder  {pack.path}\ndigest  {pack.digest}")
-    if verify:
-        print("every file is as it should be")
+        _verify(pack)
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path) -> Path:
     from simulation.embedded_assets import write_embedded_pack
     from simulation.files import ensure_writable
 
     if any(ensure_writable(folder).iterdir()):
         raise UsageError(f"{folder} is not empty; give a new folder")
     write_embedded_pack(folder)
+    return folder
+
+
+def _download(path: Path | None) -> None:
+    """Download the published assets, unless some that are here would be used before them."""
+    from simulation.assets import resolve_assets
+    from simulation.packs import chosen_place, list_places
+
+    used = chosen_place(list_places(path))
+    if used.source != "embedded":
+        print(f"nothing is downloaded: {used.source} ({used.folder}) is used before the hub\n")
+    else:
+        resolve_assets(download=True)
+
+
+def _verify(pack: AssetPack) -> None:
+    """Read every file and say what is known about it.
+
+    Raises:
+        AssetError: a file is missing or was changed.
+    """
+    from simulation.assets import verify_pack
+    from simulation.embedded_assets import PACK_NAME
+    from simulation.golden import published_assets
+    from simulation.preflight import unpublished
+
+    verify_pack(pack)
+    print("every file is as it should be")
+    if pack.name == PACK_NAME:
+        return
+    other = unpublished(pack.path)
+    print(f"{len(published_assets()) - len(other)} of {len(published_assets())} are LIBERO's own")
+    for name in other:
+        print(f"not LIBERO's own  {name}")

@@ -163,9 +163,10 @@ def _download() -> Path:
     try:
         return Path(snapshot_download(HUB_REPOSITORY, repo_type="dataset"))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        reason = str(error).strip().split("\n")[0]
         raise AssetError(
-            f"cannot download {HUB_REPOSITORY}: {error}. Without a network, use the embedded pack "
-            f"(no download), or copy the assets here and set ${ASSETS_VARIABLE}."
+            f"cannot download {HUB_REPOSITORY} ({reason}). Without a network, use the embedded "
+            f"pack (no download), or copy the assets here and set ${ASSETS_VARIABLE}."
         ) from error
 
 
