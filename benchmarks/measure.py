@@ -1,16 +1,42 @@
-"""What all benchmarks share: a registry, results as a table and as JSON, interleaved timing."""
+"""What all benchmarks share: a registry, targets, interleaved timing, and fresh processes."""
 
 from __future__ import annotations
 
-import dataclasses
+import math
+import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from simulation.assets import AssetPack
-from simulation.files import write_json
+from simulation.errors import DlrError
+
+
+class BenchmarkError(DlrError, ValueError):
+    """There is no such benchmark, or one could not be finished."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a ratio should reach."""
+
+    bound: float
+    """The ratio."""
+    at_most: bool = False
+    """Whether the ratio should be at most `bound`; otherwise it should be at least that."""
+
+    def met(self, ratio: float) -> bool:
+        """Return whether a ratio reaches the target."""
+        return ratio <= self.bound if self.at_most else ratio >= self.bound
+
+    def __str__(self) -> str:
+        """Return it as `>= 4` or `<= 0.05`."""
+        return f"{'<=' if self.at_most else '>='} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -26,7 +52,23 @@ class Result:
     ratio: float
     """Median over the repetitions of ours / peer of the same repetition."""
     unit: str
-    """Unit of `ours` and `peer`; with `/s` more is better, with `MB` less."""
+    """Unit of `ours` and `peer`; with `/s` more is better, with `ms`, `s` and `MB` less."""
+    low: float
+    """Least ratio of a repetition; of a mean over tasks, of a task."""
+    high: float
+    """Greatest such ratio."""
+    repetitions: int
+    """How often both sides were measured, in turn."""
+    target: Target | None = None
+    """What the ratio should reach, or None where the comparison only informs."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as plain JSON types, with `met` saying whether it met its target."""
+        return {
+            **vars(self),
+            "target": str(self.target) if self.target else None,
+            "met": self.target.met(self.ratio) if self.target else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -38,10 +80,12 @@ class Setting:
     quick: bool
     """Whether to repeat as little as still gives a number."""
 
-    @property
-    def repetitions(self) -> int:
-        """How often each side is measured, in turn."""
-        return 3 if self.quick else 11
+    def repetitions(self, full: int) -> int:
+        """Return how often each side is measured, in turn, where a full run does it `full` times.
+
+        A quick run does it a quarter as often.
+        """
+        return math.ceil(full / 4) if self.quick else full
 
 
 Benchmark = Callable[[Setting], Sequence[Result]]
@@ -50,30 +94,56 @@ BENCHMARKS: dict[str, Benchmark] = {}
 
 
 def benchmark(function: Benchmark) -> Benchmark:
-    """Register a benchmark under its function's name."""
+    """Register a benchmark under its function's name.
+
+    It is run in a process of its own and returns no results where it does not apply.
+    """
     BENCHMARKS[function.__name__] = function
     return function
 
 
-def compare_rates(
+def summarise(
+    name: str, unit: str, pairs: Sequence[tuple[float, float]], target: Target | None = None
+) -> Result:
+    """Return the medians and the range of (ours, peer) pairs, one pair a repetition."""
+    ratios = [mine / theirs for mine, theirs in pairs]
+    return Result(
+        name,
+        statistics.median(mine for mine, _ in pairs),
+        statistics.median(theirs for _, theirs in pairs),
+        statistics.median(ratios),
+        unit,
+        min(ratios),
+        max(ratios),
+        len(pairs),
+        target,
+    )
+
+
+def compare(
     name: str,
     unit: str,
     repetitions: int,
     ours: Callable[[], float],
     peer: Callable[[], float],
+    target: Target | None = None,
 ) -> Result:
-    """Measure both sides in turn; each callable returns a rate, more is better."""
-    return summarise(name, unit, [(ours(), peer()) for _ in range(repetitions)])
+    """Measure both sides in turn; each callable returns one measurement."""
+    return summarise(name, unit, [(ours(), peer()) for _ in range(repetitions)], target)
 
 
-def summarise(name: str, unit: str, pairs: Sequence[tuple[float, float]]) -> Result:
-    """Return the medians of (ours, peer) pairs, one pair a repetition."""
+def geometric_mean(name: str, results: Sequence[Result], target: Target | None = None) -> Result:
+    """Return the geometric mean of results of the same unit; its range is theirs."""
     return Result(
-        name,
-        statistics.median(mine for mine, _ in pairs),
-        statistics.median(theirs for _, theirs in pairs),
-        statistics.median(mine / theirs for mine, theirs in pairs),
-        unit,
+        f"{name}, geometric mean",
+        statistics.geometric_mean(result.ours for result in results),
+        statistics.geometric_mean(result.peer for result in results),
+        statistics.geometric_mean(result.ratio for result in results),
+        results[0].unit,
+        min(result.ratio for result in results),
+        max(result.ratio for result in results),
+        results[0].repetitions,
+        target,
     )
 
 
@@ -89,26 +159,36 @@ def cpu_rate(work: Callable[[], object], count: int) -> float:
 
 def wall_rate(work: Callable[[], object], count: int) -> float:
     """Return how many of the `count` units that `work` does fit into a second of wall time."""
+    return count / wall_time(work)
+
+
+def wall_time(work: Callable[[], object]) -> float:
+    """Return the seconds of wall time that `work` takes."""
     start = time.perf_counter()
     work()
-    return count / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
-def table(results: Sequence[Result]) -> str:
-    """Return the results as aligned text."""
-    width = max(len(result.name) for result in results)
-    lines = [f"{'':<{width}}  {'ours':>10}  {'peer':>10}  {'ratio':>7}  unit"]
-    lines += [
-        f"{r.name:<{width}}  {r.ours:>10.4g}  {r.peer:>10.4g}  {r.ratio:>7.3g}  {r.unit}"
-        for r in results
-    ]
-    return "\n".join(lines)
+def in_fresh_process[Value](function: Callable[..., Value], *arguments: Any) -> Value:
+    """Return `function(*arguments)`, computed in a new process that ends afterwards.
 
-
-def write_results(results: Sequence[Result], path: Path) -> None:
-    """Write the results as a JSON list, atomically.
+    OpenGL, TensorFlow and memory of one measurement so do not touch another. What libraries
+    print goes to standard error.
 
     Raises:
-        OutputError: the file cannot be written.
+        BenchmarkError: the process died.
     """
-    write_json(path, [dataclasses.asdict(result) for result in results])
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_print_to_stderr) as executor:
+        try:
+            return executor.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise BenchmarkError(
+                f"the process of {function.__name__} died (out of memory, or a driver's crash?): "
+                "leave it out with --only, or try --quick"
+            ) from error
+
+
+def _print_to_stderr() -> None:
+    """Point standard output, also of processes that this one starts, at standard error."""
+    os.dup2(2, 1)

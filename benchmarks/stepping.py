@@ -1,4 +1,4 @@
-"""Speed of stepping and resetting, and memory, beside upstream's `ControlEnv` and bare MuJoCo."""
+"""Speed of stepping and resetting, beside upstream's `ControlEnv` and bare MuJoCo."""
 
 from __future__ import annotations
 
@@ -10,54 +10,61 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from benchmarks import peers
 from benchmarks.measure import (
     Result,
     Setting,
+    Target,
     benchmark,
-    compare_rates,
+    compare,
     cpu_rate,
+    geometric_mean,
     summarise,
     wall_rate,
 )
-from simulation.control import ACTION_DIM, bare_passes, bare_steps
+from benchmarks.tasks import DRAWER, INIT_INDEX, SEED, TASKS, random_actions
+from simulation.control import bare_passes, bare_steps
 from simulation.environment import BatchEnvironment, Environment
-from simulation.registry import get_task
-from simulation.scene import make_upstream
 
-TASK = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
-_SEED = 3
-_INIT_INDEX = 7
-
-
-def _random_actions(count: int) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-1.0, 1.0, (count, ACTION_DIM))
-
-
-def _upstream_reset(env: Any, seed: int) -> None:
-    env.seed(seed)
-    env.reset()
-    env.set_init_state(TASK.init_states()[_INIT_INDEX])
+_STEPS = 20
+"""Control steps of one repetition."""
+_BARE_STEPS = "25 mj_step of upstream's model"
+_BARE_PASSES = "upstream's solver passes alone"
+_LIMITS: dict[str, Target | None] = {_BARE_STEPS: Target(0.80), _BARE_PASSES: None}
 
 
 @benchmark
 def upstream_step(setting: Setting) -> list[Result]:
-    """State-only control steps from the same state under the same random actions."""
-    actions = _random_actions(20)
-    ours, theirs = Environment(TASK, setting.assets), make_upstream(TASK, setting.assets)
-    _upstream_reset(theirs, _SEED)
-    initial = TASK.init_states()[_INIT_INDEX]
+    """State-only control steps, with observations, from the same state under the same actions."""
+    name, target = "state-only stepping / upstream ControlEnv", Target(4.0)
+    actions = random_actions(_STEPS)
+    results = []
+    for label, task in TASKS.items():
+        ours, theirs = Environment(task, setting.assets), peers.control_env(task, setting.assets)
+        initial = task.init_states()[INIT_INDEX]
+        peers.start(theirs, SEED, initial)
 
-    def step_ours() -> float:
-        ours.reset(_SEED, _INIT_INDEX)
-        return cpu_rate(lambda: [ours.step(action) for action in actions], len(actions))
+        def step_ours(env: Environment = ours) -> float:
+            env.reset(SEED, INIT_INDEX)
+            return cpu_rate(lambda: [(env.step(a), env.privileged()) for a in actions], _STEPS)
 
-    def step_theirs() -> float:
-        theirs.set_init_state(initial)
-        return cpu_rate(lambda: [theirs.step(action) for action in actions], len(actions))
+        def step_theirs(env: Any = theirs, initial: np.ndarray = initial) -> float:
+            env.set_init_state(initial)
+            return cpu_rate(lambda: [env.step(a) for a in actions], _STEPS)
 
-    step_ours(), step_theirs()
-    name = "state-only stepping / upstream ControlEnv"
-    return [compare_rates(name, "control steps/s", setting.repetitions, step_ours, step_theirs)]
+        step_ours(), step_theirs()
+        results.append(
+            compare(
+                f"{name}, {label}",
+                "control steps/s",
+                setting.repetitions(11),
+                step_ours,
+                step_theirs,
+                target,
+            )
+        )
+        theirs.close()
+    return [*results, geometric_mean(name, results, target)]
 
 
 @benchmark
@@ -67,34 +74,37 @@ def physics_limit(setting: Setting) -> list[Result]:
     First beside 25 `mj_step`s of upstream's full model. Then beside upstream's three passes of
     the constraint solver a substep, without a controller: as fast as parity allows at all.
     """
-    env = Environment(TASK, setting.assets)
-    full = env.scene.visual_model
-    peers = {
-        "25 mj_step of upstream's model": (full, bare_steps),
-        "upstream's solver passes alone": (env.model, bare_passes),
-    }
-    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
-    for repetition in range(setting.repetitions + 1):
-        ours, theirs = _trajectory_rates(env, list(peers.values()))
-        if repetition > 0:
-            for name, rate in zip(peers, theirs, strict=True):
-                pairs[name].append((ours, rate))
+    results: dict[str, list[Result]] = {name: [] for name in _LIMITS}
+    for label, task in TASKS.items():
+        env = Environment(task, setting.assets)
+        limits = [(env.scene.visual_model, bare_steps), (env.model, bare_passes)]
+        _trajectory_rates(env, limits)
+        rates = [_trajectory_rates(env, limits) for _ in range(setting.repetitions(11))]
+        for column, (name, target) in enumerate(_LIMITS.items()):
+            pairs = [(ours, theirs[column]) for ours, theirs in rates]
+            title = f"state-only stepping / {name}, {label}"
+            results[name].append(summarise(title, "control steps/s", pairs, target))
     return [
-        summarise(f"state-only stepping / {name}", "control steps/s", pairs[name]) for name in peers
+        result
+        for name, target in _LIMITS.items()
+        for result in (
+            *results[name],
+            geometric_mean(f"state-only stepping / {name}", results[name], target),
+        )
     ]
 
 
 def _trajectory_rates(
-    env: Environment, peers: list[tuple[mujoco.MjModel, Callable[[int, int, int], None]]]
+    env: Environment, limits: list[tuple[mujoco.MjModel, Callable[[int, int, int], None]]]
 ) -> tuple[float, list[float]]:
-    """Return control steps per second of ours and of each peer along one trajectory."""
-    actions = _random_actions(40)
-    env.reset(_SEED, _INIT_INDEX)
+    """Return control steps per second of ours and of each limit along one trajectory."""
+    actions = random_actions(2 * _STEPS)
+    env.reset(SEED, INIT_INDEX)
     copies = []
-    for model, passes in peers:
+    for model, passes in limits:
         model.body_pos[:], model.body_quat[:] = env.model.body_pos, env.model.body_quat
         copies.append((model, mujoco.MjData(model), passes))
-    spent = np.zeros(1 + len(peers))
+    spent = np.zeros(1 + len(limits))
     for action in actions:
         for index, (model, data, passes) in enumerate(copies, 1):
             for field in ("qpos", "qvel", "ctrl", "qacc_warmstart"):
@@ -112,46 +122,39 @@ def _trajectory_rates(
 @benchmark
 def reset(setting: Setting) -> list[Result]:
     """Resets to an official init state, with a seed not seen before."""
-    ours, theirs = Environment(TASK, setting.assets), make_upstream(TASK, setting.assets)
-    seeds = itertools.count(1)
+    ours, theirs = Environment(DRAWER, setting.assets), peers.control_env(DRAWER, setting.assets)
+    initial, seeds = DRAWER.init_states()[INIT_INDEX], itertools.count(1)
+    ours.reset(SEED, INIT_INDEX)
+    peers.start(theirs, SEED, initial)
 
     def reset_ours() -> float:
-        return cpu_rate(lambda: ours.reset(1000 + next(seeds), _INIT_INDEX), 1)
+        return 1e3 / cpu_rate(lambda: ours.reset(1000 + next(seeds), INIT_INDEX), 1)
 
     def reset_theirs() -> float:
-        return cpu_rate(lambda: _upstream_reset(theirs, next(seeds)), 1)
+        return 1e3 / cpu_rate(lambda: peers.start(theirs, next(seeds), initial), 1)
 
     name = "reset / upstream's seed, reset, set_init_state"
-    repetitions = 1 if setting.quick else 3
-    return [compare_rates(name, "resets/s", repetitions, reset_ours, reset_theirs)]
+    repetitions, target = setting.repetitions(11), Target(1 / 20, at_most=True)
+    return [compare(name, "ms", repetitions, reset_ours, reset_theirs, target)]
 
 
 @benchmark
 def threads(setting: Setting) -> list[Result]:
     """Four environments on two threads beside one thread, in wall time."""
     slots = [0, 1, 2, 3]
-    actions = _random_actions(80).reshape(20, 4, ACTION_DIM)
-    one, two = (BatchEnvironment(TASK, 4, setting.assets, num_threads=n) for n in (1, 2))
+    actions = random_actions(len(slots) * _STEPS).reshape(_STEPS, len(slots), -1)
+    one, two = (BatchEnvironment(DRAWER, 4, setting.assets, num_threads=n) for n in (1, 2))
 
     def rate(batch: BatchEnvironment) -> float:
-        batch.reset(slots, [_SEED] * 4, [_INIT_INDEX] * 4)
-        return wall_rate(lambda: [batch.step(slots, row) for row in actions], actions.size // 7)
+        batch.reset(slots, [SEED] * 4, [INIT_INDEX] * 4)
+        return wall_rate(lambda: [batch.step(slots, row) for row in actions], 4 * _STEPS)
 
-    result = compare_rates(
-        "2 threads / 1 thread, 4 environments",
-        "control steps/s",
-        setting.repetitions,
-        lambda: rate(two),
-        lambda: rate(one),
+    rate(one), rate(two)
+    name = "2 threads / 1 thread, 4 environments"
+    repetitions = setting.repetitions(21)
+    result = compare(
+        name, "control steps/s", repetitions, lambda: rate(two), lambda: rate(one), Target(1.8)
     )
     one.close()
     two.close()
     return [result]
-
-
-@benchmark
-def memory(setting: Setting) -> list[Result]:
-    """Size of the model that each environment copies beside upstream's."""
-    scene = Environment(TASK, setting.assets).scene
-    sizes = [mujoco.mj_sizeModel(m) / 1e6 for m in (scene.model, scene.visual_model)]
-    return [summarise("model of one environment / upstream's", "MB", [(sizes[0], sizes[1])])]

@@ -1,0 +1,64 @@
+"""The command: its errors, its table, and the files that it writes."""
+
+import json
+
+import pytest
+
+from benchmarks.measure import BenchmarkError, Target, summarise
+from benchmarks.run import run, table
+from simulation.assets import embedded_pack
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_an_unknown_benchmark_is_one_clear_error(tmp_path):
+    with pytest.raises(BenchmarkError, match=r"no benchmark nothing; there are upstream_step, "):
+        run(only=("reset", "nothing"), output=tmp_path / "results.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_says_which_ratios_reach_their_target():
+    rows = [
+        summarise("fast", "steps/s", [(9.0, 2.0), (8.0, 2.0), (7.0, 2.0)], Target(4.0)),
+        summarise("large", "MB", [(1.0, 2.0)], Target(0.25, at_most=True)),
+        summarise("informs", "s", [(1.0, 2.0)]),
+    ]
+    header, fast, large, informs = table(rows).splitlines()
+    assert header.split() == ["ours", "peer", "unit", "ratio", "range", "target"]
+    assert fast.endswith("4  3.5 to 4.5  >= 4     PASS")
+    assert large.endswith("<= 0.25  short")
+    assert informs.endswith("0.5")
+
+
+@pytest.mark.slow
+def test_a_quick_run_writes_results_and_what_they_were_measured_with(tmp_path, capsys):
+    pack = embedded_pack()
+    output = tmp_path / "results.json"
+    run(assets=pack.path, quick=True, only=("reset", "asset_packs"), output=output)
+    (result,) = read(output)
+    assert {"name", "ours", "peer", "ratio", "unit"} <= set(result)
+    assert result["unit"] == "ms"
+    assert result["ours"] > 0
+    assert result["low"] <= result["ratio"] <= result["high"]
+    assert result["met"] is (result["ratio"] <= 1 / 20)
+    metadata = read(tmp_path / "results_metadata.json")
+    assert metadata["assets"] == {"name": pack.name, "digest": pack.digest}
+    assert metadata["quick"] is True
+    assert set(metadata["seconds"]) == {"reset"}
+    assert set(metadata["skipped"]) == {"asset_packs"}
+    assert metadata["failed"] == {}
+    assert metadata["machine"]["cores"] >= 1
+    assert metadata["versions"]["mujoco"]
+    assert result["name"] in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["upstream_step", "physics_limit", "images", "memory", "dataset"])
+def test_a_quick_benchmark_gives_positive_figures(name, tmp_path):
+    output = tmp_path / "results.json"
+    run(assets=embedded_pack().path, quick=True, only=(name,), output=output)
+    results = read(output)
+    assert results
+    assert all(result["ours"] > 0 and result["peer"] > 0 for result in results)
