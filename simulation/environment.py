@@ -16,8 +16,6 @@ from simulation.registry import Task
 from simulation.sampling import Sample
 from simulation.scene import Fixtures, Scene, load_scene
 
-PROPRIO_DIM = 8
-"""End-effector position (3), axis-angle (3), gripper joint positions (2)."""
 SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
@@ -278,7 +276,11 @@ class BatchEnvironment:
         """Start an episode in each of `slots` and let it settle; see `Environment.reset`."""
         for slot, seed, init_index in zip(slots, seeds, init_indices, strict=True):
             self.envs[slot].reset(seed, init_index)
-        self._on_threads(lambda i: self.envs[slots[i]].settle(), len(slots))
+        self.settle(slots)
+
+    def settle(self, slots: Sequence[int], steps: int = SETTLE_STEPS) -> None:
+        """Let the objects of `slots` come to rest."""
+        self._on_threads(lambda i: self.envs[slots[i]].settle(steps), len(slots))
 
     def step(self, slots: Sequence[int], actions: np.ndarray) -> np.ndarray:
         """Apply actions (n, 7) to `slots` and return success, bool (n,)."""

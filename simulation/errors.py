@@ -35,3 +35,7 @@ class RenderError(DlrError, RuntimeError):
 
 class OutputError(DlrError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class SettingError(DlrError, ValueError):
+    """A setting or option does not exist, or cannot have the given value."""

@@ -18,18 +18,33 @@ that upstream samples them from, up to two simulator steps (4 ms) before the end
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mujoco
+import numba
 import numpy as np
 
 from simulation.quiet import quiet_robosuite
 
 if TYPE_CHECKING:
     from simulation.environment import Environment
+    from simulation.rendering import Renderer
 
 with quiet_robosuite():
-    from robosuite.utils import transform_utils as transforms
+    from robosuite.utils.transform_utils import mat2quat, quat2axisangle, quat2mat
+
+PROPRIO_DIM = 8
+"""Length of `proprio`."""
+JOINT_DIM = 18
+"""Length of `joint`."""
+NUMBER_SETS = ("proprio", "joint", "privileged")
+"""Sets of numbers."""
+PICTURE_SETS: dict[str, tuple[str, int, type[np.generic], float]] = {
+    "pixels": ("image", 3, np.uint8, 255),
+}
+"""Sets of pictures: name -> end of the keys, channels, type, greatest value."""
+SETS = (*NUMBER_SETS, *PICTURE_SETS)
 
 _XYZW = [1, 2, 3, 0]
 _OBJECT_PARTS = ("pos_x", "pos_y", "pos_z", "quat_x", "quat_y", "quat_z", "quat_w")
@@ -113,13 +128,39 @@ class Observer:
         values["object-state"] = np.concatenate(list(objects.values()))
         return values
 
+    def pictures(
+        self, renderer: Renderer, sets: Sequence[str], cameras: Sequence[str], size: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        """Return what the cameras see, by the keys of this file's table.
+
+        The first row is the lowest, as in upstream's arrays (robosuite's `opengl` convention).
+
+        Args:
+            renderer: renderer of the environment's task and assets.
+            sets: which of pixels, depth and segmentation.
+            cameras: names of cameras.
+            size: height and width, pixels.
+
+        Raises:
+            RenderError: no such camera, or a picture larger than the renderer's buffer.
+        """
+        sample, height, width = self._env.sample, *size
+        state = np.concatenate(([self._env.data.time], sample.pose_qpos, sample.qvel))
+        fixtures = self._env.fixtures()
+        arrays = {}
+        for camera in cameras:
+            if "pixels" in sets:
+                picture = renderer.render(state, fixtures, camera, width, height)
+                arrays[f"{camera}_image"] = picture[::-1]
+        return arrays
+
     def _update_poses(self) -> None:
         """Compute the poses that belong to the sample."""
         self._poses.qpos[:] = self._env.sample.pose_qpos
         mujoco.mj_kinematics(self._env.model, self._poses)
 
     def _proprio(self) -> np.ndarray:
-        rotation = transforms.quat2axisangle(self._eef_quaternion())
+        rotation = quat2axisangle(self._eef_quaternion())
         fingers = self._env.sample.qpos[self._scene.gripper_qpos]
         return np.concatenate((self._eef_position(), rotation, fingers))
 
@@ -149,11 +190,32 @@ class Observer:
 
     def _objects_in_eef_frame(self) -> np.ndarray:
         """Return the objects' positions and quaternions in the end-effector's frame, (n, 7)."""
-        eef = transforms.pose2mat((self._eef_position(), self._eef_quaternion()))
-        world_in_eef = transforms.pose_inv(eef)
         relative = np.empty((len(self._object_bodies), 7))
-        for row, pose in zip(relative, self._objects(), strict=True):
-            pose_in_world = transforms.pose2mat((pose[:3], pose[3:]))
-            pose_in_eef = transforms.pose_in_A_to_pose_in_B(pose_in_world, world_in_eef)
-            row[:3], row[3:] = transforms.mat2pose(pose_in_eef)
+        _to_frame(self._eef_position(), self._eef_quaternion(), self._objects(), relative)
         return relative
+
+
+@numba.njit(nogil=True, cache=True)
+def _to_frame(position, quaternion, poses, relative):  # type: ignore[no-untyped-def]
+    """Write `poses` (n, 7) in the frame of the given pose to `relative`, as robosuite does.
+
+    Its matrices are of single precision, of which their products keep double.
+    """
+    world = np.zeros((4, 4))
+    rotation = quat2mat(quaternion).astype(np.float32)
+    translation = position.astype(np.float32)
+    for i in range(3):
+        offset = 0.0
+        for j in range(3):
+            world[i, j] = rotation[j, i]
+            offset += world[i, j] * np.float64(translation[j])
+        world[i, 3] = -offset
+    world[3, 3] = 1.0
+    pose = np.zeros((4, 4))
+    pose[3, 3] = 1.0
+    for i in range(len(poses)):
+        pose[:3, :3] = quat2mat(poses[i, 3:]).astype(np.float32)
+        pose[:3, 3] = poses[i, :3].astype(np.float32)
+        product = np.dot(world, pose)
+        relative[i, :3] = product[:3, 3]
+        relative[i, 3:] = mat2quat(product[:3, :3])
