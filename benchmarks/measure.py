@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import signal
 import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -179,7 +181,7 @@ def in_fresh_process[Value](function: Callable[..., Value], *arguments: Any) -> 
         BenchmarkError: the process died.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_print_to_stderr) as executor:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as executor:
         try:
             return executor.submit(function, *arguments).result()
         except BrokenProcessPool as error:
@@ -189,6 +191,14 @@ def in_fresh_process[Value](function: Callable[..., Value], *arguments: Any) -> 
             ) from error
 
 
-def _print_to_stderr() -> None:
-    """Point standard output, also of processes that this one starts, at standard error."""
+def _begin() -> None:
+    """Print to standard error, and end once the process that started this one is gone."""
     os.dup2(2, 1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

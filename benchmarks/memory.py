@@ -33,6 +33,7 @@ def memory(setting: Setting) -> list[Result]:
     State-only, then with pictures of two cameras: ours of one renderer that all share.
     """
     results, target = [], Target(1 / 4, at_most=True)
+    in_fresh_process(_our_pss, 1, setting.assets, 0)  # compiles, which takes memory of its own
     for name, size in {"state-only": 0, f"with pictures, {_PICTURES_PX} px": _PICTURES_PX}.items():
         if size and setting.quick:
             continue
