@@ -40,22 +40,15 @@ def describe_versions() -> dict[str, str]:
 
 
 def describe_rendering() -> dict[str, str]:
-    """Return the OpenGL backend and driver. Loads OpenGL: call it in a process of its own.
+    """Return the OpenGL backend and driver. Draws in a process of its own.
 
     Raises:
         RenderError: no OpenGL renders here.
     """
-    from simulation.rendering import choose_backend
+    from simulation.graphics import find_backend
 
-    backend = choose_backend()
-    import mujoco
-    from OpenGL import GL  # type: ignore[import-untyped]
-
-    context = mujoco.GLContext(64, 64)
-    context.make_current()
-    driver = GL.glGetString(GL.GL_RENDERER).decode()
-    context.free()
-    return {"backend": backend, "driver": driver}
+    backend = find_backend()
+    return {"backend": backend.name, "driver": backend.driver}
 
 
 def describe_environment() -> dict[str, str]:

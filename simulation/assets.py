@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from simulation.embedded_assets import PACK_NAME, pack_files, write_embedded_pack
+from simulation.embedded_assets import PACK_NAME, ROBOT_FILE, pack_files, write_embedded_pack
 from simulation.errors import AssetError
 from simulation.files import write_text
 from simulation.registry import libero_root, user_cache_folder
@@ -177,8 +177,9 @@ def _open_pack(name: str, folder: Path) -> AssetPack:
 
 @functools.cache
 def _required_files() -> tuple[str, ...]:
-    """The files without which not all of the 130 tasks load."""
-    return (*(name for name in pack_files() if name.endswith(".xml")), *STYLE_TEXTURES)
+    """The files without which not all of the 130 tasks load; the robot's looks are our own."""
+    scenes = (name for name in pack_files() if name.endswith(".xml") and name != ROBOT_FILE)
+    return (*scenes, *STYLE_TEXTURES)
 
 
 def _missing(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Imports of robosuite without the notices that it prints about itself."""
+"""Imports of robosuite without the notices that it prints and without the OpenGL that it binds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from simulation.graphics import no_graphics
 
 _LOGGER = "robosuite_logs"
 
@@ -20,7 +22,7 @@ def quiet_robosuite() -> Iterator[None]:
     logger = logging.getLogger(_LOGGER)
     logger.addFilter(_is_no_macro_notice)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), no_graphics():
             for category in (SyntaxWarning, DeprecationWarning):
                 warnings.filterwarnings("ignore", category=category, module=".*robosuite")
             yield

@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import functools
 import os
-import subprocess
-import sys
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mujoco
 import numpy as np
 
 from simulation.assets import AssetPack
 from simulation.errors import RenderError
+from simulation.graphics import choose_backend, new_context
 from simulation.registry import Task
 from simulation.scene import Fixtures, load_scene
+from simulation.segments import Segment, draw_numbers, list_segments
 
 if TYPE_CHECKING:
     from simulation.trajectories import Episode
 
+__all__ = ["DEFAULT_CAMERAS", "Picture", "Renderer", "Segment", "View", "choose_backend"]
+
 DEFAULT_CAMERAS = ("agentview", "robot0_eye_in_hand")
 """The two cameras that LIBERO's policies look through."""
 _MAX_GEOMS = 1000
-_PROBE = (
-    "import mujoco; c = mujoco.GLContext(64, 64); c.make_current(); "
-    'm = mujoco.MjModel.from_xml_string(\'<mujoco><worldbody><geom size=".1"/></worldbody>'
-    "</mujoco>'); mujoco.MjrContext(m, mujoco.mjtFontScale.mjFONTSCALE_100)"
-)
+_OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
 
 
-@functools.cache
-def choose_backend() -> str:
-    """Return the OpenGL backend that renders without a display here: `egl` or `osmesa`.
+@dataclass(frozen=True)
+class View:
+    """One picture to draw."""
 
-    `MUJOCO_GL` decides where it is set. Otherwise each backend draws once in a process of its
-    own, because a bad driver can take the process down; the first that works is set in
-    `MUJOCO_GL`, which MuJoCo reads when a context is made.
+    camera: str = "agentview"
+    """Name of the camera."""
+    width: int = 256
+    """Width, pixels."""
+    height: int = 256
+    """Height, pixels."""
+    depth: bool = False
+    """Whether to read the depth too: nearly free."""
+    segmentation: bool = False
+    """Whether to tell apart what is seen: one more drawing."""
 
-    Raises:
-        RenderError: none works; the message names the packages to install.
-    """
-    wanted = os.environ.get("MUJOCO_GL", "").lower()
-    candidates = [wanted] if wanted in ("egl", "osmesa", "glfw") else ["egl", "osmesa"]
-    reasons = []
-    for backend in candidates:
-        environment = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
-        probe = subprocess.run(
-            [sys.executable, "-c", _PROBE], env=environment, capture_output=True, timeout=120
-        )
-        if probe.returncode == 0:
-            os.environ["MUJOCO_GL"] = backend
-            os.environ["PYOPENGL_PLATFORM"] = backend
-            return backend
-        lines = probe.stderr.decode(errors="replace").strip().splitlines() or ["crashed"]
-        reasons.append(f"{backend}: {lines[-1]}")
-    raise RenderError(
-        "no OpenGL can render here without a display (" + "; ".join(reasons) + "). "
-        "Install Mesa (apt-get install -y libegl1 libgl1-mesa-dri libosmesa6), or set "
-        "MUJOCO_GL=osmesa where only OSMesa works"
-    )
+
+@dataclass(frozen=True)
+class Picture:
+    """What one view shows, upright: row 0 is the top."""
+
+    rgb: np.ndarray
+    """Colours, uint8 (height, width, 3)."""
+    depth: np.ndarray | None = None
+    """Distance from the camera along its axis, m, float32 (height, width)."""
+    segmentation: np.ndarray | None = None
+    """Geom seen, int32 (height, width): an index into `Renderer.segments`, or -1 for the sky."""
 
 
 class Renderer:
@@ -70,7 +68,8 @@ class Renderer:
     Pictures are upright: row 0 is the top. LIBERO's observation arrays (robosuite's `opengl`
     convention) are these with the rows in reverse order, `picture[::-1]`.
 
-    A renderer owns an OpenGL context, which belongs to the thread that made it. Use it as a
+    A renderer owns an OpenGL context, which belongs to the thread that made it: each thread, and
+    each process after a fork, makes its own. Several renderers may share a thread. Use it as a
     context manager, or call `close`.
 
     Args:
@@ -96,16 +95,22 @@ class Renderer:
         self.model.vis.global_.offwidth = max(width, 640)
         self.model.vis.global_.offheight = max(height, 480)
         self.data = mujoco.MjData(self.model)
-        self._gl = _gl_context(self.backend, max(width, 640), max(height, 480))
+        self._owner = _here()
+        self._gl: Any = new_context(max(width, 640), max(height, 480))
         self._gl.make_current()
+        _OPEN.add(self)
+        _close_at_exit(os.getpid())
         self._scene = mujoco.MjvScene(self.model, maxgeom=_MAX_GEOMS)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._options = mujoco.MjvOption()
-        self._options.geomgroup[0] = 0
+        self._options = _visual_options()
+        self._without_sites = _visual_options()
+        self._without_sites.sitegroup[:] = 0
         self._perturb = mujoco.MjvPerturb()
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self.segments = list_segments(self.scene, self.model)
+        """What each geom id of a segmentation stands for."""
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -124,10 +129,21 @@ class Renderer:
 
         Raises:
             InvalidStateError: the state does not belong to this task.
-            RenderError: the task has no such camera.
+            RenderError: no such camera, too large, or the renderer is of another thread.
         """
         self._set(state, fixtures)
         return self._draw(camera, width, height)
+
+    def render_views(
+        self, state: np.ndarray, fixtures: Fixtures, views: Sequence[View]
+    ) -> tuple[Picture, ...]:
+        """Return what each view shows of a state: colours, and depth and geoms where asked.
+
+        Raises:
+            InvalidStateError, RenderError: as for `render`.
+        """
+        self._set(state, fixtures)
+        return tuple(self._picture(view) for view in views)
 
     def render_episode(
         self,
@@ -149,8 +165,13 @@ class Renderer:
             yield tuple(self._draw(camera, width, height) for camera in cameras)
 
     def close(self) -> None:
-        """Free the OpenGL context."""
+        """Free the OpenGL context.
+
+        Raises:
+            RenderError: another thread made it, and only that one can free it.
+        """
         if self._gl is not None:
+            self._make_current()
             self._context.free()
             self._gl.free()
             self._gl = None
@@ -183,7 +204,34 @@ class Renderer:
         for site, address, threshold in self.scene.burners:
             self.model.site_rgba[site, 3] = float(self.data.qpos[address] >= threshold)
 
+    def _make_current(self) -> None:
+        if self._gl is None:
+            raise RenderError("this renderer is closed: make a new one")
+        if self._owner != _here():
+            raise RenderError(
+                "this renderer was made in another thread or process, and OpenGL draws only in "
+                "the one that made it: make a Renderer in each"
+            )
+        self._gl.make_current()
+
+    def _picture(self, view: View) -> Picture:
+        rgb = self._draw(view.camera, view.width, view.height)
+        return Picture(
+            rgb,
+            self._read_depth(view.width, view.height) if view.depth else None,
+            self._segment(view) if view.segmentation else None,
+        )
+
     def _draw(self, camera: str, width: int, height: int) -> np.ndarray:
+        self._update(camera, width, height, self._options)
+        viewport = mujoco.MjrRect(0, 0, width, height)
+        mujoco.mjr_render(viewport, self._scene, self._context)
+        pixels = np.empty((height, width, 3), np.uint8)
+        mujoco.mjr_readPixels(pixels, None, viewport, self._context)
+        return pixels[::-1].copy()
+
+    def _update(self, camera: str, width: int, height: int, options: mujoco.MjvOption) -> None:
+        self._make_current()
         index = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if index < 0:
             raise RenderError(f"no camera {camera!r}; this task has {', '.join(self.cameras)}")
@@ -196,26 +244,47 @@ class Renderer:
         mujoco.mjv_updateScene(
             self.model,
             self.data,
-            self._options,
+            options,
             self._perturb,
             self._camera,
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
-        self._gl.make_current()
-        viewport = mujoco.MjrRect(0, 0, width, height)
-        mujoco.mjr_render(viewport, self._scene, self._context)
-        pixels = np.empty((height, width, 3), np.uint8)
-        mujoco.mjr_readPixels(pixels, None, viewport, self._context)
-        return pixels[::-1].copy()
+
+    def _read_depth(self, width: int, height: int) -> np.ndarray:
+        """Read the depth of what was just drawn, and turn buffer values 0..1 into metres."""
+        buffer = np.empty((height, width), np.float32)
+        mujoco.mjr_readPixels(None, buffer, mujoco.MjrRect(0, 0, width, height), self._context)
+        planes, extent = self.model.vis.map, self.model.stat.extent
+        near, far = planes.znear * extent, planes.zfar * extent
+        return near / (1.0 - buffer[::-1] * (1.0 - near / far))
+
+    def _segment(self, view: View) -> np.ndarray:
+        self._update(view.camera, view.width, view.height, self._without_sites)
+        viewport = mujoco.MjrRect(0, 0, view.width, view.height)
+        return draw_numbers(viewport, self._scene, self._context)[::-1].copy()
 
 
-def _gl_context(backend: str, width: int, height: int) -> mujoco.GLContext:
-    """Make a context of the chosen backend (MuJoCo fixed its own choice when imported)."""
-    if backend == "osmesa":
-        from mujoco.osmesa import GLContext
-    elif backend == "egl":
-        from mujoco.egl import GLContext
-    else:
-        from mujoco.glfw import GLContext
-    return GLContext(width, height)
+def _here() -> tuple[int, int]:
+    """The process and the thread."""
+    return os.getpid(), threading.get_ident()
+
+
+def _visual_options() -> mujoco.MjvOption:
+    """Upstream's: all groups that MuJoCo shows but the collision geoms."""
+    options = mujoco.MjvOption()
+    options.geomgroup[0] = 0
+    return options
+
+
+@functools.cache
+def _close_at_exit(process: int) -> None:
+    """Register the clean-up once a process, after that of the library that made its contexts."""
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    """Free this thread's contexts before the process ends: OpenGL's own clean-up comes later."""
+    for renderer in list(_OPEN):
+        if renderer._owner == _here():
+            renderer.close()

@@ -16,6 +16,7 @@ import numpy as np
 from simulation.assets import AssetPack, resolve_assets
 from simulation.control import ControllerState, RobotIndex
 from simulation.errors import InvalidStateError
+from simulation.looks import robot_looks, with_looks
 from simulation.predicates import Predicate, compile_goal
 from simulation.quiet import quiet_robosuite
 from simulation.registry import Task, import_libero
@@ -68,7 +69,6 @@ class Scene:
         model: the compiled physics, without geoms that cannot touch, meshes and textures that
             only a picture needs, and sensors; environments copy it, because fixture poses live
             in it. Its states are bit-identical to the visual model's.
-        visual_model: upstream's own compiled model, for rendering.
         robot: the robot's indices.
         objects: the movable objects, in upstream's order.
         fixture_names: the fixtures, in upstream's order.
@@ -86,10 +86,9 @@ class Scene:
             upstream = self._upstream
             self._sim = upstream.sim
             upstream.visualize(dict.fromkeys(upstream._visualizations, False))
-            self.visual_model: mujoco.MjModel = self._sim.model._model
             self.model = _physics_model(upstream.model.get_xml())
-            self._pristine_body_pos = self.visual_model.body_pos.copy()
-            self._pristine_body_quat = self.visual_model.body_quat.copy()
+            self._pristine_body_pos = self._sim.model._model.body_pos.copy()
+            self._pristine_body_quat = self._sim.model._model.body_quat.copy()
             body = upstream.obj_body_id
             self.objects = tuple(MovableObject(name, body[name]) for name in upstream.objects_dict)
             self.fixture_names = tuple(n for n in upstream.fixtures_dict if n in body)
@@ -111,6 +110,20 @@ class Scene:
         self._initial_controller = ControllerState.zeros()
         self.sample_placement = functools.lru_cache(maxsize=256)(self._sample_placement)
         self.sample_placement(0)
+
+    @functools.cached_property
+    def visual_model(self) -> mujoco.MjModel:
+        """The model to render: upstream's own, but with the asset pack's robot if it has one."""
+        compiled: mujoco.MjModel = self._sim.model._model
+        looks = robot_looks(self.assets.path)
+        if looks is None:
+            return compiled
+        with _CONSTRUCTION_LOCK:
+            model = with_looks(self._upstream.model.get_xml(), looks)
+        model.body_pos[:] = self._pristine_body_pos
+        model.body_quat[:] = self._pristine_body_quat
+        model.site_rgba[:] = compiled.site_rgba
+        return model
 
     @property
     def state_size(self) -> int:

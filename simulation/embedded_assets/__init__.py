@@ -8,8 +8,11 @@ from simulation.embedded_assets.arenas import arena_xml, arenas
 from simulation.embedded_assets.containers import containers
 from simulation.embedded_assets.fixtures import fixtures
 from simulation.embedded_assets.packages import packages
+from simulation.embedded_assets.robots import ROBOT_FILE, robot_files
 from simulation.embedded_assets.shapes import Item, item_xml
 from simulation.embedded_assets.textures import texture_files
+
+__all__ = ["PACK_NAME", "ROBOT_FILE", "Item", "items", "pack_files", "write_embedded_pack"]
 
 PACK_NAME = "embedded-v1"
 
@@ -23,7 +26,7 @@ def pack_files() -> dict[str, bytes]:
     """Content of every file of the pack by its path there, sorted by path."""
     files = {item.path: item_xml(item) for item in items()}
     files |= {f"scenes/{arena.name}.xml": arena_xml(arena) for arena in arenas()}
-    return dict(sorted((files | texture_files()).items()))
+    return dict(sorted((files | robot_files() | texture_files()).items()))
 
 
 def write_embedded_pack(folder: Path) -> None:

@@ -58,7 +58,7 @@ class Part:
     """One convex solid, one picture of a solid, or both at once."""
 
     kind: str
-    """MuJoCo geom type: box, cylinder, capsule, sphere, ellipsoid; or revolve (drawn only)."""
+    """MuJoCo geom type: box, cylinder, capsule, sphere, ellipsoid; or mesh (drawn only)."""
     pos: Vector
     """Centre in the body's frame, m."""
     size: tuple[float, ...]
@@ -69,8 +69,8 @@ class Part:
     """Whether it collides and weighs."""
     look: Look | None = None
     """How it is drawn; not at all when None."""
-    profile: tuple[tuple[float, float], ...] = ()
-    """For revolve: (radius, height) from the axis below, up outside, down inside to the axis."""
+    mesh: tuple[str, str] = ("", "")
+    """For mesh: vertices and faces as MJCF text."""
 
     @property
     def volume(self) -> float:
@@ -285,7 +285,8 @@ def revolve(look: Look, *profile: tuple[float, float], pos: Vector = (0.0, 0.0, 
 
     The profile runs from the axis below, up the outside and down the inside back to the axis.
     """
-    return Part("revolve", pos, (), UPRIGHT, False, look, profile)
+    mesh = surface_of_revolution(profile)
+    return Part("mesh", pos, (), UPRIGHT, False, look, mesh)
 
 
 def lay(parts: Iterable[Part], quat: Quaternion, shift: Vector = (0, 0, 0)) -> tuple[Part, ...]:
@@ -356,11 +357,11 @@ class Writer:
             ElementTree.SubElement(self.asset, "material", attributes)
         return self.materials[look]
 
-    def mesh(self, profile: Sequence[tuple[float, float]]) -> str:
-        """Name of a mesh declared for the profile."""
+    def mesh(self, part: Part) -> str:
+        """Name of a mesh declared for the part."""
         name = f"{self.name}_turned_{self.meshes}"
         self.meshes += 1
-        vertex, face = surface_of_revolution(profile)
+        vertex, face = part.mesh
         ElementTree.SubElement(self.asset, "mesh", name=name, vertex=vertex, face=face)
         return name
 
@@ -382,8 +383,8 @@ class Writer:
             }
         if part.look is not None:
             shape = (
-                {"type": "mesh", "mesh": self.mesh(part.profile)}
-                if part.kind == "revolve"
+                {"type": "mesh", "mesh": self.mesh(part)}
+                if part.kind == "mesh"
                 else {"type": part.kind, "size": number(part.size)}
             )
             yield (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from simulation.assets import AssetPack, resolve_assets
+from simulation.assets import AssetPack, embedded_pack, resolve_assets
+from simulation.embedded_assets import ROBOT_FILE
 from simulation.registry import Task
 from simulation.scene import make_upstream
 
@@ -23,6 +25,15 @@ def pack() -> AssetPack:
 def real_pack(real_assets) -> AssetPack:
     """LIBERO's real assets."""
     return resolve_assets(real_assets)
+
+
+@pytest.fixture(scope="session")
+def bare_pack(tmp_path_factory) -> AssetPack:
+    """The embedded pack without its looks of the robot: robosuite's are drawn, as by upstream."""
+    folder = tmp_path_factory.mktemp("packs") / "bare"
+    shutil.copytree(embedded_pack().path, folder)
+    (folder / ROBOT_FILE).unlink()
+    return resolve_assets(folder)
 
 
 @pytest.fixture(scope="session")
