@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+
+from simulation.environment import Environment
+from simulation.observations import JOINT_DIM, PROPRIO_DIM, Observer
+from simulation.registry import get_task
+
+TASK = get_task("libero_goal/open_the_middle_drawer_of_the_cabinet")
+
+
+def _started(pack) -> tuple[Environment, Observer]:
+    env = Environment(TASK, pack)
+    env.reset(seed=0, init_index=0)
+    return env, Observer(env)
+
+
+def test_sets_hold_what_they_are_documented_to_hold(pack):
+    env, observer = _started(pack)
+    assert observer.proprio().shape == (PROPRIO_DIM,)
+    assert observer.joint().shape == (JOINT_DIM,)
+    values = dict(zip(observer.privileged_names, observer.privileged(), strict=True))
+    upstream = observer.upstream()
+    for item in env.scene.objects:
+        for part in ("pos", "quat"):
+            letters = "xyz" if part == "pos" else "xyzw"
+            for prefix in (f"{item.name}_{part}", f"{item.name}_to_robot0_eef_{part}"):
+                named = [values[f"{prefix}_{letter}"] for letter in letters]
+                np.testing.assert_array_equal(named, upstream[prefix])
+    for name, address in zip(env.scene.joint_names, env.scene.joint_qpos, strict=True):
+        assert values[f"{name}_qpos"] == env.data.qpos[address]
+    for name, position in zip(env.scene.fixture_names, env.fixtures().positions, strict=True):
+        assert [values[f"{name}_pos_{letter}"] for letter in "xyz"] == position.tolist()
+
+
+def test_after_a_step_values_are_older_than_its_end(pack, actions):
+    """With an init state the sample is the last substep but one; poses are a substep older."""
+    env, observer = _started(pack)
+    for action in actions[:3]:
+        env.step(action)
+    ends = env.data.qpos[env.scene.robot.qpos] - observer.joint()[:7]
+    speed = np.abs(env.data.qvel[env.scene.robot.qvel]).max()
+    assert 0.0 < np.abs(ends).max() < 3 * 0.002 * speed + 1e-4
+    assert not np.array_equal(env.sample.pose_qpos, env.sample.qpos)
+
+
+def test_a_state_that_is_set_is_observed_at_once(pack, actions):
+    env, observer = _started(pack)
+    for action in actions[:3]:
+        env.step(action)
+    env.set_state(env.state())
+    np.testing.assert_allclose(observer.proprio(), env.proprio(), rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(observer.joint()[:7], env.joints())
+
+
+def test_reading_does_not_disturb_the_episode(pack, actions):
+    (env, observer), (twin, _) = _started(pack), _started(pack)
+    for action in actions[:10]:
+        env.step(action)
+        twin.step(action)
+        observer.upstream()
+        observer.privileged()
+        assert np.array_equal(env.state(), twin.state())
+    first = observer.proprio()
+    assert np.array_equal(first, observer.proprio())
