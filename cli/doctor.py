@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cli.main import UsageError
 
 if TYPE_CHECKING:
     from simulation.preflight import Check
@@ -22,6 +25,7 @@ def doctor(assets: Path | None = None, json: Path | None = None) -> None:
         assets: Folder of assets; by default the one that every command finds.
         json: Write the outcome to this file, too.
     """
+    load_mujoco()
     from simulation.files import write_json
     from simulation.preflight import preflight
 
@@ -31,6 +35,22 @@ def doctor(assets: Path | None = None, json: Path | None = None) -> None:
     if not report.passed:
         print("results from here would not be LIBERO's: mend what FAILed", file=sys.stderr)
         sys.exit(EXIT_UNSOUND)
+
+
+def load_mujoco() -> None:
+    """Import MuJoCo, which binds the OpenGL that `$MUJOCO_GL` names as it loads.
+
+    Raises:
+        UsageError: it does not load.
+    """
+    try:
+        import mujoco  # noqa: F401
+    except (RuntimeError, AttributeError, ImportError, OSError) as error:
+        asked = os.environ.get("MUJOCO_GL", "")
+        raise UsageError(
+            f"mujoco does not load with MUJOCO_GL={asked!r} ({error}): unset it, so that what "
+            "works is found, or install that library (libegl1 or libosmesa6)"
+        ) from error
 
 
 def _print(check: Check) -> None:

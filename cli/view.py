@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.doctor import load_mujoco
 from cli.main import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def view(
         out: File to write; by default the task's name with .png in this folder.
         assets: Folder of assets; by default the one that every command finds.
     """
+    load_mujoco()
     from simulation.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
     from simulation.registry import get_task
 

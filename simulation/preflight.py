@@ -19,7 +19,7 @@ from simulation.assets import AssetPack, resolve_assets, verify_pack
 from simulation.embedded_assets import PACK_NAME
 from simulation.errors import DlrError
 from simulation.golden import FRAME_TASK, PROBE_TASKS, Golden
-from simulation.rendering import choose_backend
+from simulation.graphics import find_backend
 
 Status = Literal["OK", "WARN", "FAIL"]
 
@@ -249,15 +249,15 @@ def compare_settled(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
 
 def check_renderer() -> Check:
     """Find the OpenGL that draws without a display."""
-    return Check("renderer", "OK", f"{choose_backend()}, which drew when tried")
+    return Check("renderer", "OK", find_backend().reason)
 
 
 def check_frame(pack: AssetPack, reference: Golden) -> Check:
     """Draw a known state and compare with the recorded picture."""
-    picture, device = golden.draw_frame(pack)
+    picture = golden.draw_frame(pack)
     fault = frame_fault(picture, reference.frame)
     wrong = wrong_cells(picture, reference.frame)
-    detail = f"{wrong:.0%} of a known picture's cells are off; drawn by {device}"
+    detail = f"{wrong:.0%} of a known picture's cells are off"
     if not fault:
         return Check("frame", "OK", detail)
     remedy = (

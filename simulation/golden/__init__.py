@@ -93,8 +93,8 @@ def settle(key: str, pack: AssetPack) -> dict[str, Any]:
     }
 
 
-def draw_frame(pack: AssetPack) -> tuple[np.ndarray, str]:
-    """Draw the known state, averaged to uint8 (32, 32, 3), and name what drew it.
+def draw_frame(pack: AssetPack) -> np.ndarray:
+    """Draw the known state, averaged to uint8 (32, 32, 3).
 
     Raises:
         RenderError: no OpenGL renders here.
@@ -104,7 +104,7 @@ def draw_frame(pack: AssetPack) -> tuple[np.ndarray, str]:
     env.reset(seed=0, init_index=0)
     with Renderer(task, pack) as renderer:
         picture = renderer.render(env.state(), env.fixtures(), width=FRAME_SIZE, height=FRAME_SIZE)
-        return shrink(picture), _gl_renderer()
+    return shrink(picture)
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:
@@ -112,13 +112,6 @@ def shrink(picture: np.ndarray) -> np.ndarray:
     block = FRAME_SIZE // FRAME_CELLS
     cells = picture.reshape(FRAME_CELLS, block, FRAME_CELLS, block, 3).mean(axis=(1, 3))
     return cells.round().astype(np.uint8)
-
-
-def _gl_renderer() -> str:
-    """Return what the current OpenGL context calls the device that draws."""
-    from OpenGL import GL  # type: ignore[import-untyped]
-
-    return str(GL.glGetString(GL.GL_RENDERER).decode())
 
 
 @functools.cache

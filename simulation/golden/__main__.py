@@ -16,7 +16,7 @@ def main() -> None:
     pack = resolve_assets(sys.argv[1]) if len(sys.argv) > 1 else embedded_pack()
     path = FOLDER / golden_name(pack)
     write_json(path.with_suffix(".json"), {key: settle(key, pack) for key in PROBE_TASKS})
-    frame, _ = draw_frame(pack)
+    frame = draw_frame(pack)
     write_bytes(path.with_suffix(".png"), iio.imwrite("<bytes>", frame, extension=".png"))
     print(path.with_suffix(".json"), path.with_suffix(".png"), sep="\n")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -32,3 +35,17 @@ def test_a_fault_ends_with_status_1(capsys, monkeypatch, tmp_path) -> None:
         if check["status"] == "FAIL"
     ]
     assert failed == ["mujoco", "assets"]
+
+
+@pytest.mark.parametrize("command", ["doctor", "view no_such_task"])
+def test_opengl_that_mujoco_cannot_bind_is_one_line(command: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", f"from cli.main import main; main({command.split()!r})"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MUJOCO_GL": "nonsense"},
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("dlr: mujoco does not load with MUJOCO_GL='nonsense'")
+    assert "unset it" in line

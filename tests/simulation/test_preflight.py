@@ -208,10 +208,10 @@ def test_an_upside_down_renderer_is_found(pack, monkeypatch) -> None:
 
 
 def test_no_opengl_is_an_outcome(pack, monkeypatch) -> None:
-    def nothing() -> str:
+    def nothing() -> None:
         raise RenderError("no OpenGL can render here")
 
-    monkeypatch.setattr(preflight, "choose_backend", nothing)
+    monkeypatch.setattr(preflight, "find_backend", nothing)
     monkeypatch.setattr(preflight, "PROBE_TASKS", ())
     report = preflight.preflight(pack.path)
     assert report.checks[-1] == Check("renderer", "FAIL", "no OpenGL can render here")
