@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from simulation.assets import AssetPack
     from simulation.registry import Task
 
-TASKS = (
-    "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet",
-    "libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate",
-)
-"""An articulated object, and with `--full` also a pick-and-place."""
+TASKS = {
+    "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet": 10,
+    "libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate": 80,
+}
+"""An articulated object, and with `--full` also a pick-and-place; demonstrations of each way."""
 RECIPES = (CANDIDATE, BASELINE)
 
 
@@ -50,11 +50,12 @@ def quickstart(
     folder = out or Path("runs/full" if full else "runs/quickstart")
     run = RunFolder(ensure_writable(folder))
     pack = embedded_pack() if assets is None else resolve_assets(assets)
-    tasks = [get_task(name) for name in (TASKS if full else TASKS[:1])]
+    tasks = {get_task(name): n for name, n in list(TASKS.items())[: 2 if full else 1]}
     print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
-    for task in tasks:
+    for task, episodes_per_way in tasks.items():
         print(f"\n{task.language} ({task.key})")
-        _make_trajectories(run, task, pack, human_demos)
+        source = DemonstrationConfig(episodes_per_way, str(human_demos or ""))
+        _make_trajectories(run, task, pack, source)
     print("\ndataset")
     datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]
     html, numbers = report_run(run, pack)
@@ -66,13 +67,12 @@ def quickstart(
 
 
 def _make_trajectories(
-    run: RunFolder, task: Task, assets: AssetPack, human_demos: Path | None
+    run: RunFolder, task: Task, assets: AssetPack, source: DemonstrationConfig
 ) -> None:
     """Demonstrate a task, train both recipes on it and collect their successes."""
     from generator.demonstrations import make_demonstrations, observe
     from simulation.environment import BatchEnvironment
 
-    source = DemonstrationConfig(human_demos=str(human_demos or ""))
     config = GeneratorConfig(demonstrations=source)
     with _stage("demonstrate"):
         file = make_demonstrations(task, run.demonstrations(task), source, assets)

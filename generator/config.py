@@ -61,7 +61,7 @@ class DiscoverConfig:
     """Weight of KL(q(u|s) || p(u|z)) beside a unit-variance reconstruction."""
     information_coefficient: float = 4.0
     """Weight of E[log q(z|s)], the variational bound of the mutual information (Eq. 5)."""
-    input_noise: float = 0.2
+    input_noise: float = 0.4
     """Standard deviation of the noise on normalised inputs, against memorised trajectories."""
     restarts: int = 8
     """Random restarts of each mixture that initialises the responsibilities."""
@@ -105,7 +105,7 @@ class ReinforceConfig:
     """Iterations of rollouts and update at most."""
     episodes: int = 72
     """Episodes in an iteration; a multiple of the number of patterns."""
-    initial_std: float = 0.08
+    initial_std: float = 0.06
     """Standard deviation of the six motion actions when training starts."""
     noise_memory: float = 0.3
     """Share of the motion noise that the next step inherits (an AR(1) process): slow noise moves
@@ -128,7 +128,7 @@ class ReinforceConfig:
     """Upper end of the actor's adaptive step size; the lower end is a hundredth of it."""
     critic_learning_rate: float = 1e-3
     """Critic's step size."""
-    desired_kl: float = 0.06
+    desired_kl: float = 0.05
     """KL of an iteration's update that the step size aims at (rsl_rl's adaptive rule)."""
     maximum_kl: float = 0.2
     """An iteration's remaining passes are dropped once its update's KL exceeds this."""
@@ -152,7 +152,7 @@ class ReinforceConfig:
     """Held-out success that every pattern is to reach."""
     saturated_evaluations: int = 2
     """Consecutive evaluations at the target after which training stops."""
-    patience: int = 6
+    patience: int = 4
     """Evaluations without a better one after which training stops."""
     seed: int = 0
     """Seed of the critic's initialisation, the episodes and the minibatches."""

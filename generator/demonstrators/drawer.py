@@ -26,22 +26,25 @@ class _Push:
     """Height of the grip site over the drawer's middle, m."""
     stand_off: float
     """Distance in front of the drawer's front from which the push starts, m."""
+    yaw: float
+    """Rotation of the hand about the vertical, rad."""
     gripper: float
     """Whether the fingers are open or closed."""
 
 
 class CloseDrawer(Demonstrator):
-    """Pushes the open drawer's front with the fingertips (left, right) or the palm (low).
+    """Pushes the open drawer's front with the fingers (left, right) or the palm (low).
 
-    `left` and `right` come from either side at the drawer's own height with closed fingers;
-    `low` comes underneath, fingers open, and pushes with the palm, as people mostly do.
+    `left` and `right` push either half of the front with closed fingers, the hand turned a
+    quarter outward so that its broad side clears the cabinet; `low` comes underneath, fingers
+    open, and pushes with the palm, as people mostly do.
     """
 
     ways = ("left", "right", "low")
     _pushes: ClassVar[dict[str, _Push]] = {
-        "left": _Push(0.072, 0.016, 0.10, CLOSED),
-        "right": _Push(-0.080, 0.016, 0.10, CLOSED),
-        "low": _Push(-0.004, -0.092, 0.22, OPEN),
+        "left": _Push(0.080, -0.045, 0.10, 0.5 * np.pi, CLOSED),
+        "right": _Push(-0.080, -0.045, 0.10, -0.5 * np.pi, CLOSED),
+        "low": _Push(-0.004, -0.092, 0.22, 0.0, OPEN),
     }
 
     def knows(self, task: Task) -> bool:
@@ -67,9 +70,9 @@ class CloseDrawer(Demonstrator):
             before = np.array([0.5 * (start[0] + x), clear[1], start[2] - 0.05])
         else:
             before = np.array([x, clear[1] + outward * 0.02, start[2] - 0.02])
-        yield Waypoint(before, 0.0, push.gripper, 0.04)
-        yield Waypoint(clear, 0.0, push.gripper, 0.012)
+        yield Waypoint(before, push.yaw, push.gripper, 0.04)
+        yield Waypoint(clear, push.yaw, push.gripper, 0.012)
         travel = abs(env.data.qpos[env.scene.joint_qpos[joint]]) + _PUSH + push.stand_off
         for share in (0.2, 0.4, 0.6, 0.8, 1.0):
             through = clear - np.array([0.0, outward * share * travel, 0.0])
-            yield Waypoint(through, 0.0, push.gripper, 0.02)
+            yield Waypoint(through, push.yaw, push.gripper, 0.02)

@@ -46,7 +46,7 @@ class PickPlace(Demonstrator):
     ways = ("side", "near", "far")
     _grasps: ClassVar[dict[str, _Grasp]] = {
         "side": _Grasp(0.0, 0.10, 0.0),
-        "near": _Grasp(-0.4, 0.18, 0.09),
+        "near": _Grasp(-0.2, 0.18, 0.09),
         "far": _Grasp(0.9, 0.26, -0.03),
     }
 
