@@ -179,7 +179,7 @@ def observation_space(settings: Settings, env: Environment) -> spaces.Space[Any]
             boxes[name] = spaces.Box(-np.inf, np.inf, (lengths[name],), np.float64)
             continue
         for camera in settings.cameras:
-            key, channels, dtype, high = PICTURE_SETS[name]
+            key, channels, dtype, low, high = PICTURE_SETS[name]
             shape = (height, width, channels)
-            boxes[f"{camera}_{key}"] = spaces.Box(0, high, shape, dtype)
+            boxes[f"{camera}_{key}"] = spaces.Box(low, high, shape, dtype)
     return next(iter(boxes.values())) if settings.is_array else spaces.Dict(boxes)

@@ -26,10 +26,10 @@ import numba
 import numpy as np
 
 from simulation.quiet import quiet_robosuite
+from simulation.rendering import Renderer, View
 
 if TYPE_CHECKING:
     from simulation.environment import Environment
-    from simulation.rendering import Renderer
 
 with quiet_robosuite():
     from robosuite.utils.transform_utils import mat2quat, quat2axisangle, quat2mat
@@ -40,10 +40,12 @@ JOINT_DIM = 18
 """Length of `joint`."""
 NUMBER_SETS = ("proprio", "joint", "privileged")
 """Sets of numbers."""
-PICTURE_SETS: dict[str, tuple[str, int, type[np.generic], float]] = {
-    "pixels": ("image", 3, np.uint8, 255),
+PICTURE_SETS: dict[str, tuple[str, int, type[np.generic], float, float]] = {
+    "pixels": ("image", 3, np.uint8, 0, 255),
+    "depth": ("depth", 1, np.float32, 0, np.inf),
+    "segmentation": ("segmentation", 1, np.int32, -1, np.iinfo(np.int32).max),
 }
-"""Sets of pictures: name -> end of the keys, channels, type, greatest value."""
+"""Sets of pictures: name -> end of the keys, channels, type, least and greatest value."""
 SETS = (*NUMBER_SETS, *PICTURE_SETS)
 
 _XYZW = [1, 2, 3, 0]
@@ -134,6 +136,9 @@ class Observer:
         """Return what the cameras see, by the keys of this file's table.
 
         The first row is the lowest, as in upstream's arrays (robosuite's `opengl` convention).
+        Depth is the distance along the camera's axis in metres, of which upstream gives OpenGL's
+        buffer; a segmentation holds indices into `Renderer.segments`, or -1 for the sky. A
+        stove's burner glows from the sampled state on, upstream's from the end of the step on.
 
         Args:
             renderer: renderer of the environment's task and assets.
@@ -144,14 +149,23 @@ class Observer:
         Raises:
             RenderError: no such camera, or a picture larger than the renderer's buffer.
         """
-        sample, height, width = self._env.sample, *size
+        sample, (height, width) = self._env.sample, size
         state = np.concatenate(([self._env.data.time], sample.pose_qpos, sample.qvel))
-        fixtures = self._env.fixtures()
+        wants = {"depth": "depth" in sets, "segmentation": "segmentation" in sets}
+        views = [View(camera, width, height, **wants) for camera in cameras]
         arrays = {}
-        for camera in cameras:
-            if "pixels" in sets:
-                picture = renderer.render(state, fixtures, camera, width, height)
-                arrays[f"{camera}_image"] = picture[::-1]
+        for view, picture in zip(
+            views, renderer.render_views(state, self._env.fixtures(), views), strict=True
+        ):
+            for name, plane in (
+                ("pixels", picture.rgb),
+                ("depth", picture.depth),
+                ("segmentation", picture.segmentation),
+            ):
+                if name in sets and plane is not None:
+                    key, channels, *_ = PICTURE_SETS[name]
+                    array = plane[::-1].reshape(height, width, channels)
+                    arrays[f"{view.camera}_{key}"] = array
         return arrays
 
     def _update_poses(self) -> None:

@@ -201,10 +201,16 @@ def test_a_slot_that_succeeds_does_so_alone():
 @pytest.mark.skipif(not _has_opengl(), reason="no OpenGL renders here")
 def test_pictures_are_drawn_on_request():
     settings: dict[str, Any] = {"cameras": ("agentview", "frontview"), "width": 48, "height": 32}
-    env = _make(observation=("pixels", "proprio"), render_mode="rgb_array", **settings)
+    sets = ("pixels", "depth", "segmentation", "proprio")
+    env = _make(observation=sets, render_mode="rgb_array", **settings)
     observation, _ = env.reset(seed=0)
     assert isinstance(observation, dict) and observation in env.observation_space
-    assert observation.keys() == {"agentview_image", "frontview_image", "proprio"}
+    kinds = ("image", "depth", "segmentation")
+    keys = {f"{camera}_{kind}" for camera in settings["cameras"] for kind in kinds}
+    assert observation.keys() == keys | {"proprio"}
+    depth, geoms = observation["agentview_depth"], observation["agentview_segmentation"]
+    assert depth.shape == geoms.shape == (32, 48, 1) and len(np.unique(geoms)) > 5
+    assert depth[0].mean() < depth[-1].mean()  # the lowest row, nearest to the camera, is first
     picture = observation["agentview_image"]
     assert picture.shape == (32, 48, 3) and picture.std() > 10
     rendered = env.render()
