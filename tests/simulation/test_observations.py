@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from simulation.environment import Environment
 from simulation.observations import JOINT_DIM, PROPRIO_DIM, Observer
-from simulation.registry import get_task
+from simulation.registry import get_task, import_libero
+from simulation.rendering import DEFAULT_CAMERAS, Renderer
 
 TASK = get_task("libero_goal/open_the_middle_drawer_of_the_cabinet")
 
@@ -63,3 +65,32 @@ def test_reading_does_not_disturb_the_episode(pack, actions):
         assert np.array_equal(env.state(), twin.state())
     first = observer.proprio()
     assert np.array_equal(first, observer.proprio())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("init_index", [4, None])
+def test_pictures_after_steps_are_upstreams(real_pack, actions, init_index):
+    """To the bit, which they are of the sampled state alone: the arm moves on in the meantime."""
+    libero = import_libero()
+    from libero.libero.envs.env_wrapper import OffScreenRenderEnv
+
+    setattr(libero, "_assets_path_cache", str(real_pack.path))  # noqa: B010 (untyped module)
+    size = (96, 128)
+    theirs = OffScreenRenderEnv(
+        bddl_file_name=str(TASK.bddl_file), camera_heights=size[0], camera_widths=size[1]
+    )
+    ours = Environment(TASK, real_pack)
+    observer = Observer(ours)
+    theirs.seed(2)
+    expected = theirs.reset()
+    if init_index is not None:
+        expected = theirs.set_init_state(TASK.init_states()[init_index])
+    ours.reset(seed=2, init_index=init_index)
+    with Renderer(TASK, real_pack) as renderer:
+        for action in actions[:4]:
+            pictures = observer.pictures(renderer, ["pixels"], DEFAULT_CAMERAS, size)
+            for key, picture in pictures.items():
+                np.testing.assert_array_equal(picture, expected[key], err_msg=key)
+            expected, *_ = theirs.step(action)
+            ours.step(action)
+    theirs.close()
