@@ -1,0 +1,116 @@
+"""Policies by the name that the command line gives them; each kind is imported when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eval_harness.policy import Policy, PolicyError
+from eval_harness.protocols import Protocol
+from simulation.assets import AssetPack
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a policy may be made for."""
+
+    protocol: Protocol
+    """The protocol under which it will be run."""
+    seed: int = 0
+    """The evaluation's seed."""
+    assets: AssetPack | None = None
+    """Asset pack; by default the first that `resolve_assets` finds."""
+
+
+Loader = Callable[[str, Setting], Policy]
+"""From what follows the kind's name and colon, to the policy."""
+
+
+def load_policy(
+    spec: str, protocol: Protocol, seed: int = 0, assets: AssetPack | None = None
+) -> Policy:
+    """Return the policy that a name stands for.
+
+    Args:
+        spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern]`,
+            `lerobot:PATH_OR_HUB_ID`, `openpi://HOST:PORT` or `vla-eval://HOST:PORT`.
+        protocol: the protocol under which it will be run.
+        seed: the evaluation's seed.
+        assets: asset pack; by default the first that `resolve_assets` finds.
+
+    Raises:
+        PolicyError: no kind of policy has this name, or it cannot be loaded.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind not in LOADERS:
+        raise PolicyError(
+            f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
+            "generator:PATH[#pattern], lerobot:PATH_OR_HUB_ID, openpi://HOST:PORT and "
+            "vla-eval://HOST:PORT"
+        )
+    if kind in _NEED_MORE and not rest.strip("/"):
+        raise PolicyError(f"the policy {spec!r} lacks what follows the colon: {_NEED_MORE[kind]}")
+    return LOADERS[kind](rest, Setting(protocol, seed, assets))
+
+
+def _random(rest: str, setting: Setting) -> Policy:
+    from eval_harness.policies.random import RandomPolicy
+
+    return RandomPolicy(chunk=int(rest or 1))
+
+
+def _scripted(rest: str, setting: Setting) -> Policy:
+    from eval_harness.policies.scripted import ScriptedPolicy
+
+    return ScriptedPolicy(setting.protocol, setting.seed, setting.assets)
+
+
+def _replay(rest: str, setting: Setting) -> Policy:
+    from pathlib import Path
+
+    from eval_harness.policies.replay import ReplayPolicy
+
+    return ReplayPolicy.of_folder(Path(rest), setting.assets)
+
+
+def _generator(rest: str, setting: Setting) -> Policy:
+    from eval_harness.policies.generator import GeneratorPolicy
+
+    return GeneratorPolicy.load(rest)
+
+
+def _lerobot(rest: str, setting: Setting) -> Policy:
+    from eval_harness.policies import lerobot
+
+    return lerobot.LeRobotPolicy(rest)
+
+
+def _openpi(rest: str, setting: Setting) -> Policy:
+    from eval_harness.remote.openpi import OpenPiPolicy
+
+    return OpenPiPolicy(f"openpi:{rest}")
+
+
+def _vla_eval(rest: str, setting: Setting) -> Policy:
+    from eval_harness.remote.vla_eval import VlaEvalPolicy
+
+    return VlaEvalPolicy(f"vla-eval:{rest}")
+
+
+LOADERS: dict[str, Loader] = {
+    "random": _random,
+    "scripted": _scripted,
+    "replay": _replay,
+    "generator": _generator,
+    "lerobot": _lerobot,
+    "openpi": _openpi,
+    "vla-eval": _vla_eval,
+}
+"""Kind -> loader."""
+_NEED_MORE = {
+    "replay": "a folder of demonstrations or trajectories",
+    "generator": "a policy.safetensors",
+    "lerobot": "a folder or a name on the hub",
+    "openpi": "//HOST:PORT",
+    "vla-eval": "//HOST:PORT",
+}

@@ -1,0 +1,92 @@
+"""What a policy is to the harness: observations and instructions in, action chunks out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from simulation.errors import DlrError
+
+ACTION_DIM = 7
+"""Translation (3), rotation (3), gripper (1), each in [-1, 1]; gripper -1 opens, +1 closes."""
+
+
+class PolicyError(DlrError, RuntimeError):
+    """A policy cannot be loaded, or gave no usable actions; its episode is an error, no failure."""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a policy needs of the harness."""
+
+    cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand")
+    """Cameras whose pictures it looks at; none for a policy that works on numbers."""
+    state: tuple[str, ...] = ("proprio",)
+    """Sets of numbers it looks at, of `simulation.observations.NUMBER_SETS`."""
+    chunk: int = 1
+    """Actions in each chunk that it returns."""
+    batch: int = 64
+    """Observations that it takes at a time, at most."""
+    stateful: bool = False
+    """Whether it looks back, and so must be shown every step of an episode, from 0 on, in order."""
+
+
+@dataclass(frozen=True)
+class EpisodeKey:
+    """Names one episode of an evaluation; a policy's randomness may depend on nothing else."""
+
+    task: str
+    """Key of the task, such as `libero_spatial/NAME`."""
+    episode: int
+    """Number of the rollout of that task, from 0."""
+    init_index: int
+    """Official init state that it starts from."""
+    seed: int
+    """Seed of this episode's own randomness."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy sees of one environment at one moment."""
+
+    key: EpisodeKey
+    """The episode."""
+    step: int
+    """Control steps taken since the settle steps."""
+    instruction: str
+    """The task's language."""
+    images: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    """Camera -> picture (H, W, 3), RGB, turned and resized as the protocol says."""
+    state: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Set of numbers -> values; `proprio` is laid out as the protocol says."""
+
+
+class Policy(ABC):
+    """A policy under evaluation. One thread calls it."""
+
+    requirements: Requirements
+
+    @abstractmethod
+    def act(self, observations: Sequence[Observation]) -> npt.NDArray[np.floating[Any]]:
+        """Return a chunk of actions for each observation. Shape: (n, chunk, 7).
+
+        Which other observations are in the batch must not matter to the answer.
+
+        Raises:
+            PolicyError: no actions can be given.
+        """
+
+    def reset(self, keys: Sequence[EpisodeKey]) -> None:  # noqa: B027
+        """Forget what is remembered of these episodes; called before the first `act` of each."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this policy from others, as JSON can hold it: kind, path, hash."""
+        return {"kind": type(self).__name__}
+
+    def close(self) -> None:  # noqa: B027
+        """Free what is held."""

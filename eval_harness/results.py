@@ -1,0 +1,395 @@
+"""A results folder: configuration, one append-only line an episode, and a trajectory of each.
+
+config.json            what was run: protocol, policy, seed, assets, versions, plan
+episodes.jsonl         one line an episode, safe on disk once written
+episodes/<task>/<n>.npz  states, actions and fixtures, from which an episode can be drawn
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval_harness.protocols import Protocol
+from eval_harness.statistics import wilson_interval
+from simulation.errors import DlrError, OutputError
+from simulation.files import atomic_write, ensure_writable, write_bytes, write_json
+from simulation.scene import Fixtures
+
+FORMAT_VERSION = 1
+CONFIG, EPISODES, TRAJECTORIES = "config.json", "episodes.jsonl", "episodes"
+IDENTITY = ("format_version", "protocol_digest", "policy", "seed", "assets", "simulator")
+"""Keys of a configuration that must agree between results that are put together."""
+
+
+class ResultsError(DlrError, ValueError):
+    """A results folder is missing, damaged, or of another evaluation."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """Outcome of one episode."""
+
+    task: str
+    """Key of the task."""
+    episode: int
+    """Number of the rollout of that task, from 0."""
+    init_index: int
+    """Official init state that it started from, or -1 for another start."""
+    seed: int
+    """Seed of the policy's randomness."""
+    success: bool
+    """Whether the goal held within the horizon; False for an error, which is no failure."""
+    steps: int
+    """Control steps taken after settling."""
+    seconds: float
+    """Wall time from the reset to the end."""
+    error: str | None = None
+    """What kept the episode from being run, or None."""
+    attempts: int = 1
+    """How often it was begun."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Task and episode."""
+        return self.task, self.episode
+
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        """All that follows from checkpoint, protocol and seed: without time and attempts."""
+        return (self.task, self.episode, self.init_index, self.seed, self.success, self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTrajectory:
+    """What an episode went through, of T control steps after settling."""
+
+    states: np.ndarray
+    """Simulator state before each action, float64 (T, 1 + nq + nv)."""
+    actions: np.ndarray
+    """As executed, float64 (T, 7)."""
+    final_state: np.ndarray
+    """Simulator state after the last action, float64 (1 + nq + nv,)."""
+    fixtures: Fixtures
+    """Poses of the fixtures."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a results folder holds."""
+
+    config: dict[str, Any]
+    """See `make_config`."""
+    episodes: list[EpisodeResult]
+    """The last line of each episode, in the order of the plan."""
+    folder: Path
+    """The folder."""
+
+    @property
+    def missing(self) -> list[tuple[str, int]]:
+        """(task, episode) of the plan that have no line yet."""
+        found = {result.key for result in self.episodes}
+        return [key for key in planned(self.config["plan"]) if key not in found]
+
+    def trajectory(self, result: EpisodeResult) -> StoredTrajectory:
+        """Return an episode's trajectory.
+
+        Raises:
+            ResultsError: it was not stored, or is damaged.
+        """
+        return load_trajectory(trajectory_path(self.folder, result.task, result.episode))
+
+
+def make_config(
+    protocol: Protocol,
+    policy: Mapping[str, Any],
+    seed: int,
+    assets: Mapping[str, str],
+    versions: Mapping[str, str],
+    tasks: Sequence[str],
+    episodes: int,
+    **details: Any,
+) -> dict[str, Any]:
+    """Return the content of `config.json`.
+
+    Args:
+        protocol: the protocol.
+        policy: the policy's identity.
+        seed: the evaluation's seed.
+        assets: name and digest of the asset pack.
+        versions: versions of the packages in use; MuJoCo's, robosuite's and hf-libero's must
+            agree between results that are put together.
+        tasks: keys of the tasks.
+        episodes: episodes of each task.
+        details: anything else worth keeping, such as the preflight's report.
+    """
+    config = {
+        "format_version": FORMAT_VERSION,
+        "protocol": protocol.as_dict(),
+        "protocol_digest": protocol.digest(),
+        "policy": dict(policy),
+        "seed": seed,
+        "assets": dict(assets),
+        "simulator": {name: versions.get(name) for name in ("mujoco", "robosuite", "hf-libero")},
+        "versions": dict(versions),
+        "plan": {"tasks": list(tasks), "episodes": episodes},
+        **details,
+    }
+    return json.loads(json.dumps(config))
+
+
+def planned(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return (task, episode) of all episodes of a plan, in order."""
+    return [(task, episode) for task in plan["tasks"] for episode in range(plan["episodes"])]
+
+
+def check_same(config: Mapping[str, Any], other: Mapping[str, Any], where: object) -> None:
+    """Raise ResultsError unless two configurations are of one evaluation."""
+    for name in (*IDENTITY, "plan"):
+        if config.get(name) != other.get(name):
+            raise ResultsError(
+                f"{where} holds results of another {name.replace('_', ' ')}: "
+                f"{_short(other.get(name))} there, {_short(config.get(name))} here. "
+                "Give another folder, or what that one was made with."
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+class ResultsWriter:
+    """Adds episodes to a results folder, new or begun; safe to call from several threads.
+
+    Args:
+        folder: the results folder.
+        config: of `make_config`; one that is there must be of the same evaluation.
+
+    Raises:
+        ResultsError: the folder holds results of another evaluation, or is damaged.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = ensure_writable(Path(folder))
+        self._lock = threading.Lock()
+        path = self.folder / CONFIG
+        if path.exists():
+            check_same(config, _read_config(self.folder), self.folder)
+        elif (self.folder / EPISODES).exists():
+            raise ResultsError(f"{self.folder} has episodes but no {CONFIG}: give another folder")
+        else:
+            write_json(path, config)
+        _drop_torn_line(self.folder / EPISODES)
+        self.results = load_results(self.folder)
+        self._file = (self.folder / EPISODES).open("ab")
+
+    @property
+    def done(self) -> set[tuple[str, int]]:
+        """(task, episode) of those that ended without an error."""
+        return {result.key for result in self.results.episodes if result.error is None}
+
+    def add(self, result: EpisodeResult, trajectory: StoredTrajectory | None = None) -> None:
+        """Write an episode; once this returns, neither SIGKILL nor a power cut loses it.
+
+        Raises:
+            OutputError: the disk is full or gone.
+        """
+        if trajectory is not None:
+            save_trajectory(trajectory_path(self.folder, result.task, result.episode), trajectory)
+        line = json.dumps(asdict(result)).encode() + b"\n"
+        try:
+            with self._lock:
+                self._file.write(line)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self.folder / EPISODES}: {error.strerror}; make room and run "
+                "the same command again"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def load_results(folder: Path) -> Results:
+    """Read a results folder; a torn last line is left out.
+
+    Raises:
+        ResultsError: the folder is missing or damaged.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    latest: dict[tuple[str, int], EpisodeResult] = {}
+    path = folder / EPISODES
+    if path.exists():
+        lines = path.read_bytes().split(b"\n")[:-1]
+        for number, line in enumerate(lines, 1):
+            result = _parse(line, f"{path}:{number}")
+            latest[result.key] = result
+    order = {key: i for i, key in enumerate(planned(config["plan"]))}
+    if strangers := latest.keys() - order.keys():
+        raise ResultsError(f"{path} has episodes that are not of its plan: {min(strangers)}")
+    return Results(config, sorted(latest.values(), key=lambda r: order[r.key]), folder)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ResultsError(f"{folder} is no results folder: it has no {CONFIG}") from error
+    except ValueError as error:
+        raise ResultsError(f"{path} is damaged ({error})") from error
+    if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION:
+        raise ResultsError(f"{path} is not of this project's results format {FORMAT_VERSION}")
+    return config
+
+
+def _parse(line: bytes, where: str) -> EpisodeResult:
+    try:
+        content = json.loads(line)
+        return EpisodeResult(**{f.name: content[f.name] for f in fields(EpisodeResult)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(
+            f"{where} is no episode ({error!r}): delete that line, and the episode is run again"
+        ) from error
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off what follows the last line's end: the writer was killed in the middle of it."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+
+
+def trajectory_path(folder: Path, task: str, episode: int) -> Path:
+    """Return where an episode's trajectory is."""
+    return folder / TRAJECTORIES / task.replace("/", "--") / f"{episode}.npz"
+
+
+def save_trajectory(path: Path, trajectory: StoredTrajectory) -> None:
+    """Write a trajectory, whole or not at all."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            states=trajectory.states,
+            actions=trajectory.actions,
+            final_state=trajectory.final_state,
+            fixture_names=np.array(trajectory.fixtures.names, dtype=np.str_),
+            fixture_positions=trajectory.fixtures.positions,
+            fixture_quaternions=trajectory.fixtures.quaternions,
+        )
+
+
+def load_trajectory(path: Path) -> StoredTrajectory:
+    """Read a trajectory.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fixtures = Fixtures(
+                tuple(str(name) for name in file["fixture_names"]),
+                file["fixture_positions"],
+                file["fixture_quaternions"],
+            )
+            return StoredTrajectory(file["states"], file["actions"], file["final_state"], fixtures)
+    except Exception as error:  # (zipfile, zlib and NumPy have each their own errors)
+        raise ResultsError(f"{path} is missing or no trajectory ({error})") from error
+
+
+def merge(folders: Iterable[Path], out: Path) -> Results:
+    """Put shards of one evaluation together, trajectories included, into a new folder.
+
+    Raises:
+        ResultsError: they are of different evaluations, or disagree on an episode.
+        OutputError: the folder cannot be written, or holds something already.
+    """
+    parts = [load_results(folder) for folder in folders]
+    if not parts:
+        raise ResultsError("name at least one results folder to merge")
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out} is not empty: give a new folder")
+    chosen: dict[tuple[str, int], tuple[EpisodeResult, Results]] = {}
+    for part in parts:
+        check_same(parts[0].config, part.config, part.folder)
+        for result in part.episodes:
+            known = chosen.get(result.key)
+            if known is None or known[0].error is not None:
+                chosen[result.key] = (result, part)
+            elif result.error is None and result.outcome != known[0].outcome:
+                raise ResultsError(
+                    f"{part.folder} and {known[1].folder} disagree on episode {result.episode} "
+                    f"of {result.task}: they are not of one evaluation"
+                )
+    merged = [str(part.folder) for part in parts]
+    config = {k: v for k, v in parts[0].config.items() if k != "shard"} | {"merged": merged}
+    ensure_writable(out)
+    for result, part in chosen.values():
+        source = trajectory_path(part.folder, result.task, result.episode)
+        if source.exists():
+            write_bytes(trajectory_path(out, result.task, result.episode), source.read_bytes())
+    order = [key for key in planned(config["plan"]) if key in chosen]
+    lines = [json.dumps(asdict(chosen[key][0])) + "\n" for key in order]
+    write_bytes(out / EPISODES, "".join(lines).encode())
+    write_json(out / CONFIG, config)
+    return load_results(out)
+
+
+def summarise(results: Results) -> dict[str, Any]:
+    """Return success per task, per suite and in all, as JSON can hold it.
+
+    Each entry has `planned`, `done`, `successes`, `errors`, `missing`, and `rate`, `low`, `high`
+    (Wilson's 95% interval), which are None unless every planned episode ended without an error.
+    """
+    plan: list[tuple[str, int]] = planned(results.config["plan"])
+    found = {result.key: result for result in results.episodes}
+
+    def entry(keys: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        there = [found[key] for key in keys if key in found]
+        ended = [result for result in there if result.error is None]
+        successes = sum(result.success for result in ended)
+        complete = len(ended) == len(keys)
+        low, high = wilson_interval(successes, len(ended)) if complete else (None, None)
+        return {
+            "planned": len(keys),
+            "done": len(ended),
+            "successes": successes,
+            "errors": len(there) - len(ended),
+            "missing": len(keys) - len(there),
+            "rate": successes / len(ended) if complete else None,
+            "low": low,
+            "high": high,
+            "mean_steps": sum(r.steps for r in ended) / len(ended) if ended else None,
+        }
+
+    tasks = list(results.config["plan"]["tasks"])
+    suites = dict.fromkeys(task.split("/")[0] for task in tasks)
+    errors = Counter(result.error for result in results.episodes if result.error is not None)
+    return {
+        "protocol": results.config["protocol"]["name"],
+        "protocol_digest": results.config["protocol_digest"],
+        "policy": results.config["policy"],
+        "assets": results.config["assets"],
+        "complete": all(key in found and found[key].error is None for key in plan),
+        "all": entry(plan),
+        "suites": {s: entry([k for k in plan if k[0].startswith(f"{s}/")]) for s in suites},
+        "tasks": {task: entry([k for k in plan if k[0] == task]) for task in tasks},
+        "errors": dict(errors),
+    }
