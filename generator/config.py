@@ -101,7 +101,7 @@ class LearnConfig:
 class ReinforceConfig:
     """Stage 3: PPO on the sparse success reward, close to the cloned policy (Eq. 12)."""
 
-    iterations: int = 24
+    iterations: int = 32
     """Iterations of rollouts and update at most."""
     episodes: int = 72
     """Episodes in an iteration; a multiple of the number of patterns."""
@@ -145,9 +145,12 @@ class ReinforceConfig:
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of an official init state."""
     evaluate_every: int = 4
-    """Iterations between evaluations of the mean action on held-out init states."""
-    evaluation_episodes: int = 20
+    """Iterations between evaluations on held-out init states."""
+    evaluation_episodes: int = 30
     """Episodes per pattern of such an evaluation."""
+    evaluation_noise: float = 0.5
+    """What the policy's standard deviation is multiplied by in evaluations, the reported ones
+    included: as in the collection, for without any noise an arm that hovers hovers for ever."""
     target_success: float = 0.95
     """Held-out success that every pattern is to reach."""
     saturated_evaluations: int = 2

@@ -87,12 +87,16 @@ def _reinforce(run: Run, folder: Path) -> dict[str, Any]:
 
 def _held_out_success(run: Run, policy: GaussianPolicy) -> list[dict[str, float]]:
     """Return success per pattern with its Wilson interval, on episodes that selected nothing."""
-    n = run.config.evaluation_episodes
-    specs = held_out_specs(
-        range(n), FINAL_EVALUATION_SEED, run.patterns, run.config.reinforce.fresh_share
-    )
+    n, config = run.config.evaluation_episodes, run.config.reinforce
+    specs = held_out_specs(range(n), FINAL_EVALUATION_SEED, run.patterns, config.fresh_share)
     with reproducible():
-        success = evaluate(policy, run.environments, specs, run.task.horizon)
+        success = evaluate(
+            policy,
+            run.environments,
+            specs,
+            run.task.horizon,
+            motion_noise=config.evaluation_noise,
+        )
     rows = []
     for rate in success.reshape(n, -1).T:
         low, high = wilson_interval(int(rate.sum()), n)

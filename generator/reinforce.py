@@ -256,14 +256,20 @@ class _Learner:
         return measures
 
     def _evaluate(self, environments: Environments) -> dict[str, float]:
-        """Evaluate on held-out initial states and keep the policy if it is the best."""
+        """Evaluate on held-out initial states; keep the policy if none was better."""
         numbers = range(self.config.evaluation_episodes)
         specs = held_out_specs(
             numbers, EVALUATION_SEED, self.policy.patterns, self.config.fresh_share
         )
-        success = evaluate(self.policy, environments, specs, self.horizon)
+        success = evaluate(
+            self.policy,
+            environments,
+            specs,
+            self.horizon,
+            motion_noise=self.config.evaluation_noise,
+        )
         rates = success.reshape(-1, self.groups).mean(axis=0).tolist()
-        better = (min(rates), sum(rates)) > (
+        better = (min(rates), sum(rates)) >= (
             min(self.best_success, default=-1),
             sum(self.best_success),
         )

@@ -62,8 +62,8 @@ class PickPlace(Demonstrator):
         rim = bowl() + _RIM_RADIUS * side + _GRASP_HEIGHT * _UP
         yaw = grasp.yaw + rng.normal(0.0, 0.05)
         yield Waypoint(rim + 0.10 * _UP, yaw, OPEN, 0.03)
-        yield Waypoint(rim + 0.03 * _UP, yaw, OPEN, 0.012, exact=True)
-        yield Waypoint(rim, yaw, OPEN, 0.010, exact=True, speed=0.7)
+        yield Waypoint(rim + 0.03 * _UP, yaw, OPEN, 0.016, exact=True)
+        yield Waypoint(rim, yaw, OPEN, 0.014, exact=True, speed=0.7)
         yield Waypoint(rim, yaw, CLOSED, 0.05, dwell=12, exact=True)
         start = bowl()
         held = env.data.site_xpos[env.scene.robot.site] - start
