@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from simulation.control import ACTION_DIM
 from simulation.environment import Environment
 from simulation.errors import TrajectoryError
 from simulation.recorder import Recorder
+from simulation.recordings import fixtures_from_mjcf
 from simulation.registry import Task
 from simulation.scene import Fixtures
 from simulation.trajectories import Episode, TrajectoryFile, TrajectoryWriter
@@ -183,32 +183,12 @@ def _read_hdf5(path: Path, env: Environment) -> Iterator[_Recording]:
         with h5py.File(path) as file:
             for name in sorted(file["data"], key=lambda key: int(key.split("_")[1])):
                 group = file["data"][name]
-                fixtures = _fixtures_from_mjcf(str(group.attrs["model_file"]), env)
+                fixtures = fixtures_from_mjcf(str(group.attrs["model_file"]), env.scene)
                 yield group["states"][0], group["actions"][()], fixtures
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise DemonstrationError(
             f"{path} is truncated or not an official LIBERO file ({error}). Download it again."
         ) from error
-
-
-def _fixtures_from_mjcf(xml: str, env: Environment) -> Fixtures:
-    """Return the fixtures' poses that a recording's `model_file` holds."""
-    try:
-        bodies = {body.get("name"): body for body in ElementTree.fromstring(xml).iter("body")}
-    except ElementTree.ParseError as error:
-        raise ValueError(f"model_file is not MJCF: {error}") from error
-    names = [env.model.body(int(body)).name for body in env.scene.fixture_bodies]
-
-    def numbers(name: str, attribute: str, default: str) -> list[float]:
-        return [float(x) for x in (bodies[name].get(attribute) or default).split()]
-
-    positions = [numbers(name, "pos", "0 0 0") for name in names]
-    quaternions = [numbers(name, "quat", "1 0 0 0") for name in names]
-    return Fixtures(
-        env.scene.fixture_names,
-        np.array(positions).reshape(-1, 3),
-        np.array(quaternions).reshape(-1, 4),
-    )
 
 
 def _replay(
