@@ -1,0 +1,213 @@
+"""One episode under way, the environments it borrows, and the renderers of one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from eval_harness.images import prepare
+from eval_harness.plan import Item
+from eval_harness.policy import Observation, Requirements
+from eval_harness.protocols import Protocol
+from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.timing import Clock
+from simulation.assets import AssetPack
+from simulation.environment import Environment
+from simulation.observations import Observer
+from simulation.registry import Task
+from simulation.rendering import Renderer
+
+
+class Seat:
+    """An environment with what reads it."""
+
+    def __init__(self, task: Task, assets: AssetPack) -> None:
+        self.env = Environment(task, assets)
+        self.observer = Observer(self.env)
+
+
+class Seats:
+    """Environments that are made when first needed, reused, and dropped when too many are free.
+
+    Args:
+        assets: asset pack of all.
+        most_free: how many to keep that no episode uses.
+    """
+
+    def __init__(self, assets: AssetPack, most_free: int) -> None:
+        self.assets = assets
+        self._most_free = most_free
+        self._free: list[Seat] = []
+        self._lock = threading.Lock()
+
+    def take(self, task: Task) -> Seat:
+        """Return a free environment of a task, or a new one."""
+        with self._lock:
+            for i in reversed(range(len(self._free))):
+                if self._free[i].env.task == task:
+                    return self._free.pop(i)
+        return Seat(task, self.assets)
+
+    def give(self, seat: Seat) -> None:
+        """Take an environment back."""
+        with self._lock:
+            self._free.append(seat)
+            del self._free[: -self._most_free]
+
+
+class Renderers:
+    """One thread's renderers, of the tasks that it drew last.
+
+    Args:
+        assets: asset pack of all.
+        size: height and width of the pictures, pixels.
+        most: how many tasks' to keep; with the real assets one takes some 400 MB.
+    """
+
+    def __init__(self, assets: AssetPack, size: tuple[int, int], most: int) -> None:
+        self._assets, self._size, self._most = assets, size, most
+        self._renderers: OrderedDict[str, Renderer] = OrderedDict()
+
+    def of(self, task: Task) -> Renderer:
+        """Return the renderer of a task."""
+        if task.key not in self._renderers:
+            while len(self._renderers) >= self._most:
+                self._renderers.popitem(last=False)[1].close()
+            height, width = self._size
+            self._renderers[task.key] = Renderer(task, self._assets, width, height)
+        self._renderers.move_to_end(task.key)
+        return self._renderers[task.key]
+
+    def close(self) -> None:
+        """Free all, in the thread that made them."""
+        while self._renderers:
+            self._renderers.popitem()[1].close()
+
+
+class RunningEpisode:
+    """One episode, from its reset to its end; whatever thread drives it, one at a time.
+
+    Args:
+        item: the episode.
+        protocol: the protocol.
+        needs: what the policy looks at.
+        clock: where time is counted.
+        attempt: 1 at first, more when it is tried again.
+    """
+
+    def __init__(
+        self, item: Item, protocol: Protocol, needs: Requirements, clock: Clock, attempt: int = 1
+    ) -> None:
+        self.item, self.attempt = item, attempt
+        self.success = False
+        self._protocol, self._needs, self._clock = protocol, needs, clock
+        self._seat: Seat | None = None
+        self._chunk: npt.NDArray[np.float64] = np.zeros((0, 7))
+        self._states: list[npt.NDArray[np.float64]] = []
+        self._actions: list[npt.NDArray[np.float64]] = []
+        self._begun = time.perf_counter()
+
+    @property
+    def steps(self) -> int:
+        """Control steps taken after settling."""
+        return len(self._actions)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has succeeded or reached its horizon."""
+        return self.success or self.steps >= self.item.horizon
+
+    def accept(self, chunk: npt.NDArray[np.float64]) -> None:
+        """Take the policy's answer to the last observation, (chunk, 7)."""
+        looks_at_all = 1 if self._needs.stateful else None
+        self._chunk = chunk[: looks_at_all or self._protocol.chunk]
+        if self._protocol.gripper == "binarised":
+            self._chunk = self._chunk.copy()
+            self._chunk[:, 6] = np.sign(self._chunk[:, 6])
+
+    def advance(self, seats: Seats) -> None:
+        """Begin, or execute the chunk until it ends or the episode does."""
+        with self._clock.on("simulation"):
+            if self._seat is None:
+                self._begun = time.perf_counter()
+                self._seat = seats.take(self.item.task)
+                self.item.begin(self._seat.env, self._protocol)
+                return
+            env = self._seat.env
+            for action in self._chunk:
+                self._states.append(env.state())
+                self._actions.append(action)
+                self.success = env.step(action)
+                if self.over:
+                    return
+
+    def observe(self, renderers: Renderers) -> Observation:
+        """Return what the policy sees now; the only place where anything is drawn."""
+        task = self.item.task
+        images = {}
+        if self._needs.cameras:
+            with self._clock.on("rendering"):
+                drawn = self._there.observer.pictures(
+                    renderers.of(task), ["pixels"], self._needs.cameras, self._protocol.render_size
+                )
+            with self._clock.on("preparation"):
+                steps = self._protocol.picture_steps
+                images = {c: prepare(drawn[f"{c}_image"], steps) for c in self._needs.cameras}
+        state = {name: self._numbers(name) for name in self._needs.state}
+        return Observation(self.item.key, self.steps, task.language, images, state)
+
+    @property
+    def _there(self) -> Seat:
+        assert self._seat is not None, "the episode has not begun"
+        return self._seat
+
+    def _numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """Return one of `simulation.observations.NUMBER_SETS`, or `simulator_state`."""
+        observer = self._there.observer
+        if name == "simulator_state":
+            return self._there.env.privileged()
+        if name != "proprio":
+            return getattr(observer, name)()
+        proprio, joints = observer.proprio(), observer.joint()
+        parts = {
+            "eef_position": proprio[:3],
+            "axis_angle": proprio[3:6],
+            "gripper": proprio[6:],
+            "joints": joints[:7],
+        }
+        return np.concatenate([parts[part] for part in self._protocol.state_layout])
+
+    def finish(self, seats: Seats) -> tuple[EpisodeResult, StoredTrajectory]:
+        """Return what became of it, and give its environment back."""
+        env = self._there.env
+        trajectory = StoredTrajectory(
+            np.stack(self._states), np.stack(self._actions), env.state(), env.fixtures()
+        )
+        seats.give(self._there)
+        return self._result(None), trajectory
+
+    def fail(self, error: BaseException) -> EpisodeResult:
+        """Return the error as the outcome; its environment is not used again."""
+        return self._result(f"{type(error).__name__}: {error}")
+
+    def again(self) -> RunningEpisode:
+        """Return the same episode, to be begun anew."""
+        return RunningEpisode(self.item, self._protocol, self._needs, self._clock, self.attempt + 1)
+
+    def _result(self, error: str | None) -> EpisodeResult:
+        key = self.item.key
+        return EpisodeResult(
+            key.task,
+            key.episode,
+            key.init_index,
+            key.seed,
+            self.success and error is None,
+            self.steps,
+            round(time.perf_counter() - self._begun, 3),
+            error,
+            self.attempt,
+        )

@@ -1,0 +1,286 @@
+"""Runs episodes: simulation and rendering on threads, the policy beside them, in batches.
+
+Slots are refilled from any task as soon as their episode ends. An episode is a function of its
+item, the protocol and the policy alone, so the number of slots and threads, the order and what
+was run before change no outcome.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from eval_harness.episode import Renderers, RunningEpisode, Seats
+from eval_harness.plan import Item
+from eval_harness.policy import ACTION_DIM, Observation, Policy, PolicyError
+from eval_harness.protocols import Protocol
+from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.timing import Clock, Timing
+from simulation.assets import AssetPack, resolve_assets
+from simulation.errors import DlrError, SettingError
+
+
+class RunError(DlrError, RuntimeError):
+    """An evaluation stopped early; what was recorded is safe."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How an evaluation is run; nothing here changes an outcome."""
+
+    environments: int = 16
+    """Episodes under way at a time."""
+    threads: int | None = None
+    """Threads that simulate and render; by default one per core that this process may use."""
+    retries: int = 2
+    """How often an episode that met an error is begun again before the error is recorded."""
+    give_up_after: int = 20
+    """The run stops when this many episodes in a row end as errors."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            SettingError: one is out of range.
+        """
+        if min(self.environments, self.threads or 1, self.give_up_after) < 1 or self.retries < 0:
+            raise SettingError(
+                "environments, threads and give_up_after must be 1 or more, retries 0 or more"
+            )
+
+
+Sink = Callable[[EpisodeResult, StoredTrajectory | None], None]
+"""Keeps an episode, called from several threads; an error has no trajectory."""
+Enough = Callable[[EpisodeResult], bool]
+"""Told of each episode, by one thread at a time; True ends the run; what is under way is dropped."""
+
+
+def run(
+    policy: Policy,
+    items: Sequence[Item],
+    protocol: Protocol,
+    config: RunConfig,
+    sink: Sink,
+    assets: AssetPack | None = None,
+    enough: Enough = lambda result: False,
+) -> Timing:
+    """Run episodes and hand each to `sink` as it ends; return where the time went.
+
+    The policy is called by the calling thread. An exception of the policy's or the simulator's,
+    or actions of a wrong shape or with NaN, is the episode's error: it is begun again, its
+    observations then alone in their batches so that no other episode suffers, and after
+    `config.retries` recorded as an error.
+
+    Raises:
+        RunError: too many episodes in a row ended as errors.
+        OutputError: the sink's, as any exception of it.
+    """
+    return _Run(policy, items, protocol, config, sink, assets or resolve_assets(), enough).run()
+
+
+class _Run:
+    """The state of one run; `_changed` guards it."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        items: Sequence[Item],
+        protocol: Protocol,
+        config: RunConfig,
+        sink: Sink,
+        assets: AssetPack,
+        enough: Enough,
+    ) -> None:
+        self._policy, self._protocol, self._config = policy, protocol, config
+        self._sink, self._assets, self._enough = sink, assets, enough
+        self._needs = policy.requirements
+        self._clock = Clock()
+        self._seats = Seats(assets, config.environments)
+        self._threads = min(config.threads or len(os.sched_getaffinity(0)), config.environments)
+        self._tasks_at_once = _tasks_at_once(items, config.environments)
+        self._changed = threading.Condition()
+        self._fresh = iter(items)
+        self._ready: deque[RunningEpisode] = deque()
+        self._waiting: deque[tuple[RunningEpisode, Observation]] = deque()
+        self._live = 0
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self._errors_in_a_row = 0
+
+    def run(self) -> Timing:
+        """Run all; see `run` above."""
+        if self._needs.cameras and self._threads > 1:
+            # Each thread draws its own pictures: Mesa's own threads would stand in their way.
+            os.environ.setdefault("LP_NUM_THREADS", "0")
+        for item in itertools.islice(self._fresh, self._config.environments):
+            self._live += 1
+            self._ready.append(self._episode(item))
+        workers = [threading.Thread(target=self._work) for _ in range(self._threads)]
+        for worker in workers:
+            worker.start()
+        try:
+            while batch := self._next_batch():
+                with self._clock.turn():
+                    self._answer(batch)
+        finally:
+            self._stop(None)
+            for worker in workers:
+                worker.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._clock.stop()
+
+    def _episode(self, item: Item) -> RunningEpisode:
+        return RunningEpisode(item, self._protocol, self._needs, self._clock)
+
+    def _stop(self, failure: BaseException | None) -> None:
+        with self._changed:
+            self._stopped = True
+            self._failure = self._failure or failure
+            self._changed.notify_all()
+
+    def _next_batch(self) -> list[tuple[RunningEpisode, Observation]]:
+        """Wait until half of the episodes, or a full batch, await the policy; empty at the end.
+
+        The other half is simulated meanwhile. An episode that met an error is alone in its batch.
+        """
+        with self._changed:
+            while not self._stopped and self._live:
+                wanted = min(self._needs.batch, (self._live + 1) // 2)
+                if len(self._waiting) >= wanted:
+                    return self._take_batch()
+                self._changed.wait()
+            return []
+
+    def _take_batch(self) -> list[tuple[RunningEpisode, Observation]]:
+        if self._waiting[0][0].attempt > 1:
+            return [self._waiting.popleft()]
+        sound = [entry for entry in self._waiting if entry[0].attempt == 1]
+        batch = sound[: self._needs.batch]
+        taken = {id(episode) for episode, _ in batch}
+        self._waiting = deque(entry for entry in self._waiting if id(entry[0]) not in taken)
+        return batch
+
+    def _answer(self, batch: list[tuple[RunningEpisode, Observation]]) -> None:
+        """Ask the policy, and send its chunks, or its error, to the episodes."""
+        observations = [observation for _, observation in batch]
+        try:
+            with self._clock.on("policy"):
+                if begun := [o.key for o in observations if o.step == 0]:
+                    self._policy.reset(begun)
+                answer = self._policy.act(observations)
+            chunks = check_chunks(answer, len(batch), self._needs.chunk)
+        except Exception as error:  # noqa: BLE001 (whatever a policy raises is its episodes' error)
+            for episode, _ in batch:
+                self._fail(episode, error)
+            return
+        for (episode, _), chunk in zip(batch, chunks, strict=True):
+            if np.isfinite(chunk).all():
+                episode.accept(chunk)
+                self._resume(episode)
+            else:
+                self._fail(episode, PolicyError("the policy's actions contain NaN or infinity"))
+
+    def _resume(self, episode: RunningEpisode) -> None:
+        with self._changed:
+            self._ready.append(episode)
+            self._changed.notify_all()
+
+    def _next_ready(self) -> RunningEpisode | None:
+        """Wait for an episode to advance; None at the end."""
+        with self._changed:
+            while not self._stopped:
+                if self._ready:
+                    return self._ready.popleft()
+                self._changed.wait()
+            return None
+
+    def _work(self) -> None:
+        """Advance episodes until there are none: the body of a simulation thread."""
+        renderers = Renderers(self._assets, self._protocol.render_size, self._tasks_at_once)
+        try:
+            while (episode := self._next_ready()) is not None:
+                with self._clock.turn():
+                    self._advance(episode, renderers)
+        except BaseException as error:  # noqa: BLE001 (the calling thread raises it)
+            self._stop(error)
+        finally:
+            renderers.close()
+
+    def _advance(self, episode: RunningEpisode, renderers: Renderers) -> None:
+        """Simulate an episode up to its end or the policy's next look."""
+        observation: Observation | None = None
+        try:
+            episode.advance(self._seats)
+            if not episode.over:
+                observation = episode.observe(renderers)
+        except Exception as error:  # noqa: BLE001 (whatever the simulator raises is this episode's)
+            self._fail(episode, error)
+            return
+        if observation is None:
+            self._end(*episode.finish(self._seats))
+            return
+        with self._changed:
+            self._waiting.append((episode, observation))
+            self._changed.notify_all()
+
+    def _fail(self, episode: RunningEpisode, error: Exception) -> None:
+        """Begin an episode again, or record its error."""
+        if episode.attempt <= self._config.retries:
+            self._resume(episode.again())
+        else:
+            self._end(episode.fail(error), None)
+
+    def _end(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+        """Record an episode and refill its slot."""
+        self._sink(result, trajectory)
+        with self._changed:
+            self._errors_in_a_row = self._errors_in_a_row + 1 if result.error else 0
+            if self._errors_in_a_row >= self._config.give_up_after:
+                self._stop(
+                    RunError(
+                        f"{self._errors_in_a_row} episodes in a row ended as errors, the last with "
+                        f"{result.error}. What was recorded is safe: mend this, and the same "
+                        "command goes on."
+                    )
+                )
+            elif self._enough(result):
+                self._stop(None)
+            item = next(self._fresh, None)
+            if item is None:
+                self._live -= 1
+            else:
+                self._ready.append(self._episode(item))
+            self._changed.notify_all()
+
+
+def check_chunks(answer: object, count: int, chunk: int) -> npt.NDArray[np.float64]:
+    """Return a policy's answer as float64 (count, chunk, 7).
+
+    Raises:
+        PolicyError: it has another shape, or is no array of numbers.
+    """
+    try:
+        chunks = np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PolicyError(f"the policy's answer is no array of numbers ({error})") from error
+    if chunks.shape != (count, chunk, ACTION_DIM):
+        raise PolicyError(
+            f"the policy's actions have shape {chunks.shape}, but {(count, chunk, ACTION_DIM)} "
+            "is what it declares"
+        )
+    return chunks
+
+
+def _tasks_at_once(items: Sequence[Item], environments: int) -> int:
+    """Return how many tasks' episodes may be under way at once, 1 to 4."""
+    changes = [a.key.task != b.key.task for a, b in itertools.pairwise(items)]
+    windows = (sum(changes[i : i + environments]) for i in range(len(changes)))
+    return min(1 + max(windows, default=0), 4)
