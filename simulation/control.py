@@ -1,30 +1,32 @@
 """One 20 Hz control step of LIBERO's operational-space controller as a compiled function.
 
 robosuite runs its controller in Python and calls `mj_forward` twice before each of the 25
-`mj_step`s of a control step. Kinematics and collisions are the same each time, so `mj_step1`,
-controller, `mj_step2` does them once. The constraint solver, however, warm-starts from its last
-solution, and contacts amplify even a difference of one bit to more than 1e-9 within 300 control
-steps: it runs three times here as well, and the states then equal upstream's bit for bit. The
-maths is robosuite's own, operation by operation, including that after a reset the first substep
-still uses the robot's state from before `set_init_state`. The GIL is released, so threads step
-several environments at once.
+`mj_step`s of a control step. Kinematics and collisions are the same each time and are done once.
+The constraint solver, however, warm-starts from its last solution, and contacts amplify even a
+difference of one bit to more than 1e-9 within 300 control steps: it runs three times here as well
+(`simulation.solver`, which finds the same bits faster), and the states then equal upstream's bit
+for bit. The maths is robosuite's own, operation by operation, including that after a reset the
+first substep still uses the robot's state from before `set_init_state`. The GIL is released, so
+threads step several environments at once.
 """
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
-import llvmlite.binding
 import mujoco
 import numba
 import numpy as np
 from numba import types
 
-from simulation.opspace import Workspace, multiply_vector, opspace_matrices
+from simulation.constraints import ContactProblem
+from simulation.factor import compiled
+from simulation.lanes import address_of, offset, pointers
+from simulation.opspace import Workspace, fill_workspace, multiply_vector
 from simulation.quiet import quiet_robosuite
 from simulation.sampling import Sample, after_substep, before_substep
+from simulation.solver import constrain, prepare
 
 with quiet_robosuite():
     from robosuite.utils.transform_utils import quat2mat
@@ -44,8 +46,6 @@ _NULLSPACE_KD = 2.0 * math.sqrt(_NULLSPACE_KP)
 _GRIPPER_SPEED = 0.01
 _STAGE_VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
 
-_LIBRARY = next(Path(mujoco.__file__).parent.glob("libmujoco.so*"))
-llvmlite.binding.load_library_permanently(str(_LIBRARY))
 _pair = types.void(types.uintp, types.uintp)
 _mj_step1 = types.ExternalFunction("mj_step1", _pair)
 _mj_step2 = types.ExternalFunction("mj_step2", _pair)
@@ -54,10 +54,13 @@ _mj_forward_skip = types.ExternalFunction(
     "mj_forwardSkip", types.void(types.uintp, types.uintp, types.intc, types.intc)
 )
 _mj_fwd_constraint = types.ExternalFunction("mj_fwdConstraint", _pair)
+_mj_fwd_actuation = types.ExternalFunction("mj_fwdActuation", _pair)
+_mj_fwd_acceleration = types.ExternalFunction("mj_fwdAcceleration", _pair)
+_mj_check_acc = types.ExternalFunction("mj_checkAcc", _pair)
+_mj_euler = types.ExternalFunction("mj_Euler", _pair)
 _mj_jac_site = types.ExternalFunction(
     "mj_jacSite", types.void(types.uintp, types.uintp, types.uintp, types.uintp, types.intc)
 )
-_mj_full_m = types.ExternalFunction("mj_fullM", types.void(types.uintp, types.uintp, types.uintp))
 
 
 class RobotIndex(NamedTuple):
@@ -151,11 +154,11 @@ class SimulatorView(NamedTuple):
     qM: np.ndarray
     jacp: np.ndarray
     jacr: np.ndarray
-    full_mass: np.ndarray
     vectors: np.ndarray
     """Scratch rows of 7 numbers: force and torque, wrench, torques, null-space torques."""
     opspace: Workspace
     sample: Sample
+    problem: ContactProblem
 
     @staticmethod
     def of(model: mujoco.MjModel, data: mujoco.MjData) -> SimulatorView:
@@ -172,30 +175,47 @@ class SimulatorView(NamedTuple):
             data.qM,
             np.zeros((3, model.nv)),
             np.zeros((3, model.nv)),
-            np.zeros((model.nv, model.nv)),
             np.zeros((5, 7)),
             Workspace.zeros(),
             Sample.zeros(model.nq, model.nv),
+            ContactProblem.of(model, data),
         )
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _refresh(sim, robot, state):  # type: ignore[no-untyped-def]
     """Read the robot's state as robosuite's `Controller.update` does."""
-    state.position[:] = sim.site_xpos[robot.site]
-    state.orientation[:] = sim.site_xmat[robot.site].reshape(3, 3)
-    _mj_jac_site(sim.model, sim.data, sim.jacp.ctypes.data, sim.jacr.ctypes.data, robot.site)
-    np.dot(sim.jacp, sim.qvel, state.velocity[:3])
-    np.dot(sim.jacr, sim.qvel, state.velocity[3:])
-    _mj_full_m(sim.model, sim.full_mass.ctypes.data, sim.qM.ctypes.data)
+    for i in range(3):
+        state.position[i] = sim.site_xpos[3 * robot.site + i]
+    for i in range(9):
+        state.orientation[i] = sim.site_xmat[9 * robot.site + i]
+    jacp, jacr = address_of(sim.jacp), address_of(sim.jacr)
+    _mj_jac_site(sim.model, sim.data, jacp, jacr, robot.site)
+    qvel, velocity, nv = address_of(sim.qvel), address_of(state.velocity), sim.problem.nv
+    multiply_vector("T", nv, 3, jacp, qvel, velocity)
+    multiply_vector("T", nv, 3, jacr, qvel, velocity + 3 * 8)
     for i in range(7):
+        dof = robot.qvel[i]
         state.joint_position[i] = sim.qpos[robot.qpos[i]]
-        state.joint_velocity[i] = sim.qvel[robot.qvel[i]]
+        state.joint_velocity[i] = sim.qvel[dof]
         for j in range(3):
-            state.jacobian[j, i] = sim.jacp[j, robot.qvel[i]]
-            state.jacobian[3 + j, i] = sim.jacr[j, robot.qvel[i]]
-        for j in range(7):
-            state.mass[i, j] = sim.full_mass[robot.qvel[i], robot.qvel[j]]
+            state.jacobian[6 * i + j] = sim.jacp[j * nv + dof]
+            state.jacobian[6 * i + 3 + j] = sim.jacr[j * nv + dof]
+        _read_mass(sim, robot, state, i)
+
+
+@compiled
+def _read_mass(sim, robot, state, joint):  # type: ignore[no-untyped-def]
+    """Read the mass matrix's entries between an arm joint and those before it in the chain."""
+    dof, other = robot.qvel[joint], joint
+    at = sim.problem.dof_address[dof]
+    while other >= 0:
+        if dof == robot.qvel[other]:
+            state.mass[7 * joint + other] = sim.problem.mass[at]
+            state.mass[7 * other + joint] = sim.problem.mass[at]
+            other -= 1
+        dof = sim.problem.dof_parent[dof]
+        at += 1
 
 
 @numba.njit(nogil=True, cache=True)
@@ -212,43 +232,55 @@ def _set_goal(state, action):  # type: ignore[no-untyped-def]
     state.goal_position[:] = state.position + translation
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _desired_wrench(state, wrench):  # type: ignore[no-untyped-def]
     """Write desired force (3) and torque (3), before decoupling, to `wrench`."""
     desired, current = state.goal_orientation, state.orientation
     for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
+        j, k = 3 * ((i + 1) % 3), 3 * ((i + 2) % 3)
         error = 0.0
         for axis in range(3):
-            error += current[j, axis] * desired[k, axis] - current[k, axis] * desired[j, axis]
-        offset = state.goal_position[i] - state.position[i]
-        wrench[i] = offset * _KP + -state.velocity[i] * _KD
+            error += current[j + axis] * desired[k + axis] - current[k + axis] * desired[j + axis]
+        distance = state.goal_position[i] - state.position[i]
+        wrench[i] = distance * _KP + -state.velocity[i] * _KD
         wrench[3 + i] = 0.5 * error * _KP + -state.velocity[3 + i] * _KD
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _torques(sim, robot, state):  # type: ignore[no-untyped-def]
     """Return the arm's joint torques, N m (7,), before clipping, in scratch memory."""
-    space, vectors = sim.opspace, sim.vectors
-    desired, wrench, torques, pose, null = vectors
-    opspace_matrices(space, state.mass, state.jacobian)
+    space = sim.opspace
+    desired, wrench, torques = sim.vectors, offset(sim.vectors, 7), offset(sim.vectors, 14)
+    pose, null = offset(sim.vectors, 21), offset(sim.vectors, 28)
+    fill_workspace(space, state.mass, state.jacobian)
     _desired_wrench(state, desired)
-    multiply_vector(
-        "N", 3, 3, space.position_inertia.ctypes.data, desired.ctypes.data, wrench.ctypes.data
-    )
-    multiply_vector(
-        "N", 3, 3, space.orientation_inertia.ctypes.data,
-        desired[3:].ctypes.data, wrench[3:].ctypes.data,
-    )  # fmt: skip
-    multiply_vector("T", 6, 7, state.jacobian.ctypes.data, wrench.ctypes.data, torques.ctypes.data)
+    a, b, c = address_of(desired), address_of(wrench), address_of(torques)
+    multiply_vector("N", 3, 3, address_of(space.position_inertia), a, b)
+    multiply_vector("N", 3, 3, address_of(space.orientation_inertia), a + 3 * 8, b + 3 * 8)
+    multiply_vector("T", 6, 7, address_of(state.jacobian), b, c)
     for i in range(7):
-        offset = state.initial_joint[i] - state.joint_position[i]
-        pose[i] = _NULLSPACE_KP * offset - _NULLSPACE_KD * state.joint_velocity[i]
-    multiply_vector("N", 7, 7, state.mass.ctypes.data, pose.ctypes.data, desired.ctypes.data)
-    multiply_vector("N", 7, 7, space.nullspace.ctypes.data, desired.ctypes.data, null.ctypes.data)
+        distance = state.initial_joint[i] - state.joint_position[i]
+        pose[i] = _NULLSPACE_KP * distance - _NULLSPACE_KD * state.joint_velocity[i]
+    multiply_vector("N", 7, 7, address_of(state.mass), address_of(pose), a)
+    multiply_vector("N", 7, 7, address_of(space.nullspace), a, address_of(null))
     for i in range(7):
         torques[i] = (torques[i] + sim.qfrc_bias[robot.qvel[i]]) + null[i]
     return torques
+
+
+@compiled
+def _apply(sim, robot, state, torques, direction):  # type: ignore[no-untyped-def]
+    """Write clipped torques and the fingers' ramped positions to ctrl."""
+    for i in range(7):
+        clipped = min(max(torques[i], robot.torque_low[i]), robot.torque_high[i])
+        sim.ctrl[robot.actuators[i]] = clipped
+    for i in range(2):
+        sign = -1.0 if i == 0 else 1.0
+        ramped = state.gripper[i] + sign * _GRIPPER_SPEED * direction
+        state.gripper[i] = min(max(ramped, -1.0), 1.0)
+        sim.ctrl[robot.gripper_actuators[i]] = (
+            robot.gripper_bias[i] + robot.gripper_weight[i] * state.gripper[i]
+        )
 
 
 @numba.njit(nogil=True, cache=True)
@@ -259,28 +291,27 @@ def control_step(sim, robot, state, action):  # type: ignore[no-untyped-def]
     the simulator's memory are changed in place.
     """
     direction = np.sign(action[6])
+    view, arm, memory = pointers(sim), pointers(robot), pointers(state)
+    model, data, problem = sim.model, sim.data, view.problem
     for substep in range(robot.substeps):
         before_substep(sim.sample, sim.qpos)
-        _mj_step1(sim.model, sim.data)
-        _mj_forward_skip(sim.model, sim.data, _STAGE_VELOCITY, 1)
-        if state.stale[0] == 0:
-            _mj_fwd_constraint(sim.model, sim.data)
-            _refresh(sim, robot, state)
-        state.stale[0] = 0
+        _mj_step1(model, data)
+        _mj_fwd_actuation(model, data)
+        _mj_fwd_acceleration(model, data)
+        prepare(problem)
+        constrain(problem, False, False)
+        if memory.stale[0] == 0:
+            constrain(problem, True, False)
+            _refresh(view, arm, memory)
+        memory.stale[0] = 0
         if substep == 0:
             _set_goal(state, action)
-        torques = _torques(sim, robot, state)
-        for i in range(7):
-            clipped = min(max(torques[i], robot.torque_low[i]), robot.torque_high[i])
-            sim.ctrl[robot.actuators[i]] = clipped
-        for i in range(2):
-            sign = -1.0 if i == 0 else 1.0
-            ramped = state.gripper[i] + sign * _GRIPPER_SPEED * direction
-            state.gripper[i] = min(max(ramped, -1.0), 1.0)
-            sim.ctrl[robot.gripper_actuators[i]] = (
-                robot.gripper_bias[i] + robot.gripper_weight[i] * state.gripper[i]
-            )
-        _mj_step2(sim.model, sim.data)
+        _apply(view, arm, memory, _torques(view, arm, memory), direction)
+        _mj_fwd_actuation(model, data)
+        _mj_fwd_acceleration(model, data)
+        constrain(problem, False, True)
+        _mj_check_acc(model, data)
+        _mj_euler(model, data)
         after_substep(sim.sample, sim.qpos, sim.qvel)
 
 

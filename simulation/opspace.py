@@ -16,6 +16,9 @@ import numpy as np
 from numba import types
 from numba.extending import get_cython_function_address
 
+from simulation.factor import compiled
+from simulation.lanes import address_of, pointers
+
 _RCOND = 1e-15
 """NumPy's and numba's default cut-off of `pinv`, relative to the greatest singular value."""
 _DOUBLE = 8
@@ -85,17 +88,17 @@ class Workspace(NamedTuple):
         )
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _int(value):  # type: ignore[no-untyped-def]
     return _INTS.ctypes.data + 4 * value
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _char(value):  # type: ignore[no-untyped-def]
     return _CHARS.ctypes.data + ord(value)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def multiply(transa, transb, m, n, k, a, lda, b, ldb, c):  # type: ignore[no-untyped-def]
     """Write op(A) op(B), Fortran order (m, n), to address `c`; `a` and `b` are addresses."""
     zero, one = _ZERO_ONE.ctypes.data, _ZERO_ONE.ctypes.data + _DOUBLE
@@ -105,26 +108,26 @@ def multiply(transa, transb, m, n, k, a, lda, b, ldb, c):  # type: ignore[no-unt
     )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def multiply_vector(trans, m, n, a, x, y):  # type: ignore[no-untyped-def]
     """Write op(A) x to address `y`, for a Fortran-order (m, n) matrix at address `a`."""
     zero, one = _ZERO_ONE.ctypes.data, _ZERO_ONE.ctypes.data + _DOUBLE
     _dgemv(_char(trans), _int(m), _int(n), one, a, _int(m), x, _int(1), zero, y, _int(1))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _singular_values(space, n, matrix):  # type: ignore[no-untyped-def]
     """Decompose the (n, n) matrix at address `matrix` (destroyed) into `space`: U, s and V^T."""
     size, lead = _int(n), _DOUBLE * n
-    s = space.singular.ctypes.data
+    s = address_of(space.singular)
     off, tauq, taup = s + _DOUBLE * 6, s + _DOUBLE * 12, s + _DOUBLE * 18
-    u = space.vectors.ctypes.data
+    u = address_of(space.vectors)
     vt = u + _DOUBLE * 36
-    work, iwork = space.work.ctypes.data, space.integers.ctypes.data
+    work, iwork = address_of(space.work), address_of(space.integers)
     info = iwork + 4 * 64
     _dgebd2(size, size, matrix, size, s, off, tauq, taup, work, info)
     _dbdsdc(_char("U"), _char("I"), size, s, off, u, size, vt, size, work, iwork, work, iwork, info)
-    if space.integers[64] != 0 or not np.isfinite(space.singular[0, 0]):
+    if space.integers[64] != 0 or not np.isfinite(space.singular[0]):
         raise ValueError("the simulator's state is no longer finite")
     _dorm2r(_char("L"), _char("N"), size, size, size, matrix, size, tauq, u, size, work, info)
     _dorml2(
@@ -133,11 +136,11 @@ def _singular_values(space, n, matrix):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _pseudo_inverse(space, n, matrix):  # type: ignore[no-untyped-def]
     """Replace the (n, n) matrix at address `matrix` by its pseudo-inverse, as numba's `pinv`."""
     _singular_values(space, n, matrix)
-    singular = space.singular[0]
+    singular = space.singular
     cut_at = singular[0] * _RCOND
     rank = 0
     for k in range(n):
@@ -147,46 +150,59 @@ def _pseudo_inverse(space, n, matrix):  # type: ignore[no-untyped-def]
     rank += 1
     for i in range(n):
         for j in range(rank):
-            space.vectors[1, i * n + j] *= singular[j]
-    u = space.vectors.ctypes.data
+            space.vectors[36 + i * n + j] = space.vectors[36 + i * n + j] * singular[j]
+    u = address_of(space.vectors)
     multiply("C", "C", n, n, rank, u + _DOUBLE * 36, n, u, n, matrix)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _task_inertia(space, rows, jacobian, result):  # type: ignore[no-untyped-def]
     """Write pinv(J M^-1 J^T) of `rows` rows of the Jacobian at address `jacobian` to `result`.
 
     The product is symmetric in exact arithmetic only: as in numba, it is formed in C order and
     decomposed in Fortran order.
     """
-    inverse, product = space.mass_inverse.ctypes.data, space.products.ctypes.data
+    inverse, product = address_of(space.mass_inverse), address_of(space.products)
     symmetric = product + _DOUBLE * 49
     multiply("T", "T", 7, rows, 7, inverse, 7, jacobian, 6, product)
     multiply("N", "N", rows, rows, 7, jacobian, 6, product, 7, symmetric)
     for i in range(rows):
         for j in range(rows):
-            result[j, i] = space.products[1, j * rows + i]
-    _pseudo_inverse(space, rows, result.ctypes.data)
+            result[j + i * rows] = space.products[49 + j * rows + i]
+    _pseudo_inverse(space, rows, address_of(result))
+
+
+@compiled
+def fill_workspace(space, mass, jacobian):  # type: ignore[no-untyped-def]
+    """Fill a workspace whose arrays are pointers; `mass` and `jacobian` are pointers, too."""
+    for i in range(49):
+        space.mass_inverse[i] = mass[i]
+    inverse, pivots = address_of(space.mass_inverse), address_of(space.integers)
+    info = pivots + 4 * 64
+    _dgetrf(_int(7), _int(7), inverse, _int(7), pivots, info)
+    _dgetri(_int(7), inverse, _int(7), pivots, address_of(space.work), _int(64), info)
+    full = address_of(jacobian)
+    _task_inertia(space, 6, full, space.task_inertia)
+    _task_inertia(space, 3, full, space.position_inertia)
+    _task_inertia(space, 3, full + _DOUBLE * 3, space.orientation_inertia)
+    product = address_of(space.products)
+    jbar = product + _DOUBLE * 49
+    multiply("N", "T", 6, 7, 7, full, 6, inverse, 7, product)
+    multiply("T", "N", 6, 7, 6, address_of(space.task_inertia), 6, product, 6, jbar)
+    multiply("T", "N", 7, 7, 6, full, 6, jbar, 6, address_of(space.nullspace))
+    for i in range(7):
+        for j in range(7):
+            at = 7 * i + j
+            space.nullspace[at] = (1.0 if i == j else 0.0) - space.nullspace[at]
+
+
+class _Matrices(NamedTuple):
+    mass: np.ndarray
+    jacobian: np.ndarray
 
 
 @numba.njit(nogil=True, cache=True)
 def opspace_matrices(space, mass, jacobian):  # type: ignore[no-untyped-def]
     """Fill a `Workspace` from the mass matrix (7, 7) and the Jacobian (6, 7), Fortran order."""
-    space.mass_inverse[:] = mass
-    inverse, pivots = space.mass_inverse.ctypes.data, space.integers.ctypes.data
-    info = pivots + 4 * 64
-    _dgetrf(_int(7), _int(7), inverse, _int(7), pivots, info)
-    _dgetri(_int(7), inverse, _int(7), pivots, space.work.ctypes.data, _int(64), info)
-    full = jacobian.ctypes.data
-    _task_inertia(space, 6, full, space.task_inertia)
-    _task_inertia(space, 3, full, space.position_inertia)
-    _task_inertia(space, 3, full + _DOUBLE * 3, space.orientation_inertia)
-    product = space.products.ctypes.data
-    jbar = product + _DOUBLE * 49
-    multiply("N", "T", 6, 7, 7, full, 6, inverse, 7, product)
-    multiply("T", "N", 6, 7, 6, space.task_inertia.ctypes.data, 6, product, 6, jbar)
-    nullspace = space.nullspace.ctypes.data
-    multiply("T", "N", 7, 7, 6, full, 6, jbar, 6, nullspace)
-    for i in range(7):
-        for j in range(7):
-            space.nullspace[i, j] = (1.0 if i == j else 0.0) - space.nullspace[i, j]
+    given = pointers(_Matrices(mass, jacobian))
+    fill_workspace(pointers(space), given.mass, given.jacobian)

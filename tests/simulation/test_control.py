@@ -42,7 +42,7 @@ def test_bare_steps_equal_mj_step(pack):
     env.reset(seed=0, init_index=0)
     twin = mujoco.MjData(env.model)
     twin.qpos[:] = env.data.qpos
-    mujoco.mj_forward(env.model, twin)
+    twin.qacc_warmstart[:] = env.data.qacc_warmstart
     for _ in range(25):
         mujoco.mj_step(env.model, twin)
     bare_steps(env.model._address, env.data._address, 25)
