@@ -1,0 +1,182 @@
+"""Loads a LeRobot checkpoint with its processors, running no code that comes with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lerobot.policies  # noqa: F401  (registers the kinds of policies)
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from lerobot.configs import PreTrainedConfig
+from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.processor import PolicyProcessorPipeline, TokenizerProcessorStep
+from safetensors import safe_open
+from transformers import dynamic_module_utils
+
+from eval_harness.policy import PolicyError
+
+_WEIGHTS = "model.safetensors"
+_PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
+_DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""Files of a hub repository that are fetched: none of them can hold code."""
+_SAMPLE = 64
+"""Leading values of a tensor by which it is recognised in a file."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A policy and the two pipelines around it, on one device, in evaluation mode."""
+
+    policy: PreTrainedPolicy
+    """The network."""
+    preprocessor: PolicyProcessorPipeline[dict[str, Any], dict[str, Any]]
+    """From a batch of LeRobot observations to what the network takes."""
+    postprocessor: PolicyProcessorPipeline[torch.Tensor, torch.Tensor]
+    """From the network's actions to the environment's."""
+    sha256: str
+    """Digest of the weights, the configuration and the processors with their statistics."""
+
+
+def load_checkpoint(path: str, device: str, revision: str | None = None) -> Checkpoint:
+    """Load a checkpoint from a folder or, where there is none of this name, from the hub.
+
+    Args:
+        path: folder with `config.json`, `model.safetensors` and the processors, or hub id.
+        device: where torch computes, such as `cpu` or `cuda`.
+        revision: commit, branch or tag of the hub repository.
+
+    Raises:
+        PolicyError: it is missing, incomplete, or would have to run code of its own.
+    """
+    folder = _find(path, revision)
+    _check_processors(folder)
+    try:
+        with _no_remote_code():
+            policy = _load_policy(folder, device)
+            preprocessor, postprocessor = make_pre_post_processors(
+                policy.config,
+                str(folder),
+                preprocessor_overrides={"device_processor": {"device": device}},
+                postprocessor_overrides={"device_processor": {"device": "cpu"}},
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+        raise PolicyError(f"LeRobot cannot load {path}: {error}") from error
+    _check_weights(policy, folder / _WEIGHTS)
+    for step in preprocessor.steps:
+        if isinstance(step, TokenizerProcessorStep):
+            step.padding = "max_length"  # padded to the longest, others' instructions would matter
+    return Checkpoint(policy, preprocessor, postprocessor, _digest(folder))
+
+
+def _find(path: str, revision: str | None) -> Path:
+    """Return a local folder that holds the checkpoint."""
+    folder = Path(path)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(path, revision=revision, allow_patterns=_DOWNLOADED))
+        except (HFValidationError, HfHubHTTPError, OSError) as error:
+            raise PolicyError(
+                f"{path} is neither a folder nor a model that can be had from the Hugging Face "
+                f"hub: {error}"
+            ) from error
+    if (folder / "adapter_config.json").exists():
+        raise PolicyError(f"{path} is an adapter: merge it into its base policy and save that")
+    missing = [n for n in ("config.json", _WEIGHTS, *_PROCESSORS) if not (folder / n).exists()]
+    if missing:
+        raise PolicyError(
+            f"{path} has no {', '.join(missing)}: give the `pretrained_model` folder that "
+            "`lerobot-train` saved; checkpoints from before LeRobot 0.4 are converted by "
+            "`python -m lerobot.processor.migrate_policy_normalization`"
+        )
+    return folder
+
+
+def _check_processors(folder: Path) -> None:
+    """Refuse steps that are named by import path: importing one could run anything."""
+    for name in _PROCESSORS:
+        try:
+            steps = json.loads((folder / name).read_text())["steps"]
+            strange = [s.get("class") for s in steps if "registry_name" not in s]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PolicyError(f"{folder / name} is not a processor ({error!r})") from error
+        if strange:
+            raise PolicyError(
+                f"{folder / name} names steps by import path ({', '.join(map(str, strange))}), "
+                "which could run any code: only LeRobot's registered steps are loaded"
+            )
+
+
+@contextmanager
+def _no_remote_code() -> Iterator[None]:
+    """Make transformers refuse classes that come with a checkpoint, whatever LeRobot asks for."""
+
+    def refuse(class_name: str, module_path: Any, **_: Any) -> type:
+        raise PolicyError(
+            f"this policy wants to run {class_name} from {module_path}, code that came with a "
+            "model: serve it where that may run, and evaluate the server (openpi:// or vla-eval://)"
+        )
+
+    original = dynamic_module_utils.get_class_in_module
+    dynamic_module_utils.get_class_in_module = refuse
+    try:
+        yield
+    finally:
+        dynamic_module_utils.get_class_in_module = original
+
+
+def _load_policy(folder: Path, device: str) -> PreTrainedPolicy:
+    config = PreTrainedConfig.from_pretrained(folder)
+    config.device = device
+    changes = {
+        "compile_model": False,  # compiled kernels depend on the batch
+        "pretrained_backbone_weights": None,  # the checkpoint's own weights follow
+        "load_vlm_weights": False,
+    }
+    for name, value in changes.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    policy = get_policy_class(config.type).from_pretrained(folder, config=config)
+    return policy.to(device).eval()
+
+
+def _check_weights(policy: PreTrainedPolicy, file: Path) -> None:
+    """Refuse a policy with weights that are not in its file, which LeRobot leaves random.
+
+    Tensors are told by shape and leading values, because policies rename them as they load.
+    """
+    present = set()
+    with safe_open(file, framework="pt") as weights:
+        for name in weights.keys():  # noqa: SIM118
+            present.add(_fingerprint(weights.get_tensor(name)))
+    state = policy.state_dict()
+    absent = [name for name, tensor in state.items() if _fingerprint(tensor) not in present]
+    if absent:
+        raise PolicyError(
+            f"{len(absent)} of {len(state)} tensors of the policy are not in {file.name}, "
+            f"{', '.join(absent[:3])} among them: the checkpoint is not of this LeRobot version"
+        )
+
+
+def _fingerprint(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
+    leading = tensor.detach().reshape(-1)[:_SAMPLE].cpu().to(torch.bfloat16).to(torch.float32)
+    return tuple(tensor.shape), leading.numpy().tobytes()
+
+
+def _digest(folder: Path) -> str:
+    """Return the sha256 of all files that decide the policy's actions."""
+    digest = hashlib.sha256()
+    for file in sorted(
+        (*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("policy_*.json"))
+    ):
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{file.name} {content}\n".encode())
+    return digest.hexdigest()
