@@ -9,7 +9,7 @@ quickstart: setup
 	.venv/bin/dlr quickstart
 
 test: setup
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 lint: setup
 	$(PYTHON) -m ruff check .
