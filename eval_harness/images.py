@@ -2,8 +2,8 @@
 
 The originals do this with TensorFlow (OpenVLA, OpenVLA-OFT) or Pillow (openpi). Nothing here needs
 TensorFlow, and the pixels are its own: the JPEG round trip (TensorFlow 2.21 decodes with the fast,
-less accurate DCT) and the crop exactly, the Lanczos kernel but for ties of rounding, about one
-value in 30,000 by 1.
+less accurate DCT) and the crop exactly, the Lanczos kernel but for ties of rounding: one value
+in 30,000 of a photograph's, by 1.
 """
 
 from __future__ import annotations

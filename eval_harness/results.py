@@ -20,12 +20,14 @@ import numpy as np
 
 from eval_harness.protocols import Protocol
 from eval_harness.statistics import wilson_interval
+from eval_harness.timing import Timing
 from simulation.errors import DlrError, OutputError
 from simulation.files import atomic_write, ensure_writable, write_bytes, write_json
 from simulation.scene import Fixtures
 
 FORMAT_VERSION = 1
 CONFIG, EPISODES, TRAJECTORIES = "config.json", "episodes.jsonl", "episodes"
+TIMING = "timing.jsonl"
 IDENTITY = ("format_version", "protocol_digest", "policy", "seed", "assets", "simulator")
 """Keys of a configuration that must agree between results that are put together."""
 
@@ -218,6 +220,11 @@ class ResultsWriter:
                 "the same command again"
             ) from error
 
+    def add_timing(self, timing: Timing) -> None:
+        """Note where the time of a run into this folder went."""
+        with (self.folder / TIMING).open("a") as file:
+            file.write(json.dumps(timing.as_dict()) + "\n")
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -347,6 +354,8 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
             write_bytes(trajectory_path(out, result.task, result.episode), source.read_bytes())
     order = [key for key in planned(config["plan"]) if key in chosen]
     lines = [json.dumps(asdict(chosen[key][0])) + "\n" for key in order]
+    times = [part.folder / TIMING for part in parts if (part.folder / TIMING).exists()]
+    write_bytes(out / TIMING, b"".join(path.read_bytes() for path in times))
     write_bytes(out / EPISODES, "".join(lines).encode())
     write_json(out / CONFIG, config)
     return load_results(out)

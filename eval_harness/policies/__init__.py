@@ -56,6 +56,8 @@ def load_policy(
 def _random(rest: str, setting: Setting) -> Policy:
     from eval_harness.policies.random import RandomPolicy
 
+    if not (rest or "1").isdecimal() or int(rest or 1) < 1:
+        raise PolicyError(f"random:{rest}: what follows the colon is the chunk, 1 or more")
     return RandomPolicy(chunk=int(rest or 1))
 
 

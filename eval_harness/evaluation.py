@@ -1,0 +1,171 @@
+"""An evaluation from policy to results folder: begun, gone on with, sharded, or stopped early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from eval_harness.plan import Item, Shard, make_items
+from eval_harness.policies.replay import ReplayPolicy
+from eval_harness.policy import Policy
+from eval_harness.protocols import Protocol
+from eval_harness.results import (
+    EpisodeResult,
+    Results,
+    ResultsWriter,
+    StoredTrajectory,
+    load_results,
+    make_config,
+    planned,
+)
+from eval_harness.runner import RunConfig, run
+from eval_harness.statistics import Stop, StoppingRule, find_stop
+from simulation.assets import AssetPack, resolve_assets
+from simulation.errors import SettingError
+from simulation.files import write_json
+from simulation.preflight import versions
+from simulation.registry import Task
+
+STOP = "stop.json"
+"""File of a results folder that says why an evaluation stopped early."""
+Show = Callable[[EpisodeResult, int, int], None]
+"""Told of each episode as it ends, of how many are done, and of how many there are here."""
+
+
+def evaluate(
+    policy: Policy,
+    protocol: Protocol,
+    tasks: Sequence[Task],
+    out: Path,
+    episodes: int | None = None,
+    *,
+    seed: int = 0,
+    shard: Shard = Shard(),
+    config: RunConfig = RunConfig(),
+    assets: AssetPack | None = None,
+    rule: StoppingRule | None = None,
+    preflight: Mapping[str, Any] | None = None,
+    show: Show = lambda result, done, total: None,
+) -> Results:
+    """Run what a results folder lacks of an evaluation and return the folder's results.
+
+    Args:
+        policy: the policy.
+        protocol: the protocol.
+        tasks: the tasks.
+        out: the results folder, new or begun by this very evaluation.
+        episodes: episodes of each task; by default the protocol's trials, or of a replay as many
+            as there are recordings.
+        seed: 0 follows the protocol; another draws other scenes and noise.
+        shard: which share of the episodes to run.
+        config: how to run; changes no outcome.
+        assets: asset pack; by default the first that `resolve_assets` finds.
+        rule: stop early by this rule; the episodes are then taken by turns of the tasks.
+        preflight: the preflight's report, to be kept with the results.
+        show: see `Show`.
+
+    Raises:
+        ResultsError: the folder holds another evaluation.
+        SettingError: there is nothing to run, or a shard is to stop early.
+        RunError: too many episodes in a row met errors.
+    """
+    if rule is not None and shard.count > 1:
+        raise SettingError("a shard cannot stop early: it does not see the others' episodes")
+    pack = assets or resolve_assets()
+    count = episodes if episodes is not None else _episodes(policy, protocol, tasks)
+    find_start = policy.start if isinstance(policy, ReplayPolicy) else lambda task, episode: None
+    items = shard.of(make_items(protocol, tasks, count, seed, find_start))
+    content = make_config(
+        protocol,
+        policy.identity(),
+        seed,
+        {"name": pack.name, "digest": pack.digest},
+        versions(),
+        [task.key for task in tasks],
+        count,
+        shard=f"{shard.index}/{shard.count}",
+        preflight=preflight,
+    )
+    writer = ResultsWriter(out, content)
+    try:
+        _run_missing(policy, items, protocol, config, writer, pack, rule, show)
+    finally:
+        writer.close()
+    return load_results(out)
+
+
+def _episodes(policy: Policy, protocol: Protocol, tasks: Sequence[Task]) -> int:
+    if isinstance(policy, ReplayPolicy):
+        return min(len(policy.recordings.get(task.key, ())) for task in tasks)
+    return protocol.trials
+
+
+def _run_missing(
+    policy: Policy,
+    items: Sequence[Item],
+    protocol: Protocol,
+    config: RunConfig,
+    writer: ResultsWriter,
+    assets: AssetPack,
+    rule: StoppingRule | None,
+    show: Show,
+) -> None:
+    """Run the items that have no line yet, or one with an error."""
+    done = writer.done
+    left = [item for item in items if (item.key.task, item.key.episode) not in done]
+    progress = _Progress(writer, len(items) - len(left), len(items), rule, show)
+    if rule is not None:
+        left.sort(key=lambda item: item.key.episode)
+        if progress.stop() is not None:
+            return
+    if left:
+        timing = run(
+            policy, left, protocol, config, progress.add, assets, lambda _: bool(progress.stop())
+        )
+        writer.add_timing(timing)
+
+
+class _Progress:
+    """What has ended so far, on disk, on the screen, and for the stopping rule."""
+
+    def __init__(
+        self, writer: ResultsWriter, done: int, total: int, rule: StoppingRule | None, show: Show
+    ) -> None:
+        self._writer, self._done, self._total = writer, done, total
+        self._rule, self._show = rule, show
+        plan = writer.results.config["plan"]
+        self._outcomes: dict[str, list[bool | None]] = {
+            task: [None] * plan["episodes"] for task in plan["tasks"]
+        }
+        for result in writer.results.episodes:
+            self._note(result)
+
+    def add(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+        """Keep an episode."""
+        self._writer.add(result, trajectory)
+        self._note(result)
+        self._done += 1
+        self._show(result, self._done, self._total)
+
+    def stop(self) -> Stop | None:
+        """Return where to stop, and note it in the folder; None to go on."""
+        if self._rule is None:
+            return None
+        found = find_stop(self._outcomes, self._rule)
+        if found is not None:
+            write_json(self._writer.folder / STOP, {"rule": asdict(self._rule), **asdict(found)})
+        return found
+
+    def _note(self, result: EpisodeResult) -> None:
+        outcome = None if result.error is not None else result.success
+        self._outcomes[result.task][result.episode] = outcome
+
+
+def is_complete(results: Results) -> bool:
+    """Return whether every episode of the plan, or of the shard, ended without an error."""
+    shard = Shard.parse(results.config.get("shard", "0/1"))
+    wanted = planned(results.config["plan"])[shard.index :: shard.count]
+    ended = {result.key for result in results.episodes if result.error is None}
+    return ended.issuperset(wanted)
