@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXIT_INCOMPLETE = 1
 """Status of a run after which episodes are missing or errors."""
+EXIT_FAULT = 1
+"""Status of a check that found a fault."""
 ProtocolName = Literal["openvla", "openvla_oft", "openpi", "lerobot", "libero"]
 
 
@@ -120,6 +122,62 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Find a flipped picture, a wrong gripper sign, wrong statistics or state in a minute.
+
+    Asks the policy at frames of demonstrations and compares its actions with the recorded ones.
+    """
+
+    policy: tyro.conf.Positional[str]
+    """As for `dlr eval run`."""
+    demonstrations: Path
+    """Folder of demonstrations: *.json, trajectory files or LIBERO's own *.hdf5."""
+    protocol: ProtocolName = "openvla"
+    """Whose way of giving observations."""
+    tasks: tuple[str, ...] = ()
+    """Tasks that the policy knows; by default all that there are demonstrations of."""
+    count: int = 8
+    """Demonstrations to replay."""
+    frames: int = 64
+    """Frames of them at which the policy is asked."""
+    json: Path | None = None
+    """Write the outcome to this file, too."""
+    assets: Path | None = None
+    """Folder of assets; by default the one that every command finds."""
+
+    def __call__(self) -> None:
+        """Check."""
+        load_mujoco()
+        from eval_harness.check import CheckConfig, check
+        from eval_harness.plan import choose_tasks
+        from eval_harness.policies import load_policy
+        from eval_harness.policies.replay import ReplayPolicy
+        from eval_harness.protocols import get_protocol
+        from simulation.assets import resolve_assets
+        from simulation.files import write_json
+
+        protocol, pack = get_protocol(self.protocol), resolve_assets(self.assets)
+        found = ReplayPolicy.of_folder(self.demonstrations, pack).recordings
+        keys = [task.key for task in choose_tasks(self.tasks or tuple(found))]
+        if lacking := [key for key in keys if key not in found]:
+            raise UsageError(f"{self.demonstrations} has no demonstration of {lacking[0]}")
+        policy = load_policy(self.policy, protocol, assets=pack)
+        try:
+            config = CheckConfig(self.count, self.frames)
+            report = check(policy, {key: found[key] for key in keys}, protocol, pack, config)
+        finally:
+            policy.close()
+        for line in report.checks:
+            print(f"{line.status:<6}  {line.name}: {line.detail}")
+            if line.advice:
+                print(f"        -> {line.advice}")
+        if self.json is not None:
+            write_json(self.json, report.as_dict())
+        if not report.passed:
+            sys.exit(EXIT_FAULT)
+
+
+@dataclass(frozen=True)
 class Merge:
     """Put the shards of one evaluation together."""
 
@@ -201,10 +259,10 @@ class Report:
 
 def eval(
     command: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Run | Merge | Compare | Report]
+        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Report]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, merge, compare, report."""
+    """Evaluate a policy on LIBERO: run, check, merge, compare, report."""
     command()
 
 

@@ -1,0 +1,68 @@
+"""`dlr eval` as a user meets it: runs, shards, what it prints, one line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from eval_harness.results import load_results
+from simulation.assets import embedded_pack
+
+TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
+
+
+def run(*arguments: str) -> int:
+    """Run `dlr eval` and return its status."""
+    try:
+        main(["eval", *arguments])
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    return 0
+
+
+def test_shards_are_run_merged_and_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--tasks", TASK, "--episodes", "2", "--no-preflight"]
+    common += ["--assets", str(embedded_pack().path), "--environments", "1"]
+    for i in range(2):
+        out = str(tmp_path / str(i))
+        assert run("run", "scripted", "--out", out, "--shard", f"{i}/2", *common) == 0
+    assert "incomplete" in capsys.readouterr().out
+    folders = [str(tmp_path / str(i)) for i in range(2)]
+    assert run("merge", *folders, "--out", str(tmp_path / "all")) == 0
+    assert "100.0% (2/2)" in capsys.readouterr().out
+    assert len(load_results(tmp_path / "all").episodes) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nonsense", "--tasks", TASK], "unknown policy 'nonsense'"),
+        (["run", "random"], "name at least one task or suite"),
+        (["run", "random", "--tasks", TASK, "--shard", "2/2"], "there is no shard 2/2"),
+        (["run", "random", "--tasks", TASK, "--environments", "0"], "must be 1 or more"),
+        (["run", "replay:."], "has no demonstration"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assets = ["--assets", str(embedded_pack().path), "--no-preflight"]
+    assert run(*arguments, *assets, "--out", str(tmp_path / "out")) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out" / "episodes.jsonl").exists()
+
+
+def test_a_check_wants_demonstrations_of_the_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("check", "random", "--demonstrations", str(tmp_path)) == 2
+    assert "has no demonstration" in capsys.readouterr().err
