@@ -84,6 +84,9 @@ class Policy(ABC):
     def reset(self, keys: Sequence[EpisodeKey]) -> None:  # noqa: B027
         """Forget what is remembered of these episodes; called before the first `act` of each."""
 
+    def end(self, keys: Sequence[EpisodeKey]) -> None:  # noqa: B027
+        """Free what is held for these episodes; called after the last `act` of each."""
+
     def identity(self) -> dict[str, Any]:
         """Return what tells this policy from others, as JSON can hold it: kind, path, hash."""
         return {"kind": type(self).__name__}

@@ -59,7 +59,7 @@ class RunConfig:
 Sink = Callable[[EpisodeResult, StoredTrajectory | None], None]
 """Keeps an episode, called from several threads; an error has no trajectory."""
 Enough = Callable[[EpisodeResult], bool]
-"""Told of each episode, by one thread at a time; True ends the run; what is under way is dropped."""
+"""Told of each episode, by one thread at a time; True ends the run, whatever is under way."""
 
 
 def run(
