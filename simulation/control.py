@@ -20,10 +20,10 @@ import numba
 import numpy as np
 from numba import types
 
-from simulation.constraints import ContactProblem
 from simulation.factor import compiled
 from simulation.lanes import address_of, offset, pointers
 from simulation.opspace import Workspace, fill_workspace, multiply_vector
+from simulation.problem import ContactProblem
 from simulation.quiet import quiet_robosuite
 from simulation.sampling import Sample, after_substep, before_substep
 from simulation.solver import constrain, prepare

@@ -24,7 +24,11 @@ MINIMUM = 1e-15
 _FAST = {"nogil": True, "cache": True, "error_model": "numpy"}
 _INTERNAL = {**_FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inlined = numba.njit(**_INTERNAL, forceinline=True)
-"""Compile a function into its callers."""
+"""Compile a function into its callers.
+
+Numba's cache of a caller does not notice when a function that it calls changes in another file:
+`make clean` then.
+"""
 compiled = numba.njit(**_INTERNAL)
 """Compile a function that only compiled functions call."""
 

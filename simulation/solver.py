@@ -6,31 +6,10 @@ has in common with the one before: the factor and the cost without constraint fo
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import llvmlite.binding
-import mujoco
 import numpy as np
 from numba import types
 
-from simulation.constraints import (
-    QUADRATIC,
-    SLIDING,
-    STIFFNESS,
-    coefficients_of,
-    evaluate,
-    forces,
-    jacobian,
-    line_coefficients,
-    line_cost,
-    publish_states,
-    read_rows,
-    reference,
-    residual_without_forces,
-    row_count,
-    stiffnesses,
-    tangent_norm,
-)
+from simulation.constraints import evaluate, read_rows, tangent_norm
 from simulation.factor import (
     MINIMUM,
     add_inertia,
@@ -39,121 +18,31 @@ from simulation.factor import (
     dot,
     factorise,
     inlined,
-    multiply_rows,
     multiply_rows_transposed,
     solve,
     update,
 )
-from simulation.lanes import address_of, broadcast, load, offset, store
+from simulation.lanes import broadcast, load, offset, store
+from simulation.line_search import line_search
+from simulation.problem import (
+    QUADRATIC,
+    SLIDING,
+    STIFFNESS,
+    coefficients_of,
+    forces,
+    jacobian,
+    multiply_jacobian,
+    multiply_mass,
+    publish_states,
+    reference,
+    residual_without_forces,
+    row_count,
+    stiffnesses,
+)
 
-LIBRARY = next(Path(mujoco.__file__).parent.glob("libmujoco.so*"))
-llvmlite.binding.load_library_permanently(str(LIBRARY))
-_mj_mul_m = types.ExternalFunction("mj_mulM", types.void(*[types.uintp] * 4))
 _mj_fwd_constraint = types.ExternalFunction(
     "mj_fwdConstraint", types.void(types.uintp, types.uintp)
 )
-
-
-@inlined
-def _multiply_mass(problem, vector, out):  # type: ignore[no-untyped-def]
-    _mj_mul_m(problem.model, problem.data, address_of(out), address_of(vector))
-
-
-@inlined
-def _multiply_jacobian(problem, count, vector, out):  # type: ignore[no-untyped-def]
-    nv, width = problem.nv, problem.width
-    multiply_rows(jacobian(problem), problem.spans, count, nv, width, vector, out)
-
-
-@inlined
-def _line_search(problem, count):  # type: ignore[no-untyped-def]
-    """Return the step along the search direction."""
-    nv, search = problem.nv, problem.search
-    length = np.sqrt(dot(search, search, nv))
-    if length < MINIMUM:
-        return 0.0
-    tolerance = problem.tolerance * problem.line_tolerance * length / problem.scale
-    _multiply_mass(problem, search, problem.moved)
-    _multiply_jacobian(problem, count, search, problem.jv)
-    problem.gauss[1] = dot(search, problem.momentum, nv) - dot(problem.qfrc_smooth, search, nv)
-    problem.gauss[2] = 0.5 * dot(search, problem.moved, nv)
-    line_coefficients(problem, count)
-    origin = _line_point(problem, count, 0.0)
-    point = _line_point(problem, count, 0.0 - origin[2] / origin[3])
-    if origin[1] < point[1]:
-        point = origin
-    if abs(point[2]) < tolerance:
-        return point[0]
-    return _long_search(problem, count, tolerance, origin, point)
-
-
-@compiled
-def _line_point(problem, count, alpha):  # type: ignore[no-untyped-def]
-    """Return (alpha, cost, slope, curvature) at a point of the line search."""
-    return line_cost(problem, count, alpha)
-
-
-@inlined
-def _next_point(problem, count, point):  # type: ignore[no-untyped-def]
-    """Return the point that Newton's method finds from another."""
-    return _line_point(problem, count, point[0] - point[2] / point[3])
-
-
-@compiled
-def _long_search(problem, count, tolerance, origin, point):  # type: ignore[no-untyped-def]
-    """Return the step where the first Newton step along the line does not suffice."""
-    limit, used = problem.line_iterations, 2
-    direction = 1.0 if point[2] < 0.0 else -1.0
-    left, right, bracketed = point, point, False
-    while left[2] * direction <= -tolerance and used < limit:
-        right, bracketed = left, True
-        left = _next_point(problem, count, left)
-        used += 1
-        if abs(left[2]) < tolerance:
-            return left[0]
-    if used >= limit or not bracketed:
-        return left[0]
-    next_right = left
-    next_left = _next_point(problem, count, left)
-    used += 1
-    while used < limit:
-        middle = _line_point(problem, count, 0.5 * (left[0] + right[0]))
-        used += 1
-        best, found = middle, False
-        for candidate in (next_left, next_right, middle):
-            if abs(candidate[2]) < tolerance and (not found or candidate[1] < best[1]):
-                best, found = candidate, True
-        if found:
-            return best[0]
-        candidates = (next_left, next_right, middle)
-        left, narrower_left = _narrow(left, candidates)
-        if narrower_left:
-            next_left = _next_point(problem, count, left)
-            used += 1
-        right, narrower_right = _narrow(right, candidates)
-        if narrower_right:
-            next_right = _next_point(problem, count, right)
-            used += 1
-        if not narrower_left and not narrower_right:
-            return middle[0]
-    if left[1] <= right[1] and left[1] < origin[1]:
-        return left[0]
-    if right[1] <= left[1] and right[1] < origin[1]:
-        return right[0]
-    return 0.0
-
-
-@inlined
-def _narrow(point, candidates):  # type: ignore[no-untyped-def]
-    """Return the candidate nearest to the minimum on the same side, and whether there is one."""
-    changed = False
-    for candidate in candidates:
-        slope = candidate[2]
-        if (point[2] < 0.0 and slope < 0.0 and point[2] < slope) or (
-            point[2] > 0.0 and slope > 0.0 and point[2] > slope
-        ):
-            point, changed = candidate, True
-    return point, changed
 
 
 @inlined
@@ -168,7 +57,7 @@ def _add_gauss(problem, cost):  # type: ignore[no-untyped-def]
 @compiled
 def _residual_cost(problem, count, vector, out):  # type: ignore[no-untyped-def]
     """Write J x - aref to `out`, set forces and states there, and return their cost."""
-    _multiply_jacobian(problem, count, vector, out)
+    multiply_jacobian(problem, count, vector, out)
     aref = reference(problem)
     for row in range(count):
         out[row] = out[row] - aref[row]
@@ -184,12 +73,12 @@ def _warm_start(problem, count, repeated):  # type: ignore[no-untyped-def]
     if not repeated:
         problem.smooth_cost[0] = _residual_cost(problem, count, problem.qacc_smooth, free)
     cost = _residual_cost(problem, count, qacc, problem.jar)
-    _multiply_mass(problem, qacc, problem.momentum)
+    multiply_mass(problem, qacc, problem.momentum)
     if _add_gauss(problem, cost) > problem.smooth_cost[0]:
         for i in range(problem.nv):
             qacc[i] = problem.qacc_smooth[i]
         cost = _residual_cost(problem, count, qacc, problem.jar)
-        _multiply_mass(problem, qacc, problem.momentum)
+        multiply_mass(problem, qacc, problem.momentum)
     problem.gauss[0] = _add_gauss(problem, 0.0)
     return cost + problem.gauss[0]
 
@@ -396,7 +285,7 @@ def constrain(problem, repeated, final):  # type: ignore[no-untyped-def]
     current = True
     for _ in range(problem.iterations):
         _search_direction(problem, count)
-        alpha = _line_search(problem, count)
+        alpha = line_search(problem, count)
         if alpha == 0.0:
             break
         old_cost = cost

@@ -7,11 +7,11 @@ import numba
 import numpy as np
 import pytest
 
-from simulation.constraints import CAPACITY, ContactProblem, is_supported
 from simulation.environment import Environment
 from simulation.lanes import pointers
+from simulation.problem import CAPACITY, LIBRARY, ContactProblem, is_supported
 from simulation.registry import get_task
-from simulation.solver import LIBRARY, constrain, prepare
+from simulation.solver import constrain, prepare
 
 DRAWER = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 LIVING_ROOM = get_task("LIVING_ROOM_SCENE5_put_the_red_mug_on_the_left_plate")
