@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_digests_differ_with_every_field_but_the_name() -> None:
     assert len({protocol.digest() for protocol in PROTOCOLS.values()}) == len(PROTOCOLS)
     base = PROTOCOLS["openvla"]
     assert dataclasses.replace(base, name="mine", source="me").digest() == base.digest()
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"render_size": (128, 128)},
         {"picture_steps": base.picture_steps[:-1]},
         {"settle_steps": 9},

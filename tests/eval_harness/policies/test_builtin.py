@@ -131,4 +131,4 @@ def test_a_generator_policy_refuses_what_does_not_fit(checkpoint: Path, tmp_path
         GeneratorPolicy.load(str(tmp_path / "missing"))
     policy = GeneratorPolicy.load(str(checkpoint))
     with pytest.raises(PolicyError, match="trained on another task"):
-        policy.act([look(0, **{STATE: np.zeros(3)})])
+        policy.act([look(0, 0, **{STATE: np.zeros(3)})])
