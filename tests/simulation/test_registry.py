@@ -113,6 +113,7 @@ def test_a_malicious_pickle_is_not_executed(tmp_path, monkeypatch):
         _archive(pickle.dumps(np.full((2, 3), np.nan))),
         _archive(pickle.dumps(np.zeros((50, 3))))[:100],
     ],
+    ids=["no archive", "empty", "a list", "not finite", "cut off"],
 )
 def test_a_broken_init_file_is_one_clear_error(content, tmp_path, monkeypatch):
     task = _task_with_init_file(tmp_path, content, monkeypatch)
