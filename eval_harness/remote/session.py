@@ -145,7 +145,7 @@ class Session:
             raise WireError(f"a message of type {message.type!r} from a client")
         return None
 
-    async def _next_action(self, payload: Mapping[Any, Any]) -> npt.NDArray[np.float32]:
+    async def _next_action(self, payload: Mapping[Any, Any]) -> npt.NDArray[np.float64]:
         needs = self._batcher.policy.requirements
         if not self._chunk:
             content = vla_eval_messages.from_payload(payload, needs)
@@ -155,7 +155,7 @@ class Session:
             chunk = await self._batcher.act(Observation(self._key, self._step, *content))
             self._chunk.extend(chunk[: self._execute])
         self._step += 1
-        return self._chunk.popleft().astype(np.float32)
+        return self._chunk.popleft()
 
     async def _begin(self, key: EpisodeKey, reset: bool) -> None:
         self.keys[key] = None
