@@ -124,6 +124,7 @@ def start(out: Path, pack: AssetPack) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.timeout(900)  # three processes compile the simulator where it is not cached
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     pack: AssetPack, tmp_path: Path
 ) -> None:
