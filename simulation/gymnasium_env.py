@@ -157,10 +157,11 @@ class LiberoVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise SettingError(f"{len(seed)} seeds for {self.num_envs} environments")
-        for i in np.flatnonzero(mask):
+        indices = [int(i) for i in np.flatnonzero(mask)]
+        for i in indices:
             if seed[i] is not None:
                 self._generators[i] = seeding.np_random(seed[i])[0]
-        infos = self._reset([int(i) for i in np.flatnonzero(mask)], seed, options)
+        infos = self._reset(indices, seed, options)
         return self._stack(), infos
 
     def step(
