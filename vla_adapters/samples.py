@@ -57,6 +57,8 @@ class Statistics:
     """Of the actions, (7,), the environment's gripper convention."""
     state: Moments
     """Of the robot's state, (8,)."""
+    openness: Moments
+    """Of OpenVLA's gripper action, (1,): 1 - clip(gripper, 0, 1), so 1 opens and 0 closes."""
     transitions: int
     """Steps."""
     trajectories: int
