@@ -15,6 +15,7 @@ from cli.main import UsageError
 if TYPE_CHECKING:
     from eval_harness.policy import Policy
     from eval_harness.results import EpisodeResult, Results
+    from eval_harness.runner import RunConfig
     from eval_harness.statistics import StoppingRule
     from simulation.registry import Task
 
@@ -56,6 +57,8 @@ class Run:
     """Threads that simulate and render, by default one per core; changes no result."""
     retries: int = 2
     """How often an episode that met an error is begun again."""
+    policy_timeout: float = 600.0
+    """Seconds for one answer of the policy; one that takes longer hangs, and the run stops."""
     stop_threshold: float | None = None
     """Stop once the success rate is known to be above or below this."""
     stop_half_width: float | None = None
@@ -72,11 +75,10 @@ class Run:
         from eval_harness.plan import Shard
         from eval_harness.policies import load_policy
         from eval_harness.protocols import get_protocol
-        from eval_harness.runner import RunConfig
         from simulation.assets import resolve_assets
 
         protocol, shard = get_protocol(self.protocol), Shard.parse(self.shard)
-        config, rule = RunConfig(self.environments, self.threads, self.retries), self._rule()
+        config, rule = self._config(), self._rule()
         pack = resolve_assets(self.assets)
         report = _preflight(self.assets) if self.preflight else None
         policy = load_policy(self.policy, protocol, self.seed, pack)
@@ -100,6 +102,13 @@ class Run:
         _print(results)
         if not is_complete(results) and not (self.out / "stop.json").exists():
             sys.exit(EXIT_INCOMPLETE)
+
+    def _config(self) -> RunConfig:
+        from eval_harness.runner import RunConfig
+
+        return RunConfig(
+            self.environments, self.threads, self.retries, policy_timeout=self.policy_timeout
+        )
 
     def _rule(self) -> StoppingRule | None:
         from eval_harness.statistics import StoppingRule

@@ -7,6 +7,7 @@ was run before change no outcome.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -15,11 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from eval_harness.asking import Asker
 from eval_harness.episode import Renderers, RunningEpisode, Seats
 from eval_harness.plan import Item
-from eval_harness.policy import ACTION_DIM, Observation, Policy, PolicyError
+from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError
+from eval_harness.policy_thread import PolicyHungError
 from eval_harness.protocols import Protocol
 from eval_harness.results import EpisodeResult, StoredTrajectory
 from eval_harness.timing import Clock, Timing
@@ -43,6 +45,8 @@ class RunConfig:
     """How often an episode that met an error is begun again before the error is recorded."""
     give_up_after: int = 20
     """The run stops when this many episodes in a row end as errors."""
+    policy_timeout: float = 600.0
+    """Seconds for one answer of the policy; one that takes longer hangs, and the run stops."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -54,6 +58,8 @@ class RunConfig:
             raise SettingError(
                 "environments, threads and give_up_after must be 1 or more, retries 0 or more"
             )
+        if not self.policy_timeout > 0:
+            raise SettingError("policy_timeout must be more than 0 seconds")
 
 
 Sink = Callable[[EpisodeResult, StoredTrajectory | None], None]
@@ -73,13 +79,14 @@ def run(
 ) -> Timing:
     """Run episodes and hand each to `sink` as it ends; return where the time went.
 
-    The policy is called by the calling thread. An exception of the policy's or the simulator's,
-    or actions of a wrong shape or with NaN, is the episode's error: it is begun again, its
-    observations then alone in their batches so that no other episode suffers, and after
-    `config.retries` recorded as an error.
+    The policy is called by one thread of the run's own. An exception of the policy's or the
+    simulator's, or actions of a wrong shape or with NaN, is the episode's error: it is begun
+    again, its observations then alone in their batches so that no other episode suffers, and
+    after `config.retries` recorded as an error. A policy that hangs cannot be asked again: the
+    episodes that wait for its answer are recorded as errors, and the run stops.
 
     Raises:
-        RunError: too many episodes in a row ended as errors.
+        RunError: too many episodes in a row ended as errors, or the policy hangs.
         OutputError: the sink's, as any exception of it.
     """
     return _Run(policy, items, protocol, config, sink, assets or resolve_assets(), enough).run()
@@ -98,9 +105,10 @@ class _Run:
         assets: AssetPack,
         enough: Enough,
     ) -> None:
-        self._policy, self._protocol, self._config = policy, protocol, config
+        self._protocol, self._config = protocol, config
         self._sink, self._assets, self._enough = sink, assets, enough
         self._needs = policy.requirements
+        self._asker = Asker(policy, config.policy_timeout)
         self._clock = Clock()
         self._seats = Seats(assets, config.environments)
         self._threads = min(config.threads or len(os.sched_getaffinity(0)), config.environments)
@@ -109,6 +117,7 @@ class _Run:
         self._fresh = iter(items)
         self._ready: deque[RunningEpisode] = deque()
         self._waiting: deque[tuple[RunningEpisode, Observation]] = deque()
+        self._ended: list[EpisodeKey] = []
         self._live = 0
         self._stopped = False
         self._failure: BaseException | None = None
@@ -125,14 +134,16 @@ class _Run:
         workers = [threading.Thread(target=self._work) for _ in range(self._threads)]
         for worker in workers:
             worker.start()
-        try:
-            while batch := self._next_batch():
-                with self._clock.turn():
-                    self._answer(batch)
-        finally:
-            self._stop(None)
-            for worker in workers:
-                worker.join()
+        with contextlib.closing(self._asker):
+            try:
+                while batch := self._next_batch():
+                    with self._clock.turn():
+                        self._answer(batch)
+            finally:
+                self._stop(None)
+                for worker in workers:
+                    worker.join()
+            self._tell_ended(None)
         if self._failure is not None:
             raise self._failure
         return self._clock.stop()
@@ -170,13 +181,17 @@ class _Run:
 
     def _answer(self, batch: list[tuple[RunningEpisode, Observation]]) -> None:
         """Ask the policy, and send its chunks, or its error, to the episodes."""
-        observations = [observation for _, observation in batch]
+        with self._changed:
+            ended, self._ended = self._ended, []
+        self._tell_ended(ended)
         try:
             with self._clock.on("policy"):
-                if begun := [o.key for o in observations if o.step == 0]:
-                    self._policy.reset(begun)
-                answer = self._policy.act(observations)
-            chunks = check_chunks(answer, len(batch), self._needs.chunk)
+                chunks = self._asker.act([observation for _, observation in batch])
+        except PolicyHungError as error:
+            self._give_up(error)
+            for episode, _ in batch:
+                self._end(episode.fail(error), None)
+            return
         except Exception as error:  # noqa: BLE001 (whatever a policy raises is its episodes' error)
             for episode, _ in batch:
                 self._fail(episode, error)
@@ -187,6 +202,22 @@ class _Run:
                 self._resume(episode)
             else:
                 self._fail(episode, PolicyError("the policy's actions contain NaN or infinity"))
+
+    def _tell_ended(self, keys: Sequence[EpisodeKey] | None) -> None:
+        """Tell the policy which episodes have ended; None for all that it knows of."""
+        try:
+            with self._clock.on("policy"):
+                self._asker.end(keys)
+        except PolicyHungError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: PolicyHungError) -> None:
+        self._stop(
+            RunError(
+                f"{error}, and cannot be asked again. What was recorded is safe: mend this, or "
+                "allow it more time (--policy-timeout), and the same command goes on."
+            )
+        )
 
     def _resume(self, episode: RunningEpisode) -> None:
         with self._changed:
@@ -242,6 +273,8 @@ class _Run:
         """Record an episode and refill its slot."""
         self._sink(result, trajectory)
         with self._changed:
+            key = EpisodeKey(result.task, result.episode, result.init_index, result.seed)
+            self._ended.append(key)
             self._errors_in_a_row = self._errors_in_a_row + 1 if result.error else 0
             if self._errors_in_a_row >= self._config.give_up_after:
                 self._stop(
@@ -259,24 +292,6 @@ class _Run:
             else:
                 self._ready.append(self._episode(item))
             self._changed.notify_all()
-
-
-def check_chunks(answer: object, count: int, chunk: int) -> npt.NDArray[np.float64]:
-    """Return a policy's answer as float64 (count, chunk, 7).
-
-    Raises:
-        PolicyError: it has another shape, or is no array of numbers.
-    """
-    try:
-        chunks = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise PolicyError(f"the policy's answer is no array of numbers ({error})") from error
-    if chunks.shape != (count, chunk, ACTION_DIM):
-        raise PolicyError(
-            f"the policy's actions have shape {chunks.shape}, but {(count, chunk, ACTION_DIM)} "
-            "is what it declares"
-        )
-    return chunks
 
 
 def _tasks_at_once(items: Sequence[Item], environments: int) -> int:

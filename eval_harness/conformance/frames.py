@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from eval_harness.asking import check_chunks
 from eval_harness.episode import Renderers, RunningEpisode, Seats
 from eval_harness.plan import make_item
 from eval_harness.policies.replay import Recording
@@ -20,7 +21,6 @@ from eval_harness.policy import (
     Requirements,
 )
 from eval_harness.protocols import Protocol
-from eval_harness.runner import check_chunks
 from eval_harness.timing import Clock
 from simulation.assets import AssetPack
 from simulation.registry import get_task

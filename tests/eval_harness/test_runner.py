@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval_harness.asking import check_chunks
 from eval_harness.evaluation import evaluate, is_complete
 from eval_harness.plan import Shard, make_items
 from eval_harness.policies.random import RandomPolicy
@@ -21,7 +23,7 @@ from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 from eval_harness.protocols import PROTOCOLS, Protocol
 from eval_harness.results import EpisodeResult, Results, load_results, merge, summarise
-from eval_harness.runner import RunConfig, RunError, check_chunks, run
+from eval_harness.runner import RunConfig, RunError, run
 from eval_harness.statistics import StoppingRule
 from simulation.assets import AssetPack, embedded_pack, resolve_assets
 from simulation.registry import SUITES, get_task, list_tasks
@@ -60,6 +62,10 @@ class LookingPolicy(Policy):
         self.requirements = Requirements(cameras, ("proprio", "privileged"), chunk, batch=3)
         self.seen: list[tuple[EpisodeKey, int]] = []
         self.begun: list[EpisodeKey] = []
+        self.ended: list[EpisodeKey] = []
+
+    def end(self, keys: Sequence[EpisodeKey]) -> None:
+        self.ended += keys
 
     def reset(self, keys: Sequence[EpisodeKey]) -> None:
         self.begun += keys
@@ -218,16 +224,24 @@ def attempt(policy: Policy, pack: AssetPack, **settings) -> list[EpisodeResult]:
     return sorted(kept, key=lambda result: result.key)
 
 
+def assert_each_ended_once(policy: LookingPolicy) -> None:
+    """Success, horizon or error: the policy was told of the end of each episode that it saw."""
+    assert sorted(policy.ended, key=str) == sorted({key for key, _ in policy.seen}, key=str)
+    assert len(policy.ended) == 4
+
+
 @pytest.mark.parametrize("fault", ["raise", "crash", "shape", "words", "nan", "infinity"])
 def test_a_faulty_policy_is_an_error_of_its_episode_alone(fault: str, pack: AssetPack) -> None:
-    sound = attempt(LookingPolicy(), pack)
-    found = attempt(FaultyPolicy(fault), pack)
+    sound_policy, faulty = LookingPolicy(), FaultyPolicy(fault)
+    sound, found = attempt(sound_policy, pack), attempt(faulty, pack)
     error = found[1]
     assert error.error is not None and not error.success and error.attempts == 3
     assert [r.outcome for r in found if r.episode != 1] == [
         r.outcome for r in sound if r.episode != 1
     ]
     assert all(r.error is None for r in found if r.episode != 1)
+    assert_each_ended_once(sound_policy)
+    assert_each_ended_once(faulty)
     once = attempt(FaultyPolicy(fault, times=1), pack)
     assert [r.outcome for r in once] == [r.outcome for r in sound]
     assert once[1].attempts == 2 and once[1].error is None
@@ -273,6 +287,57 @@ def test_a_policy_that_only_fails_ends_the_run_with_all_recorded(
     with pytest.raises(RunError, match=r"4 episodes in a row.*connection refused"):
         evaluate(Dead(), short(), [DRAWER], tmp_path, 10, config=config, assets=pack)
     assert 4 <= len(load_results(tmp_path).episodes) < 10
+
+
+class HangingPolicy(LookingPolicy):
+    """Never returns from one call, until it is let go."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where, self.released, self.calls = where, threading.Event(), 0
+
+    def act(self, observations: Sequence[Observation]) -> np.ndarray:
+        if self.where == "act" and any(o.step == 8 for o in observations):
+            self._hang()
+        return super().act(observations)
+
+    def end(self, keys: Sequence[EpisodeKey]) -> None:
+        if self.where == "end":
+            self._hang()
+        super().end(keys)
+
+    def _hang(self) -> None:
+        self.calls += 1
+        self.released.wait()
+
+
+@pytest.mark.parametrize("where", ["act", "end"])
+def test_a_policy_that_hangs_ends_the_run_with_all_recorded(
+    where: str, pack: AssetPack, tmp_path: Path
+) -> None:
+    policy = HangingPolicy(where)
+    config = RunConfig(environments=1, policy_timeout=2)
+    with pytest.raises(RunError, match=r"not answered for 2 s.*--policy-timeout"):
+        evaluate(policy, short(), [DRAWER], tmp_path, 3, config=config, assets=pack)
+    assert policy.calls == 1
+    policy.released.set()
+    first = load_results(tmp_path).episodes[0]
+    assert first.steps == (8 if where == "act" else HORIZON)
+    assert (first.error or "").startswith("PolicyHungError" if where == "act" else "")
+    sound = HangingPolicy("nowhere")
+    assert is_complete(evaluate(sound, short(), [DRAWER], tmp_path, 3, config=config, assets=pack))
+
+
+def test_a_policy_that_cannot_end_its_episodes_changes_no_outcome(
+    pack: AssetPack, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unending(LookingPolicy):
+        def end(self, keys: Sequence[EpisodeKey]) -> None:
+            raise ZeroDivisionError("a bug")
+
+    sound = attempt(LookingPolicy(), pack)
+    assert [r.outcome for r in attempt(Unending(), pack)] == [r.outcome for r in sound]
+    assert "the policy failed at the end" in caplog.text
 
 
 def test_a_full_disk_ends_the_run(pack: AssetPack) -> None:
