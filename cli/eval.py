@@ -23,7 +23,7 @@ EXIT_INCOMPLETE = 1
 """Status of a run after which episodes are missing or errors."""
 EXIT_FAULT = 1
 """Status of a check that found a fault."""
-ProtocolName = Literal["openvla", "openvla_oft", "openpi", "lerobot", "libero"]
+ProtocolName = Literal["openvla", "openvla_oft", "openpi", "vla_eval", "lerobot", "libero"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Run:
 
     policy: tyro.conf.Positional[str]
     """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN], lerobot:PATH_OR_HUB_ID,
-    openpi://HOST:PORT or vla-eval://HOST:PORT."""
+    openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K where its replies hold K actions."""
     out: Path
     """Folder of the results."""
     protocol: ProtocolName = "openvla"

@@ -29,6 +29,7 @@ def serve(
     execute: int | None = None,
     connections: int = 256,
     max_message_mib: int = 16,
+    policy_timeout: float = 600.0,
     seed: int = 0,
     assets: Path | None = None,
 ) -> None:
@@ -45,6 +46,8 @@ def serve(
             looks again; by default what the protocol says, or all.
         connections: Clients at a time, at most.
         max_message_mib: MiB of a message, at most.
+        policy_timeout: Seconds for one answer of the policy; while one takes longer, requests get
+            an error and `/healthz` says 503.
         seed: The seed with which the policy is loaded.
         assets: Folder of assets; by default the one that every command finds.
     """
@@ -61,6 +64,8 @@ def serve(
         raise UsageError("--port must be 0 to 65535; counts and sizes must be at least 1")
     if not 0 <= wait_ms <= 10_000:
         raise UsageError("--wait-ms must be 0 to 10000")
+    if not policy_timeout > 0:
+        raise UsageError("--policy-timeout must be more than 0 seconds")
     logging.basicConfig(level=logging.WARNING, format="dlr serve: %(message)s")
     chosen, pack = PROTOCOLS[protocol], resolve_assets(assets) if assets else None
     config = ServerConfig(
@@ -70,6 +75,7 @@ def serve(
         wait_ms=wait_ms,
         execute=execute or chosen.chunk,
         connections=connections,
+        policy_s=policy_timeout,
         limits=Limits(max_message_mib * MIB, 4 * max_message_mib * MIB),
     )
     loaded = load_policy(policy, chosen, seed, pack)

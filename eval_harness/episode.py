@@ -125,9 +125,11 @@ class RunningEpisode:
         """Take the policy's answer to the last observation, (chunk, 7)."""
         looks_at_all = 1 if self._needs.stateful else None
         self._chunk = chunk[: looks_at_all or self._protocol.chunk]
+        gripper = self._chunk[:, 6]
         if self._protocol.gripper == "binarised":
-            self._chunk = self._chunk.copy()
-            self._chunk[:, 6] = np.sign(self._chunk[:, 6])
+            self._chunk = np.column_stack((self._chunk[:, :6], np.sign(gripper)))
+        elif self._protocol.gripper == "closed_from_zero":
+            self._chunk = np.column_stack((self._chunk[:, :6], np.where(gripper < 0, -1.0, 1.0)))
 
     def advance(self, seats: Seats) -> None:
         """Begin, or execute the chunk until it ends or the episode does."""

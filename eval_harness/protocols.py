@@ -61,8 +61,8 @@ class Protocol:
     """Seed of the policy's own randomness."""
     chunk: int | None = None
     """Actions of a chunk that are executed before the policy looks again; None for all."""
-    gripper: Literal["binarised", "as_given"] = "as_given"
-    """Whether the gripper's action becomes its sign."""
+    gripper: Literal["binarised", "closed_from_zero", "as_given"] = "as_given"
+    """Whether the gripper's action becomes its sign, and whether 0 then closes or stays 0."""
 
     def __post_init__(self) -> None:
         """Check what no other part will check.
@@ -128,6 +128,12 @@ PROTOCOLS: dict[str, Protocol] = {
             picture_steps=(Rotate180(), ResizeWithPad(224)),
             environment_seed=7,
             chunk=5,
+        ),
+        Protocol(
+            "vla_eval",
+            "allenai/vla-evaluation-harness vla_eval/benchmarks/libero/benchmark.py",
+            environment_seed=7,
+            gripper="closed_from_zero",
         ),
         Protocol(
             "lerobot",

@@ -33,7 +33,7 @@ def load_policy(
 
     Args:
         spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern]`,
-            `lerobot:PATH_OR_HUB_ID`, `openpi://HOST:PORT` or `vla-eval://HOST:PORT`.
+            `lerobot:PATH_OR_HUB_ID`, `openpi://HOST:PORT` or `vla-eval://HOST:PORT[#chunk=K]`.
         protocol: the protocol under which it will be run.
         seed: the evaluation's seed.
         assets: asset pack; by default the first that `resolve_assets` finds.
@@ -46,7 +46,7 @@ def load_policy(
         raise PolicyError(
             f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
             "generator:PATH[#pattern], lerobot:PATH_OR_HUB_ID, openpi://HOST:PORT and "
-            "vla-eval://HOST:PORT"
+            "vla-eval://HOST:PORT[#chunk=K]"
         )
     if kind in _NEED_MORE and not rest.strip("/"):
         raise PolicyError(f"the policy {spec!r} lacks what follows the colon: {_NEED_MORE[kind]}")
@@ -96,7 +96,10 @@ def _openpi(rest: str, setting: Setting) -> Policy:
 def _vla_eval(rest: str, setting: Setting) -> Policy:
     from eval_harness.remote.vla_eval import VlaEvalPolicy
 
-    return VlaEvalPolicy(f"vla-eval:{rest}")
+    address, chunked, chunk = rest.partition("#chunk=")
+    if chunked and (not chunk.isdecimal() or int(chunk) < 1):
+        raise PolicyError(f"vla-eval:{rest}: #chunk= is the actions of a reply, 1 or more")
+    return VlaEvalPolicy(f"vla-eval:{address}", int(chunk or 1))
 
 
 LOADERS: dict[str, Loader] = {

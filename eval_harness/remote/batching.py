@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from eval_harness.policy import ACTION_DIM, EpisodeKey, Observation, Policy, PolicyError
+from eval_harness.policy_thread import PolicyHungError, PolicyThread
 
 logger = logging.getLogger(__name__)
 
 _STOPPING = "the server is stopping"
+_LAST_WAIT_S = 2.0
+"""Seconds for which a server that stops waits for its policy."""
 
 Answer = npt.NDArray[np.float64] | PolicyError
 
@@ -38,29 +40,43 @@ class Batcher:
     """Collects requests until as many wait as may, or a few milliseconds have passed.
 
     The policy is called from one thread. What comes while it computes is its next batch. An
-    exception of the policy becomes the answer of the requests that cause it alone.
+    exception of the policy becomes the answer of the requests that cause it alone. While the
+    policy hangs all requests are answered by that, until it returns.
 
     Args:
         policy: The policy.
         most: Requests in a batch, at most.
         wait_s: Seconds for which a request waits for others, at most.
+        patience_s: Seconds for one answer of the policy.
         clients: Gives how many clients there are; none is waited for when all have asked.
     """
 
     def __init__(
-        self, policy: Policy, most: int, wait_s: float, clients: Callable[[], int]
+        self,
+        policy: Policy,
+        most: int,
+        wait_s: float,
+        patience_s: float,
+        clients: Callable[[], int],
     ) -> None:
         self.policy = policy
         self.requests = 0
         self.batches = 0
         self._most = min(most, policy.requirements.batch)
         self._wait_s = wait_s
+        self._patience_s = patience_s
         self._clients = clients
         self._waiting: deque[_Request] = deque()
         self._computing: list[_Request] = []
-        self._stopped = False
+        self._stopping = asyncio.Event()
         self._arrival = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="policy")
+        self._thread = PolicyThread()
+        self._late: asyncio.Future[Any] | None = None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the policy is still inside a call that has taken too long."""
+        return self._late is not None and not self._late.done()
 
     async def act(self, observation: Observation) -> npt.NDArray[np.float64]:
         """Return the policy's chunk for an observation. Shape: (chunk, 7).
@@ -68,8 +84,10 @@ class Batcher:
         Raises:
             PolicyError: the policy gave none.
         """
-        if self._stopped:
+        if self._stopping.is_set():
             raise PolicyError(_STOPPING)
+        if self.hangs:
+            raise PolicyHungError(self._patience_s)
         request = _Request(observation, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         self._arrival.set()
@@ -99,21 +117,29 @@ class Batcher:
                 if self._computing:
                     await self._compute(self._computing)
         finally:
-            self._stopped = True
-            for request in (*self._computing, *self._waiting):
-                if not request.answer.done():
-                    request.answer.set_exception(PolicyError(_STOPPING))
+            self._stopping.set()
+            self._refuse(PolicyError(_STOPPING))
 
     def close(self) -> None:
-        """Start nothing more in the policy's thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let the policy's thread end; what hangs in it is left behind."""
+        self._thread.close()
+
+    def _refuse(self, error: PolicyError) -> None:
+        """Answer all requests by an error."""
+        for request in (*self._computing, *self._waiting):
+            if not request.answer.done():
+                request.answer.set_exception(error)
 
     async def _compute(self, batch: Sequence[_Request]) -> None:
         self.requests += len(batch)
         self.batches += 1
         observations = [request.observation for request in batch]
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._thread, self._act, observations)
+        try:
+            answers = await self._ask(lambda: self._act(observations))
+        except PolicyHungError as error:
+            logger.error("%s: see whether it can be mended, or start the server again", error)
+            self._refuse(error)
+            return
         for request, answer in zip(batch, answers, strict=True):
             if request.answer.done():
                 continue
@@ -126,10 +152,37 @@ class Batcher:
         self, method: Callable[[Sequence[EpisodeKey]], None], keys: Sequence[EpisodeKey]
     ) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, method, keys)
+            await self._ask(lambda: method(keys))
+        except PolicyHungError:
+            raise
         except Exception as error:
             logger.exception("the policy failed at the start or end of an episode")
             raise _policy_error(error) from error
+
+    async def _ask[T](self, call: Callable[[], T]) -> T:
+        """Make a call of the policy and return what it returns.
+
+        Raises:
+            PolicyHungError: it does not return in time, or an earlier call has not.
+            PolicyError: it does not return, and the server is stopping.
+        """
+        if self.hangs:
+            raise PolicyHungError(self._patience_s)
+        answer = asyncio.wrap_future(self._thread.submit(call))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait((answer, stopping), timeout=self._patience_s, return_when=first)
+            if stopping.done():
+                await asyncio.wait((answer,), timeout=_LAST_WAIT_S)
+        finally:
+            stopping.cancel()
+        if answer.done():
+            return answer.result()
+        self._late = answer
+        if self._stopping.is_set():
+            raise PolicyError(f"{_STOPPING}, and the policy does not return")
+        raise PolicyHungError(self._patience_s)
 
     async def _next_batch(self) -> list[_Request]:
         await self._wait_for(1, None)

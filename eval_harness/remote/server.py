@@ -48,6 +48,8 @@ class ServerConfig:
     """Actions of a chunk that vla-eval's clients are given before the policy looks; None: all."""
     connections: int = 256
     """Clients at a time, at most."""
+    policy_s: float = 600.0
+    """Seconds for one answer of the policy; while one takes longer, requests get an error."""
     idle_s: float = 3600.0
     """Seconds after which a silent client is let go."""
     limits: Limits = Limits()
@@ -58,9 +60,9 @@ class PolicyServer:
     """Serves a policy until it is stopped.
 
     A malformed message gets one reply that says what is wrong, and the connection goes on; one
-    that is too large is refused unread, by closing the connection. `/healthz` answers `OK`, and
-    `/health` counts requests, batches and clients. Browsers are refused, for a page of any site
-    may ask them to connect to the loopback address.
+    that is too large is refused unread, by closing the connection. `/healthz` answers `OK`, or
+    503 while the policy hangs, and `/health` counts requests, batches and clients. Browsers are
+    refused, for a page of any site may ask them to connect to the loopback address.
 
     Args:
         policy: The policy; one thread calls it.
@@ -122,7 +124,7 @@ class PolicyServer:
         config = self.config
         most = min(config.batch or self._policy.requirements.batch, config.connections)
         clients = partial(len, self._sessions)
-        self._batcher = Batcher(self._policy, most, config.wait_ms / 1000, clients)
+        self._batcher = Batcher(self._policy, most, config.wait_ms / 1000, config.policy_s, clients)
         try:
             server = await serve(
                 self._connection,
@@ -153,14 +155,16 @@ class PolicyServer:
 
     def _health(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
+        if path not in ("/healthz", "/health"):
+            return None
+        batches = self._policy_batches()
+        code = HTTPStatus.SERVICE_UNAVAILABLE if batches.hangs else HTTPStatus.OK
+        status = "the policy hangs" if batches.hangs else "OK"
         if path == "/healthz":
-            return connection.respond(HTTPStatus.OK, "OK\n")
-        if path == "/health":
-            batches = self._policy_batches()
-            counts = {"requests": batches.requests, "batches": batches.batches}
-            state = {"status": "ok", **counts, "clients": len(self._sessions)}
-            return connection.respond(HTTPStatus.OK, json.dumps(state) + "\n")
-        return None
+            return connection.respond(code, f"{status}\n")
+        counts = {"requests": batches.requests, "batches": batches.batches}
+        state = {"status": status.lower(), **counts, "clients": len(self._sessions)}
+        return connection.respond(code, json.dumps(state) + "\n")
 
     async def _connection(self, socket: ServerConnection) -> None:
         if len(self._sessions) >= self.config.connections:

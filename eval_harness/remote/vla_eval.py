@@ -261,7 +261,7 @@ class VlaEvalPolicy(Policy):
         if len(chunk) != self.requirements.chunk:
             raise PolicyError(
                 f"{self.url}: a reply of {len(chunk)} actions, not {self.requirements.chunk}; "
-                "say the server's chunk when you name the policy"
+                f"add #chunk={len(chunk)} to the policy's name"
             )
         chunk[:, -1] = np.where(chunk[:, -1] < 0, -1.0, 1.0)
         return chunk

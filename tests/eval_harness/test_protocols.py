@@ -6,8 +6,10 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
+from eval_harness.images import prepare
 from eval_harness.plan import Shard, choose_tasks, make_items
 from eval_harness.protocols import PROTOCOLS, get_protocol
 from simulation.errors import SettingError, UnknownTaskError
@@ -21,6 +23,7 @@ STAY_OPEN = (0, 0, 0, 0, 0, 0, -1)
         ("openvla", 220, 50, (10, STAY_OPEN), 0, 7, 1, 256),
         ("openvla_oft", 220, 50, (10, STAY_OPEN), 0, 7, 8, 256),
         ("openpi", 220, 50, (10, STAY_OPEN), 7, 7, 5, 256),
+        ("vla_eval", 220, 50, (10, STAY_OPEN), 7, 7, None, 256),
         ("lerobot", 280, 50, (10, STAY_OPEN), 1000, 1000, None, 360),
         ("libero", 600, 20, (5, (0,) * 7), 0, 10000, 1, 128),
     ],
@@ -34,6 +37,21 @@ def test_a_protocol_is_its_original(
     assert (protocol.settle_steps, protocol.settle_action) == settle
     assert (protocol.environment_seed, protocol.policy_seed) == (seed, policy_seed)
     assert protocol.chunk == chunk and protocol.render_size == (size, size)
+
+
+def test_vla_eval_is_what_its_package_does() -> None:
+    benchmark = pytest.importorskip("vla_eval.benchmarks.libero.benchmark")
+    protocol, theirs = get_protocol("vla_eval"), benchmark.LIBEROBenchmark()
+    assert protocol.horizons == benchmark.MAX_STEP_MAPPING
+    assert protocol.render_size == (benchmark.LIBERO_ENV_RESOLUTION,) * 2
+    assert list(protocol.settle_action) == benchmark.LIBERO_DUMMY_ACTION
+    assert (protocol.settle_steps, protocol.environment_seed) == (
+        theirs.num_steps_wait,
+        theirs.env_seed,
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    theirs_seen = benchmark.preprocess_libero_image(picture, 256)
+    np.testing.assert_array_equal(prepare(picture, protocol.picture_steps), theirs_seen)
 
 
 def test_digests_differ_with_every_field_but_the_name() -> None:

@@ -37,17 +37,19 @@ def expected(observation: Observation, chunk: int = CHUNK) -> npt.NDArray[np.flo
 class CheckedPolicy(Policy):
     """Answers by `expected`, and remembers what it was asked."""
 
-    def __init__(self, batch: int = 8, slow: threading.Event | None = None) -> None:
+    def __init__(
+        self, batch: int = 8, slow: threading.Event | None = None, patience_s: float = 10
+    ) -> None:
         self.requirements = Requirements(chunk=CHUNK, batch=batch)
         self.batches: list[int] = []
         self.seen: list[Observation] = []
         self.resets: list[EpisodeKey] = []
         self.ends: list[EpisodeKey] = []
-        self._gate = slow
+        self._gate, self._patience_s = slow, patience_s
 
     def act(self, observations: Sequence[Observation]) -> npt.NDArray[np.float64]:
         if self._gate is not None:
-            self._gate.wait(10)
+            self._gate.wait(self._patience_s)
         self.batches.append(len(observations))
         self.seen += observations
         if any(observation.instruction == "break" for observation in observations):

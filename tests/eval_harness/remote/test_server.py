@@ -7,6 +7,8 @@ import http.client
 import json
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -269,6 +271,61 @@ def test_it_stops_while_clients_wait() -> None:
         reply = client.recv(60)
         assert isinstance(reply, str)
         assert "the server is stopping" in reply
+
+
+def test_a_policy_that_hangs_is_said_to_and_may_return() -> None:
+    gate = threading.Event()
+    policy = CheckedPolicy(slow=gate, patience_s=600)
+    config = ServerConfig(port=0, policy_s=0.3)
+    with PolicyServer(policy, config).background() as server:
+        with connection(server.port) as first, connection(server.port) as second:
+            first.send(good_request())
+            reply = first.recv(60)
+            assert isinstance(reply, str) and "has not answered for 0.3 s" in reply
+            assert health(server.port, "/healthz") == (503, "the policy hangs\n")
+            second.send(good_request())
+            reply = second.recv(60)
+            assert isinstance(reply, str) and "has not answered" in reply
+        gate.set()
+        while health(server.port, "/healthz")[0] != 200:
+            threading.Event().wait(0.01)
+        assert answers(server.port)
+
+
+HANGING = """
+import asyncio, signal, sys, threading
+from eval_harness.policy import Policy, Requirements
+from eval_harness.remote.server import PolicyServer, ServerConfig
+
+class Hanging(Policy):
+    requirements = Requirements(cameras=(), state=())
+    def act(self, observations):
+        print("hangs", flush=True)
+        threading.Event().wait()
+
+async def serve():
+    server, started = PolicyServer(Hanging(), ServerConfig(port=0)), asyncio.Event()
+    task = asyncio.create_task(server.run(started))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await started.wait()
+    print(server.port, flush=True)
+    await asyncio.wait([task])
+
+asyncio.run(serve())
+"""
+
+
+def test_a_server_whose_policy_hangs_ends_when_it_is_told() -> None:
+    process = subprocess.Popen([sys.executable, "-c", HANGING], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with connection(port) as client:
+            client.send(vla_message("episode_start", 1, task={"name": "x", "episode_idx": 1}))
+            client.send(vla_message("observation", 2, images={}, task_description="x"))
+            assert process.stdout.readline() == "hangs\n"
+            process.terminate()
+            assert process.wait(120) == 0
 
 
 def test_raw_bytes_in_place_of_websockets_do_no_harm() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -22,12 +23,18 @@ from vla_eval.runners.sync_runner import SyncEpisodeRunner
 from vla_eval.specs import GRIPPER_CLOSE_NEG, GRIPPER_CLOSE_POS, POSITION_DELTA, ROTATION_AA
 from websockets.asyncio.server import ServerConnection
 
+from eval_harness.plan import make_items
+from eval_harness.policies import load_policy
 from eval_harness.policy import Observation, PolicyError
+from eval_harness.protocols import get_protocol
 from eval_harness.remote.connection import ClientConfig
 from eval_harness.remote.server import PolicyServer, ServerConfig
 from eval_harness.remote.vla_eval import VlaEvalPolicy
 from eval_harness.remote.vla_eval_messages import shortest_rotation
-from simulation.registry import get_task
+from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.runner import RunConfig, run
+from simulation.assets import embedded_pack
+from simulation.registry import SUITES, get_task, list_tasks
 from tests.eval_harness.remote.support import (
     CHUNK,
     PATIENT,
@@ -169,6 +176,28 @@ def test_the_real_server_serves_episodes_side_by_side_from_its_chunks() -> None:
     assert model.ended == 7
 
 
+def test_a_run_ends_each_episode_and_asks_at_every_step() -> None:
+    protocol = dataclasses.replace(
+        get_protocol("vla_eval"), render_size=(32, 32), horizons=dict.fromkeys(SUITES, 4)
+    )
+    model, tasks = Counting({}, chunk=3), list_tasks("libero_spatial")[:1]
+    kept: list[StoredTrajectory] = []
+
+    def sink(result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+        assert trajectory is not None and model.ended <= len(kept)
+        kept.append(trajectory)
+
+    with real_server(model) as address, client(address) as policy:
+        items = make_items(protocol, tasks, 3)
+        run(policy, items, protocol, RunConfig(environments=1), sink, embedded_pack())
+        assert (len(model.episodes), len(model.seen)) == (3, 6)
+        while model.ended < 3:  # the last end is on its way; no connection has closed
+            threading.Event().wait(0.01)
+    for trajectory in kept:
+        # Zero closes, as in vla-eval's LIBERO benchmark.
+        np.testing.assert_array_equal(trajectory.actions[:, 6], [-1, 1, 1, -1])
+
+
 def test_an_episode_begins_with_its_task() -> None:
     task = get_task(
         "libero_spatial/pick_up_the_black_bowl_next_to_the_plate_and_place_it_on_the_plate"
@@ -228,8 +257,14 @@ def test_whole_chunks_are_taken_when_they_are_said() -> None:
     with real_server(Counting({}, chunk=None)) as address:
         with client(address) as policy:
             policy.reset([observation().key])
-            with pytest.raises(PolicyError, match="a reply of 5 actions, not 1"):
+            with pytest.raises(PolicyError, match=r"a reply of 5 actions, not 1; add #chunk=5"):
                 policy.act([observation()])
+        named = load_policy(f"vla-eval://{address}#chunk=5", get_protocol("vla_eval"))
+        assert (named.requirements.chunk, named.requirements.stateful) == (5, False)
+        named.close()
+        for wrong in ("#chunk=0", "#chunk=five", "#chunk="):
+            with pytest.raises(PolicyError, match="actions of a reply, 1 or more"):
+                load_policy(f"vla-eval://{address}{wrong}", get_protocol("vla_eval"))
         with client(address, chunk=5) as policy:
             assert not policy.requirements.stateful
             policy.reset([observation().key])
