@@ -1,0 +1,207 @@
+"""A TFDS dataset's folder: where it lies, which shards a split has, what its steps hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from tqdm import tqdm
+
+from dataset_builders.errors import DatasetError
+from simulation.files import atomic_write
+from simulation.registry import user_cache_folder
+from vla_adapters.samples import ACTION_DIM, STATE_DIM
+
+_INFO, _FEATURES = "dataset_info.json", "features.json"
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+"""TFDS's names of shards where dataset_info.json names no other."""
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """One split of a dataset on this machine."""
+
+    path: Path
+    """Folder of the version, with dataset_info.json."""
+    name: str
+    """Name of the dataset, with that of its config: `libero_rl_dlr`."""
+    split: str
+    """Name of the split."""
+    shards: tuple[Path, ...]
+    """TFRecord files, in order."""
+    counts: tuple[int, ...]
+    """Episodes of each shard, as dataset_info.json claims."""
+
+    def beside(self, name: str) -> Path:
+        """Return where to keep a file about the data: in the folder, else in the user's cache."""
+        if os.access(self.path, os.W_OK):
+            return self.path / name
+        return _cache_of(str(self.path.resolve())) / name
+
+
+def open_folder(address: str | Path, split: str, cameras: Sequence[str]) -> DatasetFolder:
+    """Return a split of a dataset, whose features have been checked.
+
+    A dataset that is elsewhere is copied to the user's cache folder first, once: what is there
+    already with the right size is kept.
+
+    Args:
+        address: folder of one version, such as `<data_dir>/libero_rl/dlr/1.0.0`, or anything that
+            `fsspec` opens, such as `gs://bucket/libero_rl/dlr/1.0.0`.
+        split: name of a split, such as `train`.
+        cameras: pictures that will be read.
+
+    Raises:
+        DatasetError: nothing is there, it is no TFDS dataset of TFRecords, there is no such split
+            or no episode in it, a shard is missing, or a feature is missing or of another shape.
+    """
+    path = _local(str(address), split)
+    info = _read_json(path / _INFO)
+    _check_features(_read_json(path / _FEATURES), cameras, path)
+    entry = _split(info, split, path)
+    counts = tuple(int(count) for count in entry.get("shardLengths", ()))
+    if not sum(counts):
+        raise DatasetError(f"{path}: the split {split} has no episodes: build the dataset again")
+    shards = tuple(path / name for name in _shard_names(info, entry))
+    for shard in shards:
+        if not shard.is_file():
+            raise DatasetError(
+                f"{shard} is missing, one of {len(shards)} shards: copy the dataset again"
+            )
+    name = "_".join(filter(None, (info["name"], info.get("configName"))))
+    return DatasetFolder(path, name, split, shards, counts)
+
+
+def _local(address: str, split: str) -> Path:
+    """Return the folder itself, or that of a copy on this machine."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(address)
+        if isinstance(filesystem, LocalFileSystem):
+            return Path(root)
+        return _copy(filesystem, root, _cache_of(address), split)
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(
+            f"cannot read {address} ({error}): check the address, the network and the "
+            "credentials, or copy the dataset to this machine"
+        ) from error
+
+
+def _copy(filesystem: Any, root: str, target: Path, split: str) -> Path:
+    for name in (_INFO, _FEATURES):
+        _fetch(filesystem, f"{root}/{name}", target / name)
+    info = _read_json(target / _INFO)
+    names = _shard_names(info, _split(info, split, target))
+    for name in tqdm(names, desc=f"copying {root}", unit="shard"):
+        source, copy = f"{root}/{name}", target / name
+        if not copy.is_file() or copy.stat().st_size != filesystem.size(source):
+            _fetch(filesystem, source, copy)
+    return target
+
+
+def _fetch(filesystem: Any, source: str, target: Path) -> None:
+    with atomic_write(target) as temporary:
+        filesystem.get_file(source, str(temporary))
+
+
+def _cache_of(address: str) -> Path:
+    key = hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:16]
+    return user_cache_folder() / "datasets" / key
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.parent.is_dir():
+        raise DatasetError(
+            f"{path.parent} is not there: give the folder of one version of a dataset, "
+            "<data_dir>/libero_rl/<config>/1.0.0"
+        )
+    if not path.is_file():
+        raise DatasetError(
+            f"{path.parent} is no TFDS dataset: it holds no {path.name}; give the folder of one "
+            "version, <data_dir>/libero_rl/<config>/1.0.0"
+        )
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{path} is no JSON ({error}): copy the dataset again") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} is not what TFDS writes: build the dataset again")
+    return content
+
+
+def _split(info: dict[str, Any], split: str, path: Path) -> dict[str, Any]:
+    """Return what dataset_info.json says of a split."""
+    if info.get("fileFormat", "tfrecord") != "tfrecord":
+        raise DatasetError(
+            f"{path} is stored as {info['fileFormat']}: build it with file_format=tfrecord, which "
+            "OpenVLA and Octo read, too"
+        )
+    splits = {entry["name"]: entry for entry in info.get("splits", ())}
+    if split not in splits or "name" not in info:
+        raise DatasetError(
+            f"{path} has no split {split!r}; there are {', '.join(splits) or 'none'}"
+        )
+    found: dict[str, Any] = splits[split]
+    return found
+
+
+def _shard_names(info: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+    count = len(entry.get("shardLengths", ()))
+    template = entry.get("filepathTemplate") or _TEMPLATE
+    constant = {"DATASET": info["name"], "SPLIT": entry["name"], "FILEFORMAT": "tfrecord"}
+    names = []
+    for index in range(count):
+        name = template
+        number, total = f"{index:05d}", f"{count:05d}"
+        shard = {"SHARD_INDEX": number, "NUM_SHARDS": total, "SHARD_X_OF_Y": f"{number}-of-{total}"}
+        for key, value in {**constant, **shard}.items():
+            name = name.replace(f"{{{key}}}", value)
+        names.append(name)
+    return names
+
+
+def _check_features(features: dict[str, Any], cameras: Sequence[str], path: Path) -> None:
+    """Raise DatasetError if a step lacks what a sample is made of."""
+    wanted: dict[str, tuple[str, list[int] | None]] = {
+        "action": ("tensor", [ACTION_DIM]),
+        "observation/state": ("tensor", [STATE_DIM]),
+        "language_instruction": ("text", None),
+        **{f"observation/{camera}": ("image", None) for camera in cameras},
+    }
+    steps = _children(features).get("steps", {}).get("sequence", {}).get("feature", {})
+    for name, (kind, shape) in wanted.items():
+        feature: dict[str, Any] = steps
+        for part in name.split("/"):
+            feature = _children(feature).get(part, {})
+        if kind not in feature:
+            raise DatasetError(
+                f"{path}: the steps have no feature {name} of the kind {kind}; there are "
+                f"{', '.join(sorted(_leaves(steps))) or 'none'}"
+            )
+        found = [int(size) for size in feature[kind].get("shape", {}).get("dimensions", ())]
+        if shape is not None and found != shape:
+            raise DatasetError(f"{path}: the feature {name} has shape {found}, not {shape}")
+        if kind == "image" and feature[kind].get("encodingFormat") != "jpeg":
+            raise DatasetError(f"{path}: the pictures {name} are no JPEGs: build them as JPEGs")
+
+
+def _children(feature: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = feature.get("featuresDict", {}).get("features", {})
+    return found
+
+
+def _leaves(feature: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return the names of all features below one, as `observation/image`."""
+    names = []
+    for name, child in _children(feature).items():
+        below = _leaves(child, f"{prefix}{name}/")
+        names += below or [prefix + name]
+    return names

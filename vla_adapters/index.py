@@ -1,0 +1,135 @@
+"""Where each episode of a dataset lies, how long it is and what its metadata say; made once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset_builders.errors import DatasetError
+from simulation.files import write_json
+from vla_adapters.dataset_folder import DatasetFolder
+from vla_adapters.samples import ACTION_DIM, STATE_DIM
+from vla_adapters.tfrecords import corrupt, parse_example, records
+
+ACTION, STATE = "steps/action", "steps/observation/state"
+"""Keys of an example, under which TFDS stores the features of the steps."""
+_FORMAT = 1
+_METADATA = "episode_metadata/"
+_COLUMNS = ("shard", "offset", "length", "checksum", "steps")
+
+Scalar = str | int | float | None
+"""One value of an episode's metadata."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The episodes of a split, one entry each, in the order of the shards."""
+
+    shard: tuple[int, ...]
+    """Number of the shard."""
+    offset: tuple[int, ...]
+    """Where the record's content begins in it, bytes."""
+    length: tuple[int, ...]
+    """Length of the content, bytes."""
+    checksum: tuple[int, ...]
+    """Masked CRC32C of the content."""
+    steps: tuple[int, ...]
+    """Number of steps."""
+    metadata: Mapping[str, tuple[Scalar, ...]]
+    """Name of an episode metadata feature -> its values."""
+
+
+def read_index(folder: DatasetFolder) -> Index:
+    """Return the index that lies beside the data, or make it: one pass over all of it.
+
+    It is made anew when the names or sizes of the shards are others than it says.
+
+    Raises:
+        DatasetError: a shard is truncated, corrupt or not whole, or an action or state is not
+            finite.
+        OutputError: the index can be written neither beside the data nor in the cache folder.
+    """
+    path = folder.beside(f"dlr_index_{folder.split}.json")
+    shards = [[shard.name, shard.stat().st_size] for shard in folder.shards]
+    stored = _read_stored(path)
+    if stored.get("format") == _FORMAT and stored.get("shards") == shards:
+        metadata = {name: tuple(values) for name, values in stored["metadata"].items()}
+        return Index(**{name: tuple(stored[name]) for name in _COLUMNS}, metadata=metadata)
+    rows = list(tqdm(_rows(folder), desc="indexing", unit="episode", total=sum(folder.counts)))
+    columns = {name: [row[name] for row in rows] for name in _COLUMNS}
+    names = set.intersection(*(set(row["metadata"]) for row in rows))
+    told = {name: [row["metadata"][name] for row in rows] for name in sorted(names)}
+    write_json(path, {"format": _FORMAT, "shards": shards, **columns, "metadata": told})
+    return read_index(folder)
+
+
+def _read_stored(path: Path) -> dict[str, Any]:
+    """Return the stored index, empty if there is none or it is no JSON."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _rows(folder: DatasetFolder) -> Iterator[dict[str, Any]]:
+    episode = 0
+    for shard, (path, count) in enumerate(zip(folder.shards, folder.counts, strict=True)):
+        number = -1
+        for number, record in enumerate(records(path)):
+            features = parse_example(record.content, path, number)
+            steps = _check_numbers(features, path, number, episode)
+            yield {
+                "shard": shard,
+                "offset": record.offset,
+                "length": len(record.content),
+                "checksum": record.checksum,
+                "steps": steps,
+                "metadata": _metadata(features),
+            }
+            episode += 1
+        if number + 1 != count:
+            raise DatasetError(
+                f"{path} holds {number + 1} episodes, not {count} as dataset_info.json says: copy "
+                "or build the dataset again"
+            )
+
+
+def _check_numbers(features: Any, path: Path, number: int, episode: int) -> int:
+    """Return the steps of an episode whose actions and states are finite."""
+    steps = len(features[ACTION].float_list.value) // ACTION_DIM
+    for key, size in ((ACTION, ACTION_DIM), (STATE, STATE_DIM)):
+        values = np.array(features[key].float_list.value, np.float32)
+        if values.size != steps * size:
+            raise corrupt(path, number)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if wrong.size:
+            name = key.rsplit("/", 1)[-1]
+            raise DatasetError(
+                f"{path}: the {name} of episode {episode}, step {wrong[0] // size} is not finite "
+                f"({values[wrong[0]]}): leave the episode out and build the dataset again"
+            )
+    return steps
+
+
+def _metadata(features: Any) -> dict[str, Scalar]:
+    """Return what is scalar in an episode's metadata."""
+    found: dict[str, Scalar] = {}
+    for key, feature in features.items():
+        kind = feature.WhichOneof("kind")
+        if not key.startswith(_METADATA) or kind is None:
+            continue
+        values = getattr(feature, kind).value
+        if len(values) == 1:
+            (value,) = values
+            text = value.decode(errors="replace") if isinstance(value, bytes) else value
+            found[key.removeprefix(_METADATA)] = text
+    return found

@@ -1,0 +1,92 @@
+"""TFRecord files without TensorFlow: framing, checksums, and the examples within.
+
+A record is its length (8 bytes), the length's checksum (4), the content, and its checksum (4); all
+little-endian, checksums CRC32C and masked, as TensorFlow's `record_writer.h` documents.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+from google.protobuf.message import DecodeError
+from tensorflow_datasets.proto import tf_example_pb2  # imports no TensorFlow
+
+from dataset_builders.errors import DatasetError
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record's content and place."""
+
+    offset: int
+    """Where the content begins in the file, bytes."""
+    content: bytes
+    """Serialised `tf.train.Example`."""
+    checksum: int
+    """Masked CRC32C of the content."""
+
+
+def masked_crc32c(content: bytes) -> int:
+    """Return the checksum of TFRecord files."""
+    crc: int = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Yield the records of a file, in order, each checked.
+
+    Raises:
+        DatasetError: the file ends within a record, or a checksum is wrong.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        number = 0
+        while header := file.read(_HEADER.size):
+            if len(header) < _HEADER.size:
+                raise _truncated(path, number)
+            length, checksum = _HEADER.unpack(header)
+            if masked_crc32c(header[:8]) != checksum:
+                raise corrupt(path, number)
+            offset = file.tell()
+            if offset + length + _FOOTER.size > size:
+                raise _truncated(path, number)
+            content = file.read(length)
+            (checksum,) = _FOOTER.unpack(file.read(_FOOTER.size))
+            if masked_crc32c(content) != checksum:
+                raise corrupt(path, number)
+            yield Record(offset, content, checksum)
+            number += 1
+
+
+def parse_example(content: bytes, path: Path, number: int) -> Any:
+    """Return the features of a record, name -> protobuf `Feature`.
+
+    Raises:
+        DatasetError: the content is no example.
+    """
+    try:
+        return tf_example_pb2.Example.FromString(content).features.feature
+    except DecodeError as error:
+        raise corrupt(path, number) from error
+
+
+def corrupt(path: Path, number: int) -> DatasetError:
+    """Return the error that says which record is damaged."""
+    return DatasetError(
+        f"{path}: record {number} is corrupt (its checksum or content is wrong): copy or build "
+        "the dataset again"
+    )
+
+
+def _truncated(path: Path, number: int) -> DatasetError:
+    return DatasetError(
+        f"{path} is truncated: it ends within record {number}; copy or build the dataset again"
+    )
