@@ -1,0 +1,240 @@
+"""pi0 in training: samples to LeRobot's batches, its flow-matching loss, its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lerobot.policies.pi0.modeling_pi0 import PI0Policy
+from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from vla_adapters.adapter import Adapter, AdapterError, Batch
+from vla_adapters.pi0.checkpoint import FEATURES, Precision, load_policy, random_policy
+from vla_adapters.pi0.configuration_pi0_small import PI0SmallConfig
+from vla_adapters.pi0.processors import PUBLISHED_TOKENIZER, find_tokenizer, make_processors
+from vla_adapters.samples import Sample, Statistics
+from vla_adapters.tokenizers import libero_instructions, train_tokenizer
+
+TOKENIZER = "tokenizer"
+"""Folder of a checkpoint with the files of its tokenizer."""
+_TOKENS, _MASK = "observation.language.tokens", "observation.language.attention_mask"
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters beside frozen weights."""
+
+    rank: int = 16
+    """Rank of each."""
+    alpha: int = 16
+    """Scale: the adapter's product is multiplied by alpha / rank."""
+    modules: str | None = None
+    """Regular expression of the layers' whole names; by default LeRobot's choice for pi0: queries
+    and values of the action expert, and the projections of state, actions and time."""
+
+
+@dataclass(frozen=True)
+class Pi0Options:
+    """What of pi0 is trained, and how."""
+
+    train: Literal["full", "expert_only", "lora"] = "full"
+    """All weights, those of the action expert and its projections, or adapters beside them."""
+    precision: Precision = "float32"
+    """Of the weights."""
+    gradient_checkpointing: bool = False
+    """Compute activations a second time instead of keeping them."""
+    lora: Lora = Lora()
+    """Settings of `lora`."""
+
+
+class Pi0Adapter(Adapter):
+    """LeRobot's `PI0Policy` or its small variant, with LeRobot's processors.
+
+    Args:
+        policy: the network.
+        statistics: of the data that it is trained on.
+        tokenizer: hub id, or folder with a tokenizer's files.
+        options: what of it is trained.
+        origin: where its weights came from, for the record.
+
+    Raises:
+        AdapterError: the tokenizer cannot be loaded or has more tokens than the network.
+    """
+
+    name: ClassVar[str] = "pi0"
+
+    def __init__(
+        self,
+        policy: PI0Policy,
+        statistics: Statistics,
+        tokenizer: str,
+        options: Pi0Options = Pi0Options(),
+        origin: str = "random",
+    ) -> None:
+        self.policy, self.options = policy, options
+        self.cameras = tuple(FEATURES)
+        self.chunk = int(policy.config.chunk_size)
+        self._before, self._after = make_processors(policy.config, statistics, tokenizer)
+        self._tokenizer = find_tokenizer(self._before)
+        self._check_tokenizer(tokenizer)
+        self._record = {"origin": origin, "dataset": statistics.dataset, "tokenizer": tokenizer}
+        if options.gradient_checkpointing:
+            policy.model.gradient_checkpointing_enable()
+        self.module: nn.Module = policy
+        if options.train == "lora":
+            self.module = _with_lora(policy, options.lora)
+
+    @classmethod
+    def small(
+        cls,
+        statistics: Statistics,
+        folder: Path,
+        chunk: int = 10,
+        seed: int = 0,
+        options: Pi0Options = Pi0Options(),
+    ) -> Pi0Adapter:
+        """Return a small pi0 with random weights and a tokenizer of LIBERO's instructions.
+
+        Args:
+            statistics: of the data that it is trained on.
+            folder: where the tokenizer's files are put.
+            chunk: actions that it predicts.
+            seed: seed of the weights.
+            options: what of it is trained.
+        """
+        config = PI0SmallConfig(chunk_size=chunk, n_action_steps=chunk, device="cpu")
+        config.dtype, config.train_expert_only = options.precision, options.train == "expert_only"
+        tokenizer = train_tokenizer(libero_instructions(), config.vocabulary_size)
+        tokenizer.save_pretrained(str(folder))
+        return cls(random_policy(config, seed), statistics, str(folder), options, "random")
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        statistics: Statistics,
+        chunk: int = 50,
+        tokenizer: str | None = None,
+        options: Pi0Options = Pi0Options(),
+    ) -> Pi0Adapter:
+        """Return a published checkpoint or one of our own, ready for training.
+
+        Args:
+            path: folder or hub id, such as `lerobot/pi0_base`.
+            statistics: of the data that it will be trained on, not of what it was trained on.
+            chunk: actions that it is to predict.
+            tokenizer: hub id or folder; by default the checkpoint's own copy, or the published.
+            options: what of it is trained.
+
+        Raises:
+            AdapterError: checkpoint or tokenizer are missing or do not fit.
+        """
+        expert_only = options.train == "expert_only"
+        policy = load_policy(path, chunk, options.precision, expert_only)
+        own = Path(path) / TOKENIZER
+        tokenizer = tokenizer or (str(own) if own.is_dir() else PUBLISHED_TOKENIZER)
+        return cls(policy, statistics, tokenizer, options, path)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Return pictures (n, 3, H, W) uint8, state (n, 8), actions (n, chunk, 7), tokens, mask.
+
+        State and actions are normalised by LeRobot's own step; pictures become floats on the
+        device. Actions after an episode's end count like others, as in openpi and LeRobot.
+        """
+        batch: dict[str, Any] = {
+            OBS_STATE: torch.from_numpy(np.stack([s.state for s in samples])),
+            ACTION: torch.from_numpy(np.stack([s.actions for s in samples])),
+            "task": [s.instruction for s in samples],
+        }
+        done = self._before(batch)
+        pictures = {
+            feature: torch.from_numpy(np.stack([s.images[camera] for s in samples]))
+            for camera, feature in FEATURES.items()
+        }
+        return {
+            **{f: p.permute(0, 3, 1, 2).contiguous() for f, p in pictures.items()},
+            **{key: done[key] for key in (OBS_STATE, ACTION, _TOKENS, _MASK)},
+        }
+
+    def loss(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the flow-matching loss of LeRobot's `PI0Policy.forward`.
+
+        Its noise and times are drawn on the CPU from the generator; LeRobot draws them from
+        torch's global ones.
+        """
+        policy = self.policy
+        pictures = {k: v.float() / 255 for k, v in batch.items() if k.startswith(OBS_IMAGES)}
+        images, masks = policy._preprocess_images({**batch, **pictures})
+        actions, state = policy.prepare_action(batch), policy.prepare_state(batch)
+        noise = torch.randn(actions.shape, generator=generator).to(actions.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            time = policy.model.sample_time(len(actions), actions.device)
+        losses = policy.model.forward(
+            images, masks, batch[_TOKENS], batch[_MASK], state, actions, noise, time
+        )
+        losses = losses[..., : batch[ACTION].shape[-1]]
+        return losses.mean(), {"gripper_loss": losses[..., -1].mean().detach()}
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that LeRobot loads; adapters are added to the weights beside them."""
+        merged = _merged(self.policy) if self.options.train == "lora" else None
+        self.policy.save_pretrained(folder, state_dict=merged)
+        for pipeline in (self._before, self._after):
+            pipeline.save_pretrained(folder)
+        self._tokenizer.save_pretrained(str(folder / TOKENIZER))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the variant, its sizes, what of it is trained and where it came from."""
+        parameters = list(self.module.parameters())
+        return {
+            "model": self.name,
+            "variant": self.policy.config.type,
+            "chunk": self.chunk,
+            "options": asdict(self.options),
+            "parameters": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            **self._record,
+        }
+
+    def _check_tokenizer(self, name: str) -> None:
+        embedding = self.policy.model.paligemma_with_expert.paligemma.get_input_embeddings()
+        tokens, room = len(self._tokenizer), embedding.num_embeddings
+        if tokens > room or self._tokenizer.pad_token_id is None:
+            raise AdapterError(
+                f"the tokenizer {name} has {tokens} tokens"
+                f"{'' if self._tokenizer.pad_token_id is not None else ' and none for padding'}, "
+                f"but this pi0 knows {room}: give the tokenizer that it was trained with"
+            )
+
+
+def _with_lora(policy: PI0Policy, lora: Lora) -> nn.Module:
+    targets = lora.modules or policy._get_default_peft_targets()["target_modules"]
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets)
+    try:
+        return get_peft_model(policy, config)
+    except ValueError as error:
+        raise AdapterError(f"no layer of pi0 is named {targets}: {error}") from error
+
+
+def _merged(policy: PI0Policy) -> dict[str, torch.Tensor]:
+    """Return the weights under the names that they have without adapters, with these added."""
+    layers: dict[str, Any] = {n: m for n, m in policy.named_modules() if isinstance(m, LoraLayer)}
+    weights = {}
+    for name, tensor in policy.state_dict().items():
+        if ".lora_" in name:
+            continue
+        owner = name.rpartition(".base_layer.")[0]
+        if name == f"{owner}.base_layer.weight":
+            tensor = tensor + layers[owner].get_delta_weight("default").to(tensor.dtype)
+        weights[name.replace(".base_layer.", ".")] = tensor
+    return weights
