@@ -27,6 +27,9 @@ _OPEN_SHARDS = 128
 _EPISODES_HELD = 4096
 """Episodes whose numbers and places of pictures are kept: about 10 KB each."""
 
+Numbers = npt.NDArray[np.int64]
+"""Numbers of episodes or steps, (count,)."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -106,7 +109,7 @@ class Records:
         offset, length = self.episode(episode).pictures[camera][step]
         return self._bytes(episode, int(offset), int(length))
 
-    def digest(self, episodes: Sequence[int]) -> str:
+    def digest(self, episodes: Sequence[int] | Numbers) -> str:
         """Return the sha256 of the chosen episodes' lengths and checksums, in this order."""
         chosen = np.stack([self._lengths[episodes], self._checksums[episodes]])
         return hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()

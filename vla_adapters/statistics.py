@@ -1,0 +1,192 @@
+"""Statistics of actions and states: computed once, kept beside the data, in the models' layouts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataset_builders.errors import DatasetError
+from simulation.files import write_json
+from vla_adapters.records import Numbers, Records
+from vla_adapters.samples import ACTION_DIM, STATE_DIM, Moments, Statistics
+
+_SIZES = {"action": ACTION_DIM, "state": STATE_DIM, "openness": 1}
+_NUMBERS = {"transitions": int, "trajectories": int, "dataset": str, "digest": str}
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_REMEDY = "delete the file, and the statistics are computed again from the data"
+_IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def statistics_of(records: Records, episodes: Sequence[int] | Numbers) -> Statistics:
+    """Return the statistics of chosen episodes, from beside the data if they lie there.
+
+    Otherwise they are computed, in one pass that decodes no picture, and stored.
+
+    Args:
+        records: the data.
+        episodes: numbers of the episodes, such as a reader's `episodes`.
+
+    Raises:
+        DatasetError: a shard is damaged, or the stored statistics are.
+        OutputError: they can be written neither beside the data nor in the cache folder.
+    """
+    digest = records.digest(episodes)
+    path = records.folders[0].beside(f"dlr_statistics_{digest[:16]}.json")
+    if path.is_file():
+        stored = read_statistics(path)
+        if stored.digest == digest:
+            return dataclasses.replace(stored, dataset=records.name)
+    found = compute_statistics(records, episodes)
+    write_statistics(path, found)
+    return found
+
+
+def compute_statistics(records: Records, episodes: Sequence[int] | Numbers) -> Statistics:
+    """Return the statistics of chosen episodes, read anew; exact quantiles over all steps."""
+    chosen = [records.episode(int(number)) for number in episodes]
+    actions = np.concatenate([episode.actions for episode in chosen])
+    states = np.concatenate([episode.states for episode in chosen])
+    return Statistics(
+        action=moments(actions),
+        state=moments(states),
+        openness=moments(openness(actions[:, -1:])),
+        transitions=len(actions),
+        trajectories=len(chosen),
+        dataset=records.name,
+        digest=records.digest(episodes),
+    )
+
+
+def moments(values: npt.NDArray[np.float32]) -> Moments:
+    """Return the moments of values, (steps, size), over the steps."""
+    exact = values.astype(np.float64)
+    low, high = np.quantile(exact, (0.01, 0.99), axis=0)
+    return Moments(
+        exact.mean(axis=0), exact.std(axis=0), exact.min(axis=0), exact.max(axis=0), low, high
+    )
+
+
+def openness(gripper: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return OpenVLA's gripper action, 1 to open and 0 to close, of the environment's.
+
+    As `libero_dataset_transform` in OpenVLA's `rlds/oxe/transforms.py`: clipped to [0, 1], then
+    inverted. Same shape.
+    """
+    return 1 - np.clip(gripper, 0, 1)
+
+
+def openvla_layout(statistics: Statistics) -> dict[str, dict[str, Any]]:
+    """Return the statistics as OpenVLA's `dataset_statistics.json` and `norm_stats` hold them.
+
+    The gripper is OpenVLA's (see `openness`) and masked: its numbers take no part in
+    normalisation. `proprio` is our state of 8 numbers; OpenVLA itself, which does not look at it,
+    writes zeros there.
+    """
+    action, gripper = _as_lists(statistics.action), _as_lists(statistics.openness)
+    merged: dict[str, Any] = {name: action[name][:-1] + gripper[name] for name in action}
+    return {
+        statistics.dataset: {
+            "action": {**merged, "mask": [True] * (ACTION_DIM - 1) + [False]},
+            "proprio": _as_lists(statistics.state),
+            "num_transitions": statistics.transitions,
+            "num_trajectories": statistics.trajectories,
+        }
+    }
+
+
+def lerobot_layout(
+    statistics: Statistics, images: Sequence[str] = (), imagenet: bool = False
+) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+    """Return the statistics as LeRobot's datasets and processors hold them.
+
+    Args:
+        statistics: of the data.
+        images: names of the pictures' features, such as `observation.images.image`.
+        imagenet: give ImageNet's mean and deviation for them; by default none is taken off.
+
+    Returns:
+        Feature -> statistic -> array: (8,), (7,), for pictures (3, 1, 1) in [0, 1].
+    """
+    pictures = _IMAGENET if imagenet else _IDENTITY
+    picture = {name: np.array(value).reshape(3, 1, 1) for name, value in pictures.items()}
+    picture |= {"min": np.zeros((3, 1, 1)), "max": np.ones((3, 1, 1))}
+    count = np.array([statistics.transitions])
+    return {
+        "observation.state": {**vars(statistics.state), "count": count},
+        "action": {**vars(statistics.action), "count": count},
+        **{name: dict(picture) for name in images},
+    }
+
+
+def as_json(statistics: Statistics) -> dict[str, Any]:
+    """Return the statistics as JSON can hold them, exactly."""
+    parts = {name: _as_lists(getattr(statistics, name)) for name in _SIZES}
+    return {**parts, **{name: getattr(statistics, name) for name in _NUMBERS}}
+
+
+def from_json(content: Any, source: str) -> Statistics:
+    """Return the statistics that `as_json` made JSON of.
+
+    Args:
+        content: the JSON.
+        source: where it came from, for messages.
+
+    Raises:
+        DatasetError: something is missing, unknown, of another size or not finite.
+    """
+    fields = _fields(content, {*_SIZES, *_NUMBERS}, source)
+    for name, kind in _NUMBERS.items():
+        if type(fields[name]) is not kind:
+            raise DatasetError(f"{source}: {name} is no {kind.__name__}: {_REMEDY}")
+    values: dict[str, Any] = {name: fields[name] for name in _NUMBERS}
+    for name, size in _SIZES.items():
+        values[name] = _moments(fields[name], size, f"{source}: {name}")
+    return Statistics(**values)
+
+
+def write_statistics(path: Path, statistics: Statistics) -> None:
+    """Write statistics as JSON, whole or not at all."""
+    write_json(path, as_json(statistics))
+
+
+def read_statistics(path: Path) -> Statistics:
+    """Return the statistics that a file holds.
+
+    Raises:
+        DatasetError: there is none, or it is not what `write_statistics` writes.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot read the statistics {path} ({error}): {_REMEDY}") from error
+    return from_json(content, str(path))
+
+
+def _as_lists(part: Moments) -> dict[str, list[float]]:
+    return {name: value.tolist() for name, value in vars(part).items()}
+
+
+def _fields(content: Any, names: set[str], source: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise DatasetError(f"{source} is no table of statistics: {_REMEDY}")
+    if content.keys() != names:
+        missing, unknown = sorted(names - content.keys()), sorted(content.keys() - names)
+        raise DatasetError(f"{source} lacks {missing} and has unknown {unknown}: {_REMEDY}")
+    return content
+
+
+def _moments(content: Any, size: int, source: str) -> Moments:
+    names = {field.name for field in dataclasses.fields(Moments)}
+    arrays = {}
+    for name, values in _fields(content, names, source).items():
+        numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+        if not numbers or len(values) != size or not np.isfinite(values).all():
+            raise DatasetError(f"{source}: {name} is not {size} finite numbers: {_REMEDY}")
+        arrays[name] = np.array(values, np.float64)
+    return Moments(**arrays)
