@@ -1,0 +1,1 @@
+"""OpenVLA on today's transformers and timm, without its remote code: load, train, save, act."""

@@ -1,0 +1,242 @@
+"""Checkpoints in the published layout: found, loaded strictly, saved so that all can load them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from simulation.files import atomic_write, ensure_writable, write_json
+from vla_adapters.adapter import AdapterError
+from vla_adapters.openvla.config import OpenVlaConfig, read_json
+from vla_adapters.openvla.model import OpenVla
+from vla_adapters.openvla.processing import Preprocessing
+from vla_adapters.openvla.tokenizer import FILES, LlamaTokenizer
+
+SHARD_BYTES = 7_000_000_000
+"""Largest shard of the published checkpoints."""
+STATISTICS = "dataset_statistics.json"
+_CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_DOWNLOADED = ["*.safetensors", _CONFIG, _PREPROCESSOR, _INDEX, STATISTICS, *FILES]
+"""Files of a hub repository that are fetched: none of them can hold code."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network and all that stands around it."""
+
+    model: OpenVla
+    """The network; its configuration has the action statistics."""
+    preprocessing: Preprocessing
+    """What is done to pictures."""
+    tokenizer: LlamaTokenizer
+    """What is done to text."""
+
+    @property
+    def config(self) -> OpenVlaConfig:
+        """Sizes and action statistics."""
+        return self.model.config
+
+
+def load_checkpoint(
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.bfloat16,
+    revision: str | None = None,
+) -> Checkpoint:
+    """Load a checkpoint from a folder or, where there is none of this name, from the hub.
+
+    Args:
+        path: folder with `config.json`, or hub id.
+        device: where the network lives.
+        dtype: type of its parameters.
+        revision: commit, branch or tag of the hub repository.
+
+    Raises:
+        AdapterError: it is missing, incomplete, or not an OpenVLA.
+    """
+    folder = find(path, revision)
+    config = read_config(folder)
+    preprocessing = Preprocessing.from_json(read_json(folder / _PREPROCESSOR), config)
+    tokenizer = LlamaTokenizer.load(folder)
+    tokenizer.check(config)
+    model = OpenVla.empty(config, device, dtype)
+    load_weights(model, folder)
+    return Checkpoint(model.eval(), preprocessing, tokenizer)
+
+
+def find(path: str | Path, revision: str | None = None) -> Path:
+    """Return the local folder of a checkpoint, fetched from the hub if need be.
+
+    Raises:
+        AdapterError: it can be had neither here nor there.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    for offline in (False, True):
+        try:
+            return Path(
+                snapshot_download(
+                    str(path),
+                    revision=revision,
+                    allow_patterns=_DOWNLOADED,
+                    local_files_only=offline,
+                )
+            )
+        except (HFValidationError, HfHubHTTPError, OSError) as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    raise AdapterError(
+        f"{path} is neither a folder, nor in the Hugging Face cache, nor can it be had from the "
+        f"hub; where there is a network, run `hf download {path}`, and give that folder ({reason})"
+    )
+
+
+def read_config(folder: Path) -> OpenVlaConfig:
+    """Return a checkpoint's configuration, with `dataset_statistics.json` where there is one.
+
+    Raises:
+        AdapterError: there is no usable one.
+    """
+    config = OpenVlaConfig.from_json(read_json(folder / _CONFIG))
+    if (folder / STATISTICS).is_file():
+        config = dataclasses.replace(config, norm_stats=read_json(folder / STATISTICS))
+    return config
+
+
+def load_weights(model: OpenVla, folder: Path) -> None:
+    """Fill all parameters of a network from safetensors, wherever it lives.
+
+    Raises:
+        AdapterError: a file or a parameter is missing, too many, or of another shape.
+    """
+    state = model.state_dict()
+    shards = _shards(folder)
+    _compare(state.keys(), (name for names in shards.values() for name in names), folder)
+    for file, names in shards.items():
+        try:
+            with safe_open(file, framework="pt") as weights:
+                for name in names:
+                    tensor = weights.get_tensor(name)
+                    if tensor.shape != state[name].shape:
+                        raise AdapterError(
+                            f"{file}: {name} has shape {tuple(tensor.shape)}, but config.json "
+                            f"makes it {tuple(state[name].shape)}"
+                        )
+                    state[name].copy_(tensor)
+        except (SafetensorError, OSError) as error:
+            raise AdapterError(f"{file} is damaged: {error}; fetch or copy it again") from error
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint,
+    folder: Path,
+    state: Mapping[str, torch.Tensor] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write all that the published code, and this one, loads again.
+
+    `config.json` is written last, so that an interrupted first save is seen to be none.
+
+    Args:
+        checkpoint: the network and what stands around it.
+        folder: where to; shards of an earlier save are replaced.
+        state: parameters to save instead of the network's own, of the same names.
+        shard_bytes: most bytes of a file of weights, unless a tensor is larger.
+
+    Raises:
+        AdapterError: `state` has other names than the network.
+        OutputError: a file cannot be written.
+    """
+    own = checkpoint.model.state_dict()
+    state = own if state is None else state
+    _compare(OpenVla.empty(checkpoint.config, "meta", torch.bfloat16).state_dict(), state, folder)
+    ensure_writable(folder)
+    kept = _save_weights(state, folder, shard_bytes)
+    for file in folder.glob("model*.safetensors*"):
+        if file.name not in kept:
+            file.unlink()
+    checkpoint.tokenizer.save(folder)
+    write_json(folder / _PREPROCESSOR, checkpoint.preprocessing.as_json())
+    write_json(folder / STATISTICS, checkpoint.config.norm_stats)
+    write_json(folder / _CONFIG, checkpoint.config.as_json())
+
+
+def _save_weights(state: Mapping[str, torch.Tensor], folder: Path, most: int) -> set[str]:
+    """Write shards, and their index if there are several; return the files' names."""
+    groups: list[list[str]] = [[]]
+    size = 0
+    for name, tensor in state.items():
+        if groups[-1] and size + tensor.nbytes > most:
+            groups.append([])
+            size = 0
+        groups[-1].append(name)
+        size += tensor.nbytes
+    count = len(groups)
+    index: dict[str, str] = {}
+    for number, names in enumerate(groups, start=1):
+        file = f"model-{number:05}-of-{count:05}.safetensors" if count > 1 else _WEIGHTS
+        content = {name: state[name].detach().cpu().contiguous() for name in names}
+        with atomic_write(folder / file) as temporary:
+            save_file(content, temporary, {"format": "pt"})
+        index |= dict.fromkeys(names, file)
+    if count == 1:
+        return {_WEIGHTS}
+    total = sum(tensor.nbytes for tensor in state.values())
+    write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": index})
+    return {_INDEX, *index.values()}
+
+
+def _shards(folder: Path) -> dict[Path, list[str]]:
+    """Return file -> names of the parameters in it."""
+    if not (folder / _INDEX).is_file():
+        file = folder / _WEIGHTS
+        if not file.is_file():
+            raise AdapterError(f"{folder} has neither {_WEIGHTS} nor {_INDEX}: copy the weights")
+        return {file: _names(file)}
+    index = read_json(folder / _INDEX).get("weight_map")
+    if not isinstance(index, dict):
+        raise AdapterError(f"{folder / _INDEX} has no weight_map")
+    shards: dict[Path, list[str]] = {}
+    for name, file in index.items():
+        shards.setdefault(folder / Path(str(file)).name, []).append(name)
+    missing = [file.name for file in shards if not file.is_file()]
+    if missing:
+        raise AdapterError(f"{folder} lacks {', '.join(missing)}: fetch or copy them")
+    return shards
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        with safe_open(file, framework="pt") as weights:
+            return list(weights.keys())
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"{file} is damaged: {error}; fetch or copy it again") from error
+
+
+def _compare(wanted: Iterable[str], given: Iterable[str], folder: Path) -> None:
+    """Refuse parameters that are missing or too many."""
+    expected, found = set(wanted), set(given)
+    faults = [
+        f"{len(names)} {what} ({_listed(names)})"
+        for what, names in (("missing", expected - found), ("unexpected", found - expected))
+        if names
+    ]
+    if faults:
+        raise AdapterError(
+            f"{folder}: parameters do not match config.json: {', '.join(faults)}; merge LoRA "
+            "adapters into their base, and give configuration and weights of the same model"
+        )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
