@@ -23,6 +23,7 @@ from eval_harness.plan import Item
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError
 from eval_harness.policy_thread import PolicyHungError
 from eval_harness.protocols import Protocol
+from eval_harness.recording import Keep, Recording
 from eval_harness.results import EpisodeResult, StoredTrajectory
 from eval_harness.timing import Clock, Timing
 from simulation.assets import AssetPack, resolve_assets
@@ -62,10 +63,8 @@ class RunConfig:
             raise SettingError("policy_timeout must be more than 0 seconds")
 
 
-Sink = Callable[[EpisodeResult, StoredTrajectory | None], None]
-"""Keeps an episode, called from several threads; an error has no trajectory."""
 Enough = Callable[[EpisodeResult], bool]
-"""Told of each episode, by one thread at a time; True ends the run, whatever is under way."""
+"""Told of each episode once it is kept; True ends the run, whatever is under way."""
 
 
 def run(
@@ -73,23 +72,24 @@ def run(
     items: Sequence[Item],
     protocol: Protocol,
     config: RunConfig,
-    sink: Sink,
+    keep: Keep,
     assets: AssetPack | None = None,
     enough: Enough = lambda result: False,
 ) -> Timing:
-    """Run episodes and hand each to `sink` as it ends; return where the time went.
+    """Run episodes and hand each to `keep` as it ends; return where the time went.
 
-    The policy is called by one thread of the run's own. An exception of the policy's or the
-    simulator's, or actions of a wrong shape or with NaN, is the episode's error: it is begun
-    again, its observations then alone in their batches so that no other episode suffers, and
-    after `config.retries` recorded as an error. A policy that hangs cannot be asked again: the
-    episodes that wait for its answer are recorded as errors, and the run stops.
+    The policy is called by one thread of the run's own, and `keep` and `enough` by another. An
+    exception of the policy's or the simulator's, or actions of a wrong shape or with NaN, is the
+    episode's error: it is begun again, its observations then alone in their batches so that no
+    other episode suffers, and after `config.retries` recorded as an error. A policy that hangs
+    cannot be asked again: the episodes that wait for its answer are recorded as errors, and the
+    run stops.
 
     Raises:
         RunError: too many episodes in a row ended as errors, or the policy hangs.
-        OutputError: the sink's, as any exception of it.
+        OutputError: that of `keep`, as any exception of it.
     """
-    return _Run(policy, items, protocol, config, sink, assets or resolve_assets(), enough).run()
+    return _Run(policy, items, protocol, config, keep, assets or resolve_assets(), enough).run()
 
 
 class _Run:
@@ -101,12 +101,12 @@ class _Run:
         items: Sequence[Item],
         protocol: Protocol,
         config: RunConfig,
-        sink: Sink,
+        keep: Keep,
         assets: AssetPack,
         enough: Enough,
     ) -> None:
         self._protocol, self._config = protocol, config
-        self._sink, self._assets, self._enough = sink, assets, enough
+        self._keep, self._assets, self._enough = keep, assets, enough
         self._needs = policy.requirements
         self._asker = Asker(policy, config.policy_timeout)
         self._clock = Clock()
@@ -131,6 +131,8 @@ class _Run:
         for item in itertools.islice(self._fresh, self._config.environments):
             self._live += 1
             self._ready.append(self._episode(item))
+        most = self._config.environments
+        self._recording = Recording(self._record, self._stop, self._clock, most)
         workers = [threading.Thread(target=self._work) for _ in range(self._threads)]
         for worker in workers:
             worker.start()
@@ -143,6 +145,7 @@ class _Run:
                 self._stop(None)
                 for worker in workers:
                     worker.join()
+                self._recording.finish()
             self._tell_ended(None)
         if self._failure is not None:
             raise self._failure
@@ -270,28 +273,32 @@ class _Run:
             self._end(episode.fail(error), None)
 
     def _end(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
-        """Record an episode and refill its slot."""
-        self._sink(result, trajectory)
+        """Have an episode recorded, and refill its slot."""
+        self._recording.add(result, trajectory)
         with self._changed:
             key = EpisodeKey(result.task, result.episode, result.init_index, result.seed)
             self._ended.append(key)
-            self._errors_in_a_row = self._errors_in_a_row + 1 if result.error else 0
-            if self._errors_in_a_row >= self._config.give_up_after:
-                self._stop(
-                    RunError(
-                        f"{self._errors_in_a_row} episodes in a row ended as errors, the last with "
-                        f"{result.error}. What was recorded is safe: mend this, and the same "
-                        "command goes on."
-                    )
-                )
-            elif self._enough(result):
-                self._stop(None)
             item = next(self._fresh, None)
             if item is None:
                 self._live -= 1
             else:
                 self._ready.append(self._episode(item))
             self._changed.notify_all()
+
+    def _record(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+        """Record an episode, and stop the run where there are too many errors, or enough."""
+        self._keep(result, trajectory)
+        self._errors_in_a_row = self._errors_in_a_row + 1 if result.error else 0
+        if self._errors_in_a_row >= self._config.give_up_after:
+            self._stop(
+                RunError(
+                    f"{self._errors_in_a_row} episodes in a row ended as errors, the last with "
+                    f"{result.error}. What was recorded is safe: mend this, and the same "
+                    "command goes on."
+                )
+            )
+        elif self._enough(result):
+            self._stop(None)
 
 
 def _tasks_at_once(items: Sequence[Item], environments: int) -> int:
