@@ -33,7 +33,9 @@ def load_policy(
 
     Args:
         spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern]`,
-            `lerobot:PATH_OR_HUB_ID`, `openpi://HOST:PORT` or `vla-eval://HOST:PORT[#chunk=K]`.
+            `lerobot:PATH_OR_HUB_ID`, `openvla:PATH_OR_HUB_ID[#statistics]`, `openpi://HOST:PORT`
+            or `vla-eval://HOST:PORT[#chunk=K]`; a folder or hub id alone is loaded as what its
+            `config.json` says.
         protocol: the protocol under which it will be run.
         seed: the evaluation's seed.
         assets: asset pack; by default the first that `resolve_assets` finds.
@@ -42,15 +44,24 @@ def load_policy(
         PolicyError: no kind of policy has this name, or it cannot be loaded.
     """
     kind, _, rest = spec.partition(":")
+    if kind not in LOADERS and (found := _recognise(spec)):
+        kind, rest = found, spec
     if kind not in LOADERS:
         raise PolicyError(
             f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
-            "generator:PATH[#pattern], lerobot:PATH_OR_HUB_ID, openpi://HOST:PORT and "
-            "vla-eval://HOST:PORT[#chunk=K]"
+            "generator:PATH[#pattern], lerobot:PATH_OR_HUB_ID, "
+            "openvla:PATH_OR_HUB_ID[#statistics], openpi://HOST:PORT, "
+            "vla-eval://HOST:PORT[#chunk=K], and the folder or hub id of a checkpoint"
         )
     if kind in _NEED_MORE and not rest.strip("/"):
         raise PolicyError(f"the policy {spec!r} lacks what follows the colon: {_NEED_MORE[kind]}")
     return LOADERS[kind](rest, Setting(protocol, seed, assets))
+
+
+def _recognise(spec: str) -> str | None:
+    from eval_harness.policies.recognise import recognise
+
+    return recognise(spec.partition("#")[0])
 
 
 def _random(rest: str, setting: Setting) -> Policy:
@@ -87,6 +98,13 @@ def _lerobot(rest: str, setting: Setting) -> Policy:
     return lerobot.LeRobotPolicy(rest)
 
 
+def _openvla(rest: str, setting: Setting) -> Policy:
+    from vla_adapters.openvla.policy import OpenVlaPolicy
+
+    path, _, statistics = rest.partition("#")
+    return OpenVlaPolicy(path, statistics or None)
+
+
 def _openpi(rest: str, setting: Setting) -> Policy:
     from eval_harness.remote.openpi import OpenPiPolicy
 
@@ -108,6 +126,7 @@ LOADERS: dict[str, Loader] = {
     "replay": _replay,
     "generator": _generator,
     "lerobot": _lerobot,
+    "openvla": _openvla,
     "openpi": _openpi,
     "vla-eval": _vla_eval,
 }
@@ -116,6 +135,7 @@ _NEED_MORE = {
     "replay": "a folder of demonstrations or trajectories",
     "generator": "a policy.safetensors",
     "lerobot": "a folder or a name on the hub",
+    "openvla": "a folder or a name on the hub",
     "openpi": "//HOST:PORT",
     "vla-eval": "//HOST:PORT",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,3 +241,14 @@ def _compare(wanted: Iterable[str], given: Iterable[str], folder: Path) -> None:
 
 def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names))
+
+
+def digest(folder: Path) -> str:
+    """Return the sha256 of all files of a checkpoint that decide its actions."""
+    whole = hashlib.sha256()
+    files = {file for pattern in _DOWNLOADED for file in folder.glob(pattern)}
+    for file in sorted(files):
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        whole.update(f"{file.name} {content}\n".encode())
+    return whole.hexdigest()

@@ -1,0 +1,53 @@
+"""What kind of policy a bare folder or hub id holds, by its config.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from eval_harness.policy import PolicyError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def recognise(path: str) -> str | None:
+    """Return `openvla` or `lerobot`; None if this is neither a folder nor shaped like a hub id.
+
+    Args:
+        path: folder or hub id.
+
+    Raises:
+        PolicyError: there is no such checkpoint, or of a kind that cannot be loaded here.
+    """
+    if Path(path).is_dir():
+        file = Path(path) / "config.json"
+    elif _HUB_ID.fullmatch(path):
+        file = _fetch(path)
+    else:
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content.get("model_type") == "openvla":
+            return "openvla"
+        if "type" in content:
+            return "lerobot"
+    except (OSError, ValueError, AttributeError) as error:
+        raise PolicyError(f"{path} has no readable config.json: {error}") from error
+    raise PolicyError(
+        f"{path} is of model_type {content.get('model_type')!r}; OpenVLAs and LeRobot's policies "
+        "are loaded here, others are served and reached by openpi:// or vla-eval://"
+    )
+
+
+def _fetch(path: str) -> Path:
+    try:
+        return Path(hf_hub_download(path, "config.json"))
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
+        raise PolicyError(
+            f"{path} is neither a kind of policy, nor a folder, nor a model that can be had from "
+            f"the Hugging Face hub: {str(error).splitlines()[0]}"
+        ) from error
