@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
 
 
-CONFIGS = ("dlr", "o2o_rl")
-"""Each publishes the episodes of the method of the same name."""
+CONFIGS = {"dlr": "dlr", "o2o_rl": "o2o_rl", "demonstrations": ""}
+"""Config -> method whose episodes it publishes; "" publishes all that there are."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class BuildConfig:
     """What to build, and where."""
 
     trajectories: Path
-    """Folder of trajectory files that `dlr collect` wrote."""
+    """Folder of trajectory files that `dlr collect` or `dlr demonstrate` wrote."""
     data_dir: Path
     """TFDS data folder; the dataset becomes `<data_dir>/libero_rl/<config>/1.0.0`."""
     config: str = "dlr"
-    """Which episodes to publish: `dlr` or `o2o_rl`."""
+    """Which episodes to publish: `dlr` or `o2o_rl`; `demonstrations` publishes all."""
     resolution: int = 256
     """Height and width of the pictures in pixels."""
     cameras: tuple[str, ...] = ("image=agentview", "wrist_image=robot0_eye_in_hand")
@@ -62,7 +62,7 @@ def build(config: BuildConfig) -> Path:
     if config.config not in CONFIGS:
         raise DatasetError(f"unknown config {config.config!r}; there are {', '.join(CONFIGS)}")
     parse_cameras(config.cameras)
-    list_episodes(config.trajectories, config.config)
+    list_episodes(config.trajectories, CONFIGS[config.config])
     ensure_writable(config.data_dir)
     return run_in_fresh_process(build_in_this_process, config)
 

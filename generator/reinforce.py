@@ -7,8 +7,6 @@ KL to the cloned policy, per pattern.
 from __future__ import annotations
 
 import copy
-import sys
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +43,7 @@ from generator.rollout import (
     rollout,
     training_specs,
 )
+from generator.scalars import scalar_writer
 
 
 def reinforce(
@@ -100,15 +99,6 @@ def reinforce(
     save_policy(out_dir / "policy.safetensors", learner.best, metadata)
     state.unlink(missing_ok=True)
     return learner.best, report
-
-
-def scalar_writer(folder: Path, step: int) -> Any:
-    """Return a TensorBoard writer that drops events from `step` on, left by a killed run."""
-    # TensorBoard's own switch against importing TensorFlow, which takes ten seconds.
-    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
 
 
 class LiberoRl(tfds.core.GeneratorBasedBuilder):
-    """Builds `libero_rl/{dlr,o2o_rl}` from the trajectory files in `--manual_dir`."""
+    """Builds `libero_rl`, each config of it, from the trajectory files in `--manual_dir`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
@@ -55,6 +55,10 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
             name="o2o_rl",
             method="o2o_rl",
             description="Successful episodes of offline-to-online RL without patterns.",
+        ),
+        LiberoRlConfig(
+            name="demonstrations",
+            description="Successful demonstrations, scripted or by people.",
         ),
     ]
 

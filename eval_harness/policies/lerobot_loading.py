@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ _WEIGHTS = "model.safetensors"
 _PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
 _DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Files of a hub repository that are fetched: none of them can hold code."""
+_TOKENIZER = "tokenizer"
+"""Folder of a checkpoint with its own copy of a tokenizer, instead of one that is elsewhere."""
+_OWN_KINDS = ("vla_adapters.pi0.configuration_pi0_small",)
+"""Modules that register this project's kinds of LeRobot policies."""
 _SAMPLE = 64
 """Leading values of a tensor by which it is recognised in a file."""
 
@@ -61,10 +66,13 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     try:
         with _no_remote_code():
             policy = _load_policy(folder, device)
+            overrides = {"device_processor": {"device": device}}
+            if (folder / _TOKENIZER).is_dir():
+                overrides["tokenizer_processor"] = {"tokenizer_name": str(folder / _TOKENIZER)}
             preprocessor, postprocessor = make_pre_post_processors(
                 policy.config,
                 str(folder),
-                preprocessor_overrides={"device_processor": {"device": device}},
+                preprocessor_overrides=overrides,
                 postprocessor_overrides={"device_processor": {"device": "cpu"}},
             )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
@@ -133,6 +141,8 @@ def _no_remote_code() -> Iterator[None]:
 
 
 def _load_policy(folder: Path, device: str) -> PreTrainedPolicy:
+    for module in _OWN_KINDS:
+        importlib.import_module(module)
     config = PreTrainedConfig.from_pretrained(folder)
     config.device = device
     changes = {
@@ -174,7 +184,12 @@ def _digest(folder: Path) -> str:
     """Return the sha256 of all files that decide the policy's actions."""
     digest = hashlib.sha256()
     for file in sorted(
-        (*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("policy_*.json"))
+        (
+            *folder.glob("*.safetensors"),
+            folder / "config.json",
+            *folder.glob("policy_*.json"),
+            *folder.glob(f"{_TOKENIZER}/*.json"),
+        )
     ):
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
