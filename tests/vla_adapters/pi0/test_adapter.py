@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from safetensors.torch import load_file, save_file
+
+from eval_harness.policies import load_policy
+from eval_harness.policies.row_noise import RowNoise, noise_seed
+from eval_harness.policy import EpisodeKey, Observation
+from eval_harness.protocols import get_protocol
+from vla_adapters.adapter import AdapterError
+from vla_adapters.pi0.adapter import Pi0Adapter
+from vla_adapters.tokenizers import libero_instructions, train_tokenizer
+
+
+def loss_of(adapter: Pi0Adapter, samples) -> float:
+    adapter.module.eval()
+    with torch.no_grad():
+        return float(adapter.loss(adapter.collate(samples), torch.Generator().manual_seed(5))[0])
+
+
+def train_a_little(adapter: Pi0Adapter, samples, steps: int = 3) -> None:
+    adapter.module.train()
+    trained = [p for p in adapter.module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, 1e-2)
+    for step in range(steps):
+        batch = adapter.collate(samples)
+        adapter.loss(batch, torch.Generator().manual_seed(step))[0].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+
+def test_loss_is_lerobots_own_on_what_lerobots_own_processors_make(saved, make, samples):
+    policy = get_policy_class("pi0_small").from_pretrained(saved)
+    before, _ = make_pre_post_processors(policy.config, str(saved))
+    pictures = {"image": "image", "wrist_image": "image2"}
+    batch = before(
+        {
+            **{
+                f"observation.images.{feature}": torch.stack(
+                    [torch.from_numpy(s.images[c]).permute(2, 0, 1) / 255 for s in samples]
+                )
+                for c, feature in pictures.items()
+            },
+            "observation.state": torch.stack([torch.from_numpy(s.state) for s in samples]),
+            "action": torch.stack([torch.from_numpy(s.actions) for s in samples]),
+            "task": [s.instruction for s in samples],
+        }
+    )
+    generator = torch.Generator().manual_seed(5)
+    noise = torch.randn((3, policy.config.chunk_size, 32), generator=generator)
+    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    time = policy.model.sample_time(3, torch.device("cpu"))
+    policy.model.sample_noise = lambda shape, device: noise
+    policy.model.sample_time = lambda rows, device: time
+    policy.eval()
+    with torch.no_grad():
+        wanted, _ = policy.forward(batch)
+    assert loss_of(make(), samples) == pytest.approx(float(wanted), rel=1e-6)
+
+
+def test_loss_depends_on_the_generator_alone(make, samples):
+    adapter = make()
+    torch.manual_seed(1)
+    first = loss_of(adapter, samples)
+    torch.manual_seed(2)
+    assert loss_of(adapter, samples) == first
+    batch = adapter.collate(samples)
+    other, _ = adapter.loss(batch, torch.Generator().manual_seed(6))
+    assert float(other.detach()) != first
+
+
+def test_weights_depend_on_the_seed_alone(make):
+    torch.manual_seed(11)
+    a = make().module.state_dict()
+    torch.manual_seed(12)
+    b = make().module.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_learns_and_comes_back_from_disk(make, samples, statistics, tmp_path):
+    adapter = make()
+    untrained = loss_of(adapter, samples)
+    train_a_little(adapter, samples, 10)
+    trained = loss_of(adapter, samples)
+    assert trained < untrained
+    adapter.save(tmp_path)
+    loaded = Pi0Adapter.load(str(tmp_path), statistics, adapter.chunk)
+    assert loss_of(loaded, samples) == trained
+    assert loaded.identity()["variant"] == "pi0_small"
+
+
+def test_chunk_may_change_from_checkpoint_to_training(saved, statistics):
+    assert Pi0Adapter.load(str(saved), statistics, chunk=7).policy.config.n_action_steps == 7
+
+
+def test_expert_only_leaves_paligemma_alone(make, samples):
+    adapter = make(train="expert_only")
+    before = {n: t.clone() for n, t in adapter.module.state_dict().items()}
+    train_a_little(adapter, samples)
+    changed = {n for n, t in adapter.module.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed and not any(".paligemma." in name for name in changed)
+
+
+def test_lora_is_saved_merged_and_goes_on_unchanged(make, samples, statistics, tmp_path):
+    adapter = make(train="lora")
+    train_a_little(adapter, samples)
+    trained = loss_of(adapter, samples)
+    adapter.save(tmp_path)
+    assert loss_of(adapter, samples) == trained
+    assert not (tmp_path / "adapter_config.json").exists()
+    merged = Pi0Adapter.load(str(tmp_path), statistics, adapter.chunk)
+    assert loss_of(merged, samples) == pytest.approx(trained, rel=1e-4)
+    identity = adapter.identity()
+    assert 0 < identity["trainable"] < identity["parameters"] / 20
+    frozen = [n for n, p in adapter.module.named_parameters() if not p.requires_grad]
+    assert frozen and all("lora_" not in name for name in frozen)
+
+
+def observe(episode: int, size: int) -> Observation:
+    rng = np.random.default_rng(episode)
+    picture = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Observation(
+        EpisodeKey("libero_goal/task", episode, episode, 7),
+        0,
+        "put the bowl on the plate",
+        {"agentview": picture, "robot0_eye_in_hand": picture[::-1].copy()},
+        {"proprio": rng.normal(size=8)},
+    )
+
+
+@pytest.mark.parametrize(("protocol", "size"), [("lerobot", 360), ("openpi", 224)])
+def test_the_harness_runs_a_checkpoint_in_chunks(saved, protocol, size):
+    policy = load_policy(f"lerobot:{saved}", get_protocol(protocol))
+    observations = [observe(episode, size) for episode in range(3)]
+    actions = policy.act(observations)
+    assert actions.shape == (3, 4, 7) and policy.requirements.chunk == 4
+    reference = get_policy_class("pi0_small").from_pretrained(saved)
+    before, after = make_pre_post_processors(reference.config, str(saved))
+    batch = {"observation.state": torch.from_numpy(observations[1].state["proprio"]).float()[None]}
+    for feature, camera in (("image", "agentview"), ("image2", "robot0_eye_in_hand")):
+        picture = torch.from_numpy(observations[1].images[camera]).permute(2, 0, 1)[None] / 255
+        batch[f"observation.images.{feature}"] = picture
+    with RowNoise([noise_seed(observations[1])]):
+        wanted = reference.predict_action_chunk(
+            before({**batch, "task": [observations[1].instruction]})
+        )
+    np.testing.assert_allclose(actions[1], after(wanted)[0].numpy(), atol=1e-4)
+
+
+def test_a_moved_checkpoint_brings_its_tokenizer(saved, tmp_path):
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    file = copy / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    step = next(s for s in content["steps"] if s["registry_name"] == "tokenizer_processor")
+    step["config"]["tokenizer_name"] = str(tmp_path / "gone")
+    file.write_text(json.dumps(content))
+    moved = load_policy(f"lerobot:{copy}", get_protocol("openpi"))
+    still = load_policy(f"lerobot:{saved}", get_protocol("openpi"))
+    assert np.array_equal(moved.act([observe(0, 64)]), still.act([observe(0, 64)]))
+
+
+def spoil_weights(folder: Path, change) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+def test_published_names_without_prefix_are_understood(saved, statistics, samples, make, tmp_path):
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    weights = load_file(copy / "model.safetensors")
+    plain = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+    save_file(plain, copy / "model.safetensors")
+    loaded = Pi0Adapter.load(str(copy), statistics, 4)
+    assert loss_of(loaded, samples) == loss_of(make(), samples)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("model.state_proj.weight"), r"1 missing \(model\.state_proj\.weight\)"),
+        (lambda w: w.update(stray=torch.zeros(2)), r"1 unknown \(model\.stray\)"),
+        (lambda w: w.update({"model.state_proj.bias": torch.zeros(2)}), r"of another shape"),
+    ],
+    ids=["missing", "unknown", "shape"],
+)
+def test_weights_that_do_not_fit_are_named(saved, statistics, tmp_path, change, message):
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    spoil_weights(copy, change)
+    with pytest.raises(AdapterError, match=message):
+        Pi0Adapter.load(str(copy), statistics, 4)
+
+
+def test_incomplete_damaged_and_foreign_checkpoints_are_one_clear_line(saved, statistics, tmp_path):
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(AdapterError, match="damaged"):
+        Pi0Adapter.load(str(copy), statistics, 4)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(AdapterError, match=r"model\.safetensors is missing"):
+        Pi0Adapter.load(str(copy), statistics, 4)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "type": "unheard_of"}))
+    with pytest.raises(AdapterError, match="unheard_of"):
+        Pi0Adapter.load(str(copy), statistics, 4)
+    with pytest.raises(AdapterError, match="neither a folder nor"):
+        Pi0Adapter.load(str(tmp_path / "nowhere"), statistics, 4)
+
+
+def test_a_foreign_tokenizer_is_refused(saved, statistics, tmp_path):
+    words = [f"{text} {number}" for number, text in enumerate(libero_instructions())]
+    train_tokenizer(words, 700).save_pretrained(str(tmp_path))
+    with pytest.raises(AdapterError, match="but this pi0 knows 512"):
+        Pi0Adapter.load(str(saved), statistics, 4, str(tmp_path))
+    with pytest.raises(AdapterError, match=r"cannot be loaded"):
+        Pi0Adapter.load(str(saved), statistics, 4, str(tmp_path / "nowhere"))
