@@ -18,7 +18,8 @@ from eval_harness.images import Lanczos3
 from simulation.errors import DlrError, SettingError
 from vla_adapters.adapter import Batch
 from vla_adapters.augmentation import AugmentationConfig, augment
-from vla_adapters.records import Records, open_records
+from vla_adapters.order import Order, Share, batches
+from vla_adapters.records import Numbers, Records, open_records
 from vla_adapters.samples import CAMERAS, Sample
 
 _PREFETCH = 4
@@ -121,10 +122,11 @@ class Reader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.config, self.rank, self.world = config, rank, world
+        self.config = config
         self.records = open_records(addresses, config.split, config.cameras)
         self.episodes = choose_episodes(self.records, config.where, config.episodes)
         self._lengths = self.records.steps[self.episodes]
+        self._share = Share(config.batch, rank, world)
         self._maker = _BatchMaker(self.records, self.episodes, config, collate)
         self._stream: Iterator[Batch | DlrError] | None = None
         self.position = Position()
@@ -142,10 +144,7 @@ class Reader:
     @property
     def batches_per_epoch(self) -> int:
         """Batches that this rank reads in an epoch."""
-        together = self.config.batch * self.world
-        rest = self.steps % together
-        has_more = self.rank < rest and not self.config.drop_last
-        return self.steps // together + int(has_more)
+        return self._share.batches(self.steps, self.config.drop_last)
 
     def seek(self, position: Position) -> None:
         """Go to a position; nothing that lies before it is read."""
@@ -189,7 +188,7 @@ class Reader:
         loader = DataLoader(
             self._maker,
             batch_size=None,
-            sampler=self._numbers(),
+            sampler=self._batches(),
             collate_fn=_as_is,
             num_workers=workers,
             prefetch_factor=_PREFETCH if workers else None,
@@ -198,21 +197,16 @@ class Reader:
         )
         return iter(loader)
 
-    def _numbers(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """Yield each batch's epoch and the numbers of its steps."""
-        position = self.position
-        while True:
-            order = epoch_order(self._lengths, self.config.seed, position.epoch, self.config.window)
-            together = self.config.batch * self.world
-            for batch in range(position.batches, self.batches_per_epoch):
-                taken = order[batch * together : (batch + 1) * together]
-                yield position.epoch, taken[self.rank :: self.world]
-            position = Position(position.epoch + 1)
+    def _batches(self) -> Iterator[tuple[int, Numbers]]:
+        """Return each batch's epoch and the numbers of its steps, from the position on."""
+        order = Order(self._lengths, self.config.seed, self.config.window)
+        epoch, first = self.position.epoch, self.position.batches
+        return batches(order, self._share, self.batches_per_epoch, epoch, first)
 
 
 def choose_episodes(
     records: Records, where: Sequence[str] = (), limit: int | None = None
-) -> npt.NDArray[np.int64]:
+) -> Numbers:
     """Return the numbers of the episodes that fulfil all conditions, at most `limit`, ascending.
 
     Args:
@@ -223,7 +217,7 @@ def choose_episodes(
     Raises:
         DatasetError: the metadata lacks a name, no episode is left, or fewer than `limit` are.
     """
-    chosen: npt.NDArray[np.int64] = np.arange(len(records))
+    chosen: Numbers = np.arange(len(records))
     accepted: dict[str, set[str]] = {}
     for condition in where:
         name, equals, value = condition.partition("=")
@@ -248,40 +242,13 @@ def choose_episodes(
     return np.sort(np.random.default_rng(_CHOICE_SEED).permutation(chosen)[:limit])
 
 
-def epoch_order(
-    lengths: npt.NDArray[np.int64], seed: int, epoch: int, window: int
-) -> npt.NDArray[np.int64]:
-    """Return all steps of the data in the order of an epoch.
-
-    The episodes are permuted and dealt into windows, within which the steps are permuted.
-
-    Args:
-        lengths: steps of each episode, (episodes,).
-        seed: seed of the order.
-        epoch: number of the epoch.
-        window: episodes of a window.
-
-    Returns:
-        Numbers of the steps, counted through all episodes, (sum of lengths,).
-    """
-    generator = np.random.default_rng((seed, epoch))
-    episodes = generator.permutation(len(lengths))
-    starts = np.cumsum(lengths) - lengths
-    parts = []
-    for first in range(0, len(episodes), window):
-        members = episodes[first : first + window]
-        steps = np.concatenate([starts[n] + np.arange(lengths[n]) for n in members])
-        parts.append(generator.permutation(steps))
-    return np.concatenate(parts)
-
-
 class _BatchMaker(Dataset[Batch | DlrError]):
     """Makes the batch of given steps; runs in the worker processes."""
 
     def __init__(
         self,
         records: Records,
-        episodes: npt.NDArray[np.int64],
+        episodes: Numbers,
         config: ReaderConfig,
         collate: Collate,
     ) -> None:
@@ -290,7 +257,7 @@ class _BatchMaker(Dataset[Batch | DlrError]):
         self._config, self._collate = config, collate
         self._resize = None if config.resize is None else Lanczos3(config.resize)
 
-    def __getitem__(self, numbers: tuple[int, npt.NDArray[np.int64]]) -> Batch | DlrError:
+    def __getitem__(self, numbers: tuple[int, Numbers]) -> Batch | DlrError:
         """Return a batch, or the error that a user can mend, whose message stays as it is."""
         epoch, steps = numbers
         try:

@@ -75,7 +75,7 @@ class Records:
             for shard in index.shard
         ]
         self._open = functools.lru_cache(_OPEN_SHARDS)(_open_shard)
-        self.episode = functools.lru_cache(_EPISODES_HELD)(self._read_episode)
+        self._held: dict[int, Episode] = {}
 
     def __len__(self) -> int:
         """Return the number of episodes."""
@@ -84,6 +84,19 @@ class Records:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without what is open or held."""
         return Records, self._arguments
+
+    def episode(self, episode: int) -> Episode:
+        """Return an episode, which is kept for a while.
+
+        Raises:
+            DatasetError: the record is damaged or has changed.
+        """
+        found = self._held.get(episode)
+        if found is None:
+            if len(self._held) == _EPISODES_HELD:
+                del self._held[next(iter(self._held))]
+            found = self._held[episode] = self._read_episode(episode)
+        return found
 
     def picture(self, episode: int, step: int, camera: str) -> npt.NDArray[np.uint8]:
         """Return a picture, uint8 (H, W, 3), RGB, decoded as TensorFlow does by default.
