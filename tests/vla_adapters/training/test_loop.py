@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eval_harness.policies.lerobot_loading import load_checkpoint
+from simulation.errors import DlrError
+from vla_adapters.training.checkpoints import State, TrainingError, load_state
+from vla_adapters.training.config import TrainConfig
+from vla_adapters.training.loop import train
+
+STEPS = 24
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums of one thread do not depend on the machine's load."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def config(rlds, tmp_path) -> TrainConfig:
+    return TrainConfig(
+        data=(str(rlds),),
+        out=tmp_path / "out",
+        steps=4,
+        batch=2,
+        chunk=3,
+        accumulate=2,
+        learning_rate=1e-3,
+        workers=0,
+        checkpoint_every=2,
+        keep_epochs=0,
+        log_every=1,
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def state_of(out: Path) -> State:
+    state = load_state(out)
+    assert state is not None
+    return state
+
+
+def lines(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def start(config: TrainConfig) -> subprocess.Popen:
+    """Start the same training as a command, in a process of its own."""
+    options = {
+        "data": config.data[0],
+        "out": config.out,
+        "steps": config.steps,
+        "batch": config.batch,
+        "chunk": config.chunk,
+        "accumulate": config.accumulate,
+        "learning-rate": config.learning_rate,
+        "workers": 1,
+        "checkpoint-every": config.checkpoint_every,
+        "keep-epochs": config.keep_epochs,
+        "log-every": config.log_every,
+    }
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    command = [sys.executable, "-c", "from cli.main import main; main()", "vla", "pretrain", *words]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def test_a_killed_training_ends_with_the_same_bits(config):
+    config = dataclasses.replace(config, steps=STEPS)
+    process = start(config)
+    resume = config.out / "resume"
+    while process.poll() is None and not any(resume.glob("step_*")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    state = state_of(config.out)
+    assert 0 < state.step < STEPS
+    train(config)
+    undisturbed = dataclasses.replace(config, out=config.out.with_name("undisturbed"))
+    train(undisturbed)
+    resumed, wanted = weights(config.out / "final"), weights(undisturbed.out / "final")
+    assert resumed.keys() == wanted.keys()
+    assert all(torch.equal(resumed[name], wanted[name]) for name in wanted)
+    assert [line["loss"] for line in lines(config.out)] == [
+        line["loss"] for line in lines(undisturbed.out)
+    ]
+
+
+def test_checkpoints_of_epochs_and_steps_say_how_they_came_about(config, rlds):
+    config = dataclasses.replace(
+        config, steps=None, epochs=2, accumulate=1, batch=8, keep_every=3, keep_epochs=2
+    )
+    final = train(config)
+    (first, second) = (
+        json.loads((config.out / f"epoch_00{e}" / "training.json").read_text()) for e in (1, 2)
+    )
+    assert second["step"] == 2 * first["step"] and second["epoch"] == 2
+    assert first["settings"]["data_digest"] and first["settings"]["seed"] == 0
+    assert first["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert first["model"]["variant"] == "pi0_small"
+    assert (config.out / "step_000003" / "model.safetensors").exists()
+    assert lines(config.out)[-1]["step"] == second["step"]
+    assert any((config.out / "tensorboard").iterdir())
+    last = weights(config.out / "epoch_002")
+    assert all(torch.equal(tensor, last[name]) for name, tensor in weights(final).items())
+    assert load_checkpoint(str(final), "cpu").policy.config.chunk_size == 3
+
+
+def test_accumulated_batches_equal_one_large_batch(config):
+    """With OpenVLA, whose loss draws nothing at random."""
+    config = dataclasses.replace(config, model="openvla", steps=1, augment=False)
+    large = dataclasses.replace(config, accumulate=1, batch=4, out=config.out.with_name("large"))
+    train(config)
+    train(large)
+    (parts,), (whole,) = lines(config.out), lines(large.out)
+    assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+    assert (config.out / "final" / "config.json").exists()
+
+
+def test_finetuning_goes_on_from_weights_and_takes_the_datas_statistics(config):
+    final = train(config)
+    tuned = dataclasses.replace(
+        config, out=config.out.with_name("tuned"), init=str(final), steps=1, episodes=3
+    )
+    result = train(tuned)
+    statistics = "policy_preprocessor_step_6_normalizer_processor.safetensors"
+    before, after = (load_file(folder / statistics) for folder in (final, result))
+    assert not torch.equal(before["action.mean"], after["action.mean"])
+    first, second = weights(final), weights(result)
+    name = "model.state_proj.weight"
+    step = (first[name] - second[name]).abs().max()
+    assert 0 < step < 2e-3  # one step of AdamW from there
+
+
+@pytest.mark.parametrize("kind", ["expert_only", "lora"])
+def test_parts_of_the_model_are_trained_and_resumed(config, kind):
+    final = train(dataclasses.replace(config, steps=2))
+    part = dataclasses.replace(
+        config, out=config.out.with_name(kind), init=str(final), train=kind, lora_rank=4
+    )
+    train(dataclasses.replace(part, steps=4))
+    state = state_of(part.out)
+    assert state.step == 4
+    names = {name for name in state.tensors if name.startswith("parameter.")}
+    assert names and all(("lora_" in name) == (kind == "lora") for name in names)
+    (part.out / "final" / "model.safetensors").unlink()
+    assert train(dataclasses.replace(part, steps=4)) == part.out / "final"
+
+
+def test_a_loss_that_is_not_finite_names_its_step(config):
+    config = dataclasses.replace(config, learning_rate=1e30, checkpoint_every=1)
+    with pytest.raises(TrainingError, match=r"step [234] is not finite"):
+        train(config)
+    assert state_of(config.out).step >= 1
+
+
+def test_going_on_with_other_settings_is_refused(config):
+    train(config)
+    with pytest.raises(TrainingError, match="seed was 0 and is 1"):
+        train(dataclasses.replace(config, seed=1))
+    train(dataclasses.replace(config, workers=1, log_every=2))
+
+
+def test_data_that_changed_is_noticed(config):
+    train(config)
+    with pytest.raises(TrainingError, match="data_digest was"):
+        train(dataclasses.replace(config, episodes=3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": ("nowhere",)}, "nowhere"),
+        ({"init": "no/where/at/all"}, "neither a folder nor"),
+        ({"batch": 100_000}, "fill no batch"),
+        ({"episodes": 1000}, "1000 episodes"),
+    ],
+    ids=["data", "init", "batch", "episodes"],
+)
+def test_mistakes_are_one_clear_line(config, change, message):
+    with pytest.raises(DlrError, match=message):
+        train(dataclasses.replace(config, **change))

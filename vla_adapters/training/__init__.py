@@ -1,0 +1,1 @@
+"""Training of vision-language-action models: pretraining and fine-tuning by imitation."""

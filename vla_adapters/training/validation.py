@@ -1,0 +1,101 @@
+"""Validation in the simulator: success after epochs, the best of them, and when to stop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval_harness.statistics import wilson_interval
+from simulation.files import write_json
+from vla_adapters.training.config import ModelName, ValidationConfig
+
+RESULTS = "validation.json"
+"""File of a training's folder with all evaluations, and the best epoch."""
+_PROTOCOLS = {"pi0": "openpi", "openvla": "openvla"}
+_KINDS = {"pi0": "lerobot", "openvla": "openvla"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Success of one epoch's policy."""
+
+    epoch: int
+    """Epochs trained."""
+    successes: int
+    """Episodes that succeeded."""
+    episodes: int
+    """Episodes that ended without an error."""
+    low: float
+    """Lower bound of Wilson's 95% interval."""
+    high: float
+    """Upper bound."""
+
+    @property
+    def rate(self) -> float:
+        """Share of the episodes that succeeded."""
+        return self.successes / max(1, self.episodes)
+
+
+def evaluate_policy(
+    folder: Path, model: ModelName, epoch: int, config: ValidationConfig, out: Path
+) -> Evaluation:
+    """Run an epoch's policy under the validation's protocol, in this process.
+
+    Args:
+        folder: the policy's checkpoint.
+        model: what it is.
+        epoch: epochs trained.
+        config: tasks and episodes.
+        out: folder of the results, new or begun by this very evaluation.
+
+    Raises:
+        SettingError: no task is named, or there is no such protocol.
+        PolicyError: the checkpoint cannot be run.
+    """
+    from eval_harness.evaluation import evaluate
+    from eval_harness.plan import choose_tasks
+    from eval_harness.policies import load_policy
+    from eval_harness.protocols import get_protocol
+
+    protocol = get_protocol(config.validation_protocol or _PROTOCOLS[model])
+    tasks = choose_tasks(config.validation_tasks, config.validation_suites)
+    seed = config.validation_seed
+    policy = load_policy(f"{_KINDS[model]}:{folder}", protocol, seed)
+    try:
+        results = evaluate(policy, protocol, tasks, out, config.validation_episodes, seed=seed)
+    finally:
+        policy.close()
+    ended = [result for result in results.episodes if result.error is None]
+    successes = sum(result.success for result in ended)
+    return Evaluation(epoch, successes, len(ended), *wilson_interval(successes, len(ended)))
+
+
+def read_evaluations(out: Path) -> list[Evaluation]:
+    """Return the evaluations that a training's folder knows of, by epoch."""
+    path = out / RESULTS
+    if not path.exists():
+        return []
+    return [Evaluation(**entry) for entry in json.loads(path.read_bytes())["evaluations"]]
+
+
+def write_evaluations(out: Path, evaluations: list[Evaluation]) -> None:
+    """Keep all evaluations and mark the best."""
+    best = find_best(evaluations)
+    content: dict[str, Any] = {
+        "best": None if best is None else f"epoch_{best.epoch:03d}",
+        "evaluations": [vars(evaluation) for evaluation in evaluations],
+    }
+    write_json(out / RESULTS, content)
+
+
+def find_best(evaluations: list[Evaluation]) -> Evaluation | None:
+    """Return the evaluation with the greatest success, of equals the first."""
+    return max(evaluations, key=lambda e: (e.rate, -e.epoch), default=None)
+
+
+def should_stop(evaluations: list[Evaluation], patience: int) -> bool:
+    """Return whether the last `patience` evaluations brought nothing better."""
+    best = find_best(evaluations)
+    return best is not None and len(evaluations) - evaluations.index(best) > patience
