@@ -59,10 +59,10 @@ def dataset(setting: Setting) -> list[Result]:
     plan = _Plan(setting.assets, workers, 4 * workers, 10 if setting.quick else 40)
     with tempfile.TemporaryDirectory(prefix="dlr-benchmark-") as name:
         large, small = Path(name) / "large", Path(name) / "small"
-        in_fresh_process(_record, _trajectories(large), plan.episodes, plan.steps, plan.assets)
+        in_fresh_process(record, _trajectories(large), plan.episodes, plan.steps, plan.assets)
         if setting.quick:
             return [_whole([_build_both(large, 0, plan)], plan)]
-        in_fresh_process(_record, _trajectories(small), workers, 1, plan.assets)
+        in_fresh_process(record, _trajectories(small), workers, 1, plan.assets)
         limit = workers * in_fresh_process(_frames_per_second, _trajectories(large), plan.assets)
         pairs = [
             [_build_both(folder, repetition, plan) for folder in (large, small)]
@@ -137,7 +137,7 @@ def _build_peer(source: Path, target: Path, plan: _Plan) -> None:
     in_fresh_process(encode_pictures, pictures, target / "peer", _SIZE_PX)
 
 
-def _record(path: Path, count: int, steps: int, assets: AssetPack) -> None:
+def record(path: Path, count: int, steps: int, assets: AssetPack) -> None:
     """Write episodes of random actions, which publish as the `dlr` recipe's would."""
     from simulation.environment import Environment
     from simulation.recorder import Recorder

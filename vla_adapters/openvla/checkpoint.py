@@ -169,7 +169,8 @@ def save_checkpoint(
     checkpoint.tokenizer.save(folder)
     write_json(folder / _PREPROCESSOR, checkpoint.preprocessing.as_json())
     write_json(folder / STATISTICS, checkpoint.config.norm_stats)
-    write_json(folder / _CONFIG, checkpoint.config.as_json())
+    dtype = str(next(iter(state.values())).dtype).removeprefix("torch.")
+    write_json(folder / _CONFIG, {**checkpoint.config.as_json(), "torch_dtype": dtype})
 
 
 def _save_weights(state: Mapping[str, torch.Tensor], folder: Path, most: int) -> set[str]:
@@ -188,7 +189,10 @@ def _save_weights(state: Mapping[str, torch.Tensor], folder: Path, most: int) ->
         file = f"model-{number:05}-of-{count:05}.safetensors" if count > 1 else _WEIGHTS
         content = {name: state[name].detach().cpu().contiguous() for name in names}
         with atomic_write(folder / file) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             save_file(content, temporary, {"format": "pt"})
+            temporary.chmod(mode)  # the library makes files that nobody else can read
         index |= dict.fromkeys(names, file)
     if count == 1:
         return {_WEIGHTS}

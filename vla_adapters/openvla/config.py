@@ -182,7 +182,6 @@ class OpenVlaConfig:
             "output_projector_states": False,
             "pad_token_id": self.text.pad_token_id,
             "text_config": self.text.as_json(),
-            "torch_dtype": "bfloat16",
             "transformers_version": "4.40.1",
             "use_fused_vision_backbone": self.fused,
         }
@@ -194,7 +193,7 @@ def small_config(
     image_size: int = 112,
     vision_width: int = 128,
     vision_depth: int = 4,
-    text_width: int = 256,
+    text_width: int = 192,
     text_depth: int = 4,
 ) -> OpenVlaConfig:
     """Return a configuration of a few million parameters that trains on a CPU.
@@ -204,17 +203,23 @@ def small_config(
 
     Args:
         vocabulary_size: of the tokenizer, the action tokens included.
-        image_size: side of the pictures, pixels; a multiple of 14.
+        image_size: side of the pictures, pixels; a multiple of 16, the side of a patch.
         vision_width: width of the vision transformers, a multiple of 32.
         vision_depth: their blocks; the last one is not used.
         text_width: width of the language model, a multiple of 64.
         text_depth: its layers.
     """
-    vision = {"embed_dim": vision_width, "depth": vision_depth, "num_heads": vision_width // 32}
+    vision = {
+        "patch_size": 16,
+        "embed_dim": vision_width,
+        "depth": vision_depth,
+        "num_heads": vision_width // 32,
+        "mlp_ratio": 4.0,
+    }
     text = TextConfig(
         vocab_size=vocabulary_size + 64,
         hidden_size=text_width,
-        intermediate_size=4 * text_width,
+        intermediate_size=text_width * 8 // 3,
         num_hidden_layers=text_depth,
         num_attention_heads=text_width // 64,
         max_position_embeddings=512,
@@ -222,7 +227,7 @@ def small_config(
     )
     return OpenVlaConfig(
         image_sizes=(image_size, image_size),
-        timm_overrides=({**vision, "init_values": 1.0}, {**vision, "mlp_ratio": 4.0}),
+        timm_overrides=({**vision, "init_values": 1.0}, vision),
         text=text,
         llm_max_length=256,
     )

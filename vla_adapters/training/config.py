@@ -69,17 +69,6 @@ class ValidationConfig:
     patience: int = 1
     """Evaluations without a better one after which the training ends."""
 
-    def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            SettingError: one is out of range, or there is no task to evaluate.
-        """
-        if min(self.patience, self.validation_episodes) < 1 or self.evaluate_every_epochs < 0:
-            raise SettingError("patience and validation_episodes must be at least 1")
-        if self.evaluate_every_epochs and not (self.validation_suites or self.validation_tasks):
-            raise SettingError("say on what to evaluate: --validation-suites or --validation-tasks")
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -147,8 +136,8 @@ class TrainConfig:
         """Check what belongs together.
 
         Raises:
-            SettingError: both steps and epochs are given, a number is out of range, or the model
-                cannot be trained that way.
+            SettingError: both steps and epochs are given, a number is out of range, the model
+                cannot be trained that way, or there is no task to evaluate on.
         """
         if self.steps is not None and self.epochs is not None:
             raise SettingError("give either --steps or --epochs, not both")
@@ -159,6 +148,12 @@ class TrainConfig:
                 raise SettingError(f"{name} must be at least {bound}, not {value}")
         if (self.model, self.train) not in PRESETS:
             raise SettingError(f"{self.model} has no action expert: train it full or lora")
+        wanted = self.validation
+        if min(wanted.patience, wanted.validation_episodes) < 1:
+            raise SettingError("patience and validation_episodes must be at least 1")
+        tasks = wanted.validation_suites or wanted.validation_tasks
+        if wanted.evaluate_every_epochs and not tasks:
+            raise SettingError("say on what to evaluate: --validation-suites or --validation-tasks")
 
     @property
     def optimisation(self) -> Optimisation:

@@ -42,7 +42,7 @@ def make_samples(count: int = 4) -> list[Sample]:
 
 def make_adapter(tokenizer, **options) -> OpenVlaAdapter:
     config = small_config(
-        tokenizer.vocabulary_size, 28, vision_width=32, vision_depth=2, text_width=64, text_depth=1
+        tokenizer.vocabulary_size, 32, vision_width=32, vision_depth=2, text_width=64, text_depth=1
     )
     return OpenVlaAdapter.random(
         config, tokenizer, STATISTICS, options=OpenVlaOptions(**options), seed=3
@@ -66,7 +66,7 @@ def train(adapter: OpenVlaAdapter, steps: int, rate: float = 3e-3) -> list[float
 def test_batch_is_prompt_actions_and_stop(tokenizer):
     adapter, samples = make_adapter(tokenizer), make_samples(2)
     batch = adapter.collate(samples)
-    assert batch["pictures"].shape == (2, 3, 28, 28) and batch["pictures"].dtype == torch.uint8
+    assert batch["pictures"].shape == (2, 3, 32, 32) and batch["pictures"].dtype == torch.uint8
     for row, sample in enumerate(samples):
         tokens = batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist()
         prompt = tokenizer.prompt(sample.instruction)
@@ -134,7 +134,7 @@ def test_rotary_frequencies_stay_exact_in_bfloat16(tokenizer):
 
 
 def test_tokenizer_of_another_model_is_refused(tokenizer):
-    config = small_config(tokenizer.vocabulary_size + 1, 28)
+    config = small_config(tokenizer.vocabulary_size + 1, 32)
     with pytest.raises(AdapterError, match=r"tokenizer has \d+ tokens, but the model was made for"):
         OpenVlaAdapter.random(config, tokenizer, STATISTICS)
 

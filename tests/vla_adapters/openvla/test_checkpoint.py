@@ -23,7 +23,7 @@ from vla_adapters.openvla.tokenizer import LlamaTokenizer
 @pytest.fixture(scope="module")
 def checkpoint(tokenizer) -> Checkpoint:
     config = small_config(
-        tokenizer.vocabulary_size, 28, vision_width=32, vision_depth=2, text_width=64, text_depth=1
+        tokenizer.vocabulary_size, 32, vision_width=32, vision_depth=2, text_width=64, text_depth=1
     )
     return Checkpoint(OpenVla.random(config), Preprocessing.of_config(config), tokenizer)
 
@@ -92,7 +92,7 @@ def test_every_parameter_that_does_not_match_is_named(checkpoint, tmp_path):
 
 def test_weights_of_another_size(checkpoint, folder):
     wide = small_config(
-        checkpoint.config.vocabulary_size, 28, vision_width=32, vision_depth=2, text_width=128,
+        checkpoint.config.vocabulary_size, 32, vision_width=32, vision_depth=2, text_width=128,
         text_depth=1,
     )  # fmt: skip
     change(folder / "config.json", text_config=wide.text.as_json())
@@ -117,7 +117,7 @@ def test_tokenizer_missing(folder):
     [
         ({"model_type": "llava"}, "of type 'llava', not 'openvla'"),
         ({"text_config": {"model_type": "phi"}}, "of type 'phi'"),
-        ({"image_sizes": [28, 42]}, "image_sizes must be equal"),
+        ({"image_sizes": [32, 48]}, "image_sizes must be equal"),
         ({"image_resize_strategy": "squint"}, "unknown image_resize_strategy 'squint'"),
         ({"timm_model_ids": ["hf-hub:a/b", "vit_so400m_patch14_siglip_224"]}, "would be fetched"),
         ({"timm_model_ids": ["vit_unheard_of", "resnet18"]}, "timm cannot make vit_unheard_of"),
@@ -137,7 +137,7 @@ def test_folder_without_configuration(tmp_path):
 
 def test_preprocessing_of_another_size(folder):
     change(folder / "preprocessor_config.json", input_sizes=[[3, 42, 42]] * 2)
-    with pytest.raises(AdapterError, match=r"config\.json wants 28 pixels, bicubic"):
+    with pytest.raises(AdapterError, match=r"config\.json wants 32 pixels, bicubic"):
         load_checkpoint(folder)
 
 

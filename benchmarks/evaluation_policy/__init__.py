@@ -1,0 +1,1 @@
+"""The policy of the reference evaluation; LeRobot loads this package as its plugin."""

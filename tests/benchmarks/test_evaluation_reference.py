@@ -1,0 +1,78 @@
+"""The reference evaluation: one policy in three forms, and a short run of all four harnesses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.evaluation_contenders import CONTENDERS
+from benchmarks.evaluation_policy.demonstrations import CHUNK, STEPS, Demonstrations, padded
+from benchmarks.evaluation_policy.lerobot_policy import OpenLoopPolicy as LeRobotForm
+from benchmarks.evaluation_policy.lerobot_policy import save_checkpoint
+from benchmarks.evaluation_reference import run
+from benchmarks.evaluation_workers import OpenLoopPolicy as OurForm
+from benchmarks.measure import BenchmarkError
+from eval_harness.policy import EpisodeKey, Observation
+
+INSTRUCTIONS = ["open the drawer", "close the drawer"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    actions = [padded(random.uniform(-1, 1, (length, 7))) for length in (25, 40)]
+    save_checkpoint(tmp_path / "checkpoint", INSTRUCTIONS, np.stack(actions))
+    return tmp_path / "checkpoint"
+
+
+def test_after_its_end_a_demonstration_stays_as_it_is() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (25, 7))
+    filled = padded(actions)
+    assert filled.shape == (STEPS, 7)
+    np.testing.assert_array_equal(filled[:25], actions.astype(np.float32))
+    np.testing.assert_array_equal(filled[25:, :6], 0)
+    np.testing.assert_array_equal(filled[25:, 6], np.float32(actions[-1, 6]))
+
+
+def test_the_policy_is_the_same_in_all_forms(checkpoint: Path) -> None:
+    known, ours = Demonstrations.load(checkpoint), OurForm(checkpoint)
+    theirs = LeRobotForm.from_pretrained(checkpoint)
+    theirs.reset()
+    for step in range(45):
+        batch = {"task": INSTRUCTIONS[::-1]}
+        with torch.inference_mode():
+            actions = theirs.select_action(batch).numpy()
+        begun = step - step % CHUNK
+        key = EpisodeKey("suite/task", 0, 0, 0)
+        seen = [Observation(key, begun, instruction) for instruction in batch["task"]]
+        np.testing.assert_array_equal(actions, ours.act(seen)[:, step % CHUNK])
+        chunk = known.chunk("close the drawer", begun)
+        np.testing.assert_array_equal(actions[0], chunk[step % CHUNK])
+
+
+def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="no contender openpi"):
+        run(only=("openpi",), work=tmp_path)
+    with pytest.raises(BenchmarkError, match="--trials must be 1 to 50"):
+        run(trials=51, work=tmp_path)
+
+
+@pytest.mark.slow
+def test_all_run_and_agree_on_the_first_episode(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    run(trials=1, tasks=(3,), work=tmp_path / "work", output=output)
+    report = json.loads(output.read_text())
+    assert set(report["contenders"]) == set(CONTENDERS)
+    for pair in report["contenders"].values():
+        # The first episode's scene is upstream's own: the outcome has to be, too.
+        assert pair["ours"]["outcomes"] == pair["theirs"]["outcomes"]
+        assert pair["paired"]["pairs"] == 1 and pair["wall_ratio"] > 0
+    again = json.loads(output.read_text())
+    run(trials=1, tasks=(3,), work=tmp_path / "work", output=output)
+    repeated = json.loads(output.read_text())
+    for name, pair in again["contenders"].items():
+        assert repeated["contenders"][name]["theirs"] == pair["theirs"]
