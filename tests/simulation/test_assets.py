@@ -174,5 +174,5 @@ def test_processes_may_write_at_once() -> None:
 
 def test_real_assets_are_whole(real_assets: Path) -> None:
     pack = resolve_assets(real_assets)
-    assert (pack.name, pack.path) == ("local", real_assets)
+    assert (pack.name, pack.path) == ("local", real_assets.resolve())
     assert len(pack.digest) == 64
