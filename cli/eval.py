@@ -32,7 +32,8 @@ class Run:
 
     policy: tyro.conf.Positional[str]
     """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN], lerobot:PATH_OR_HUB_ID,
-    openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K where its replies hold K actions."""
+    openvla:PATH_OR_HUB_ID[#STATISTICS], openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K
+    where its replies hold K actions; a checkpoint's folder or hub id alone is recognised."""
     out: Path
     """Folder of the results."""
     protocol: ProtocolName = "openvla"
@@ -49,6 +50,8 @@ class Run:
     """Episodes of each task; by default the protocol's."""
     seed: int = 0
     """Another seed draws other scenes and noise; 0 follows the protocol."""
+    starts: Path | None = None
+    """Folder of demonstrations or trajectories; episodes begin where these do."""
     shard: str = "0/1"
     """Share of the episodes to run here, i/n; `dlr eval merge` puts shares together."""
     environments: int = 16
@@ -74,22 +77,25 @@ class Run:
         from eval_harness.evaluation import evaluate, is_complete
         from eval_harness.plan import Shard
         from eval_harness.policies import load_policy
+        from eval_harness.policies.replay import ReplayPolicy
         from eval_harness.protocols import get_protocol
         from simulation.assets import resolve_assets
 
         protocol, shard = get_protocol(self.protocol), Shard.parse(self.shard)
         config, rule = self._config(), self._rule()
         pack = resolve_assets(self.assets)
+        starts = None if self.starts is None else ReplayPolicy.of_folder(self.starts, pack)
         report = _preflight(self.assets) if self.preflight else None
         policy = load_policy(self.policy, protocol, self.seed, pack)
         try:
             results = evaluate(
                 policy,
                 protocol,
-                self._tasks(policy),
+                self._tasks(starts or policy),
                 self.out,
                 self.episodes,
                 seed=self.seed,
+                starts=starts,
                 shard=shard,
                 config=config,
                 assets=pack,

@@ -42,6 +42,7 @@ def evaluate(
     episodes: int | None = None,
     *,
     seed: int = 0,
+    starts: ReplayPolicy | None = None,
     shard: Shard = Shard(),
     config: RunConfig = RunConfig(),
     assets: AssetPack | None = None,
@@ -56,9 +57,11 @@ def evaluate(
         protocol: the protocol.
         tasks: the tasks.
         out: the results folder, new or begun by this very evaluation.
-        episodes: episodes of each task; by default the protocol's trials, or of a replay as many
-            as there are recordings.
+        episodes: episodes of each task; by default the protocol's trials, or with recorded
+            starts as many as there are of every task.
         seed: 0 follows the protocol; another draws other scenes and noise.
+        starts: recordings at whose starts the episodes begin, such as those that the policy was
+            trained on; by default the official init states, or a replay's own.
         shard: which share of the episodes to run.
         config: how to run; changes no outcome.
         assets: asset pack; by default the first that `resolve_assets` finds.
@@ -74,8 +77,9 @@ def evaluate(
     if rule is not None and shard.count > 1:
         raise SettingError("a shard cannot stop early: it does not see the others' episodes")
     pack = assets or resolve_assets()
-    count = episodes if episodes is not None else _episodes(policy, protocol, tasks)
-    find_start = policy.start if isinstance(policy, ReplayPolicy) else lambda task, episode: None
+    recorded = policy if starts is None and isinstance(policy, ReplayPolicy) else starts
+    count = episodes if episodes is not None else _episodes(recorded, protocol, tasks)
+    find_start = recorded.start if recorded else lambda task, episode: None
     items = shard.of(make_items(protocol, tasks, count, seed, find_start))
     content = make_config(
         protocol,
@@ -85,6 +89,7 @@ def evaluate(
         versions(),
         [task.key for task in tasks],
         count,
+        starts=starts.identity() if starts else None,
         shard=f"{shard.index}/{shard.count}",
         preflight=preflight,
     )
@@ -96,10 +101,10 @@ def evaluate(
     return load_results(out)
 
 
-def _episodes(policy: Policy, protocol: Protocol, tasks: Sequence[Task]) -> int:
-    if isinstance(policy, ReplayPolicy):
-        return min(len(policy.recordings.get(task.key, ())) for task in tasks)
-    return protocol.trials
+def _episodes(recorded: ReplayPolicy | None, protocol: Protocol, tasks: Sequence[Task]) -> int:
+    if recorded is None:
+        return protocol.trials
+    return min(len(recorded.recordings.get(task.key, ())) for task in tasks)
 
 
 def _run_missing(

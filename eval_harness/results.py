@@ -28,7 +28,7 @@ from simulation.scene import Fixtures
 FORMAT_VERSION = 1
 CONFIG, EPISODES, TRAJECTORIES = "config.json", "episodes.jsonl", "episodes"
 TIMING = "timing.jsonl"
-IDENTITY = ("format_version", "protocol_digest", "policy", "seed", "assets", "simulator")
+IDENTITY = ("format_version", "protocol_digest", "policy", "seed", "starts", "assets", "simulator")
 """Keys of a configuration that must agree between results that are put together."""
 
 

@@ -22,9 +22,18 @@ from eval_harness.policies.random import RandomPolicy
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 from eval_harness.protocols import PROTOCOLS, Protocol
-from eval_harness.results import EpisodeResult, Results, load_results, merge, summarise
+from eval_harness.results import (
+    EpisodeResult,
+    Results,
+    ResultsError,
+    load_results,
+    merge,
+    summarise,
+)
 from eval_harness.runner import RunConfig, RunError, run
 from eval_harness.statistics import StoppingRule
+from generator.config import DemonstrationConfig
+from generator.demonstrations import make_demonstrations
 from simulation.assets import AssetPack, embedded_pack, resolve_assets
 from simulation.registry import SUITES, get_task, list_tasks
 
@@ -370,6 +379,26 @@ def test_wrong_answers_are_named() -> None:
         check_chunks(np.zeros((2, 1, 7)), 2, 4)
     with pytest.raises(PolicyError, match="no array of numbers"):
         check_chunks([[1], [2, 3]], 2, 4)
+
+
+def test_any_policy_can_begin_where_demonstrations_do(pack: AssetPack, tmp_path: Path) -> None:
+    config = DemonstrationConfig(episodes_per_way=1, fresh_share=1.0)
+    demonstrations = tmp_path / "demonstrations" / "drawer.hdf5"
+    with make_demonstrations(DRAWER, demonstrations, config, pack) as file:
+        begun = [(episode.states[0], episode.fixtures) for episode in file]
+    starts = ReplayPolicy.of_folder(demonstrations.parent, pack)
+    policy, protocol = RandomPolicy(4), short()
+    results = evaluate(policy, protocol, [DRAWER], tmp_path / "out", starts=starts, assets=pack)
+    assert len(results.episodes) == len(begun) == 3
+    for result, (state, fixtures) in zip(results.episodes, begun, strict=True):
+        trajectory = results.trajectory(result)
+        assert result.init_index == -1 and result.steps == HORIZON
+        np.testing.assert_allclose(trajectory.states[0], state, atol=1e-9)
+        np.testing.assert_array_equal(trajectory.fixtures.positions, fixtures.positions)
+    with pytest.raises(ResultsError, match="another starts"):
+        evaluate(policy, protocol, [DRAWER], tmp_path / "out", 3, assets=pack)
+    with pytest.raises(PolicyError, match="none for episode 3"):
+        evaluate(policy, protocol, [DRAWER], tmp_path / "more", 4, starts=starts, assets=pack)
 
 
 HUMAN = ("KITCHEN_SCENE3_turn_on_the_stove", "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")

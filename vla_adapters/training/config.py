@@ -25,7 +25,7 @@ class Optimisation:
     warm_up: int = 0
     """Steps in which it rises. Both it and `decay` shrink with a shorter training."""
     decay: int = 0
-    """Steps after which a cosine has fallen."""
+    """Steps after which a cosine has fallen; 0 for all of the training's."""
     final_learning_rate: float = 0.0
     """Learning rate at a cosine's end."""
     betas: tuple[float, float] = (0.9, 0.999)

@@ -23,11 +23,11 @@ def learning_rate(step: int, total: int, settings: Optimisation) -> float:
     """
     peak = settings.learning_rate
     scale = min(1.0, total / settings.decay) if settings.decay else 1.0
-    warm_up, decay = int(settings.warm_up * scale), int(settings.decay * scale)
+    warm_up, decay = int(settings.warm_up * scale), int(settings.decay * scale) or total
     if step < warm_up:
         first = 1 / (warm_up + 1)
         return peak * (first + (1 - first) * step / warm_up)
-    if settings.schedule == "constant" or not decay:
+    if settings.schedule == "constant":
         return peak
     cosine = 0.5 * (1 + math.cos(math.pi * min(step, decay) / decay))
     return settings.final_learning_rate + (peak - settings.final_learning_rate) * cosine

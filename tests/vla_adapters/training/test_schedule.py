@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from lerobot.optim.schedulers import CosineDecayWithWarmupSchedulerConfig
 
-from vla_adapters.training.config import PRESETS, Optimisation
+from vla_adapters.training.config import PRESETS, Optimisation, TrainConfig
 from vla_adapters.training.schedule import learning_rate, seed_step
 
 
@@ -27,6 +29,13 @@ def test_pi0s_learning_rate_is_lerobots(total):
 def test_a_constant_rate_stays():
     settings = Optimisation(5e-4)
     assert {learning_rate(step, 100, settings) for step in range(100)} == {5e-4}
+
+
+def test_a_cosine_that_is_asked_for_falls_over_the_whole_training():
+    config = TrainConfig(("data",), Path("out"), "openvla", schedule="cosine", learning_rate=1e-3)
+    rates = [learning_rate(step, 100, config.optimisation) for step in range(100)]
+    assert rates[0] == 1e-3 and rates[50] == pytest.approx(5e-4) and rates[-1] < 1e-6
+    assert rates == sorted(rates, reverse=True)
 
 
 def test_seeds_differ_by_step_part_and_rank_and_come_again():
