@@ -1,0 +1,28 @@
+"""The chain from demonstrations to evaluated VLAs, every link for real, with trainings of a step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.vla_chain import overfit, transfer
+from simulation.assets import embedded_pack
+
+
+def test_all_links_hold(tmp_path: Path) -> None:
+    assets = embedded_pack().path
+    overfit("pi0", episodes_per_way=1, steps=1, batch=2, assets=assets, work=tmp_path / "a")
+    (source,) = (tmp_path / "a" / "data" / "libero_rl" / "demonstrations").iterdir()
+    entry = json.loads((tmp_path / "a" / "pi0.json").read_text())["outcomes"]["pi0"]
+    assert entry["success"]["done"] == entry["success"]["planned"] == 3
+    transfer(
+        (source,), "pi0", episodes_per_way=1, pretraining_steps=1, finetuning_steps=1, batch=2,
+        trials=2, assets=assets, work=tmp_path / "b",
+    )  # fmt: skip
+    outcomes = json.loads((tmp_path / "b" / "pi0.json").read_text())["outcomes"]
+    assert set(outcomes) == {"demonstrations", "none"}
+    assert {entry["success"]["done"] for entry in outcomes.values()} == {2}
+    assert outcomes["demonstrations"]["against_none"]["pairs"] == 2
+    pretrained = tmp_path / "b" / "pi0" / "demonstrations" / "pretraining" / "final"
+    training = tmp_path / "b" / "pi0" / "demonstrations" / "finetuning" / "training.json"
+    assert json.loads(training.read_text())["settings"]["init"] == str(pretrained)
