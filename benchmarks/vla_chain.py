@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vla_adapters.training.config import ModelName, TrainConfig
 DRAWER = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 BOWL = "libero_spatial/pick_up_the_black_bowl_from_table_center_and_place_it_on_the_plate"
 PROTOCOLS = {"pi0": "openpi", "openvla": "openvla"}
-LEARNING_RATES = {"pi0": 1e-3, "openvla": 1e-3}
+LEARNING_RATES = {"pi0": 1e-3, "openvla": 5e-4}
 """For small networks with random weights; the published ones are for large, pretrained ones."""
 
 
@@ -53,10 +54,7 @@ def overfit(
     """
     pack = resolve_assets(assets)
     data = in_fresh_process(_demonstrate, task, episodes_per_way, seed, pack, work)
-    config = TrainConfig(
-        (str(data),), work / model / "training", model, steps=steps, batch=batch, seed=seed,
-        learning_rate=LEARNING_RATES[model], schedule="cosine", keep_epochs=0,
-    )  # fmt: skip
+    config = _settings(model, data, work / model / "training", steps, batch, seed)
     policy = in_fresh_process(_train, config)
     starts = work / "demonstrations"
     results = in_fresh_process(
@@ -97,28 +95,17 @@ def transfer(
     pack = resolve_assets(assets)
     data = in_fresh_process(_demonstrate, task, episodes_per_way, seed, pack, work)
     episodes = min((in_fresh_process(_count, source) for source in sources), default=None)
-    shared = {
-        "model": model,
-        "batch": batch,
-        "seed": seed,
-        "learning_rate": LEARNING_RATES[model],
-        "schedule": "cosine",
-        "keep_epochs": 0,
-    }
     outcomes: dict[str, Any] = {}
     found: dict[str, Results] = {}
     for source in (*sources, None):
         name = "none" if source is None else source.parent.name
         folder, init = work / model / name, None
         if source is not None:
-            pretraining = TrainConfig(
-                (str(source),), folder / "pretraining", steps=pretraining_steps, episodes=episodes,
-                **shared,
-            )  # fmt: skip
-            init = str(in_fresh_process(_train, pretraining))
-        finetuning = TrainConfig(
-            (str(data),), folder / "finetuning", init=init, steps=finetuning_steps, **shared
-        )
+            at = folder / "pretraining"
+            pretraining = _settings(model, source, at, pretraining_steps, batch, seed)
+            init = str(in_fresh_process(_train, replace(pretraining, episodes=episodes)))
+        finetuning = _settings(model, data, folder / "finetuning", finetuning_steps, batch, seed)
+        finetuning = replace(finetuning, init=init)
         policy = in_fresh_process(_train, finetuning)
         found[name] = in_fresh_process(
             _evaluate, model, policy, task, folder / "results", trials, pack, None
@@ -129,6 +116,22 @@ def transfer(
         if name != "none":
             outcomes[name]["against_none"] = compare(found["none"], results).all.as_dict()
     _report(work / f"{model}.json", outcomes)
+
+
+def _settings(
+    model: ModelName, data: Path, out: Path, steps: int, batch: int, seed: int
+) -> TrainConfig:
+    return TrainConfig(
+        data=(str(data),),
+        out=out,
+        model=model,
+        steps=steps,
+        batch=batch,
+        learning_rate=LEARNING_RATES[model],
+        schedule="cosine",
+        seed=seed,
+        keep_epochs=0,
+    )
 
 
 def _demonstrate(task: str, per_way: int, seed: int, assets: AssetPack, work: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +192,7 @@ class Reader:
             sampler=self._batches(),
             collate_fn=_as_is,
             num_workers=workers,
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             prefetch_factor=_PREFETCH if workers else None,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),

@@ -1,4 +1,4 @@
-"""The chain from demonstrations to evaluated VLAs, every link for real, with trainings of a step."""
+"""From demonstrations to evaluated VLAs, every link for real, with trainings of one step."""
 
 from __future__ import annotations
 
