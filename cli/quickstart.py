@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,21 +70,41 @@ def quickstart(
 def _make_trajectories(
     run: RunFolder, task: Task, assets: AssetPack, source: DemonstrationConfig
 ) -> None:
-    """Demonstrate a task, train both recipes on it and collect their successes."""
-    from generator.demonstrations import make_demonstrations, observe
+    """Demonstrate a task, train both recipes on it and collect their successes.
+
+    The recipes' updates leave cores idle, so each recipe has a process and both run at once.
+    """
+    from dataset_builders.workers import run_in_fresh_process
+    from generator.demonstrations import make_demonstrations
+
+    with _stage("demonstrate"):
+        make_demonstrations(task, run.demonstrations(task), source, assets).close()
+
+    def work(line: int) -> None:
+        place = {"TQDM_POSITION": str(line)}
+        run_in_fresh_process(
+            _train_and_collect, run, RECIPES[line], task, assets, source, environment=place
+        )
+
+    with ThreadPoolExecutor(len(RECIPES)) as threads:
+        list(threads.map(work, range(len(RECIPES))))
+
+
+def _train_and_collect(
+    run: RunFolder, recipe: str, task: Task, assets: AssetPack, source: DemonstrationConfig
+) -> None:
+    from generator.demonstrations import observe
     from simulation.environment import BatchEnvironment
+    from simulation.trajectories import TrajectoryFile
 
     config = GeneratorConfig(demonstrations=source)
-    with _stage("demonstrate"):
-        file = make_demonstrations(task, run.demonstrations(task), source, assets)
     environments = BatchEnvironment(task, SLOTS, assets)
-    with file:
+    with TrajectoryFile(run.demonstrations(task)) as file:
         demonstrations = observe(file, environments.envs[0])
-    for recipe in RECIPES:
-        with _stage(f"train {recipe}"):
-            train_recipe(run, recipe, environments, demonstrations, config)
-        with _stage(f"collect {recipe}"):
-            collect_episodes(run, recipe, environments, assets, config.collect)
+    with _stage(f"train {recipe}"):
+        train_recipe(run, recipe, environments, demonstrations, config)
+    with _stage(f"collect {recipe}"):
+        collect_episodes(run, recipe, environments, assets, config.collect)
 
 
 def _make_dataset(run: RunFolder, recipe: str, assets: AssetPack) -> Path:

@@ -70,18 +70,25 @@ def map_in_processes[Item, Result](
         ) from error
 
 
-def run_in_fresh_process[Result](function: Callable[..., Result], *arguments: Any) -> Result:
+def run_in_fresh_process[Result](
+    function: Callable[..., Result], *arguments: Any, environment: dict[str, str] | None = None
+) -> Result:
     """Return `function(*arguments)`, computed in a process that ends afterwards.
+
+    Args:
+        function: importable by name.
+        arguments: what it is called with.
+        environment: variables that the process has beside this one's.
 
     Raises:
         DatasetError: the process was killed.
     """
     try:
-        with _processes(1) as executor:
+        with _processes(1, environment) as executor:
             return executor.submit(function, *arguments).result()
     except BrokenProcessPool as error:
         raise DatasetError(
-            "the process that built or read the dataset died (out of memory?)"
+            f"the process of {function.__name__} died (out of memory?): run the command again"
         ) from error
 
 
