@@ -72,6 +72,10 @@ class Renderers:
         self._assets, self._size, self._most = assets, size, most
         self._renderers: OrderedDict[str, Renderer] = OrderedDict()
 
+    def __contains__(self, task: Task) -> bool:
+        """Return whether a task's renderer is there."""
+        return task.key in self._renderers
+
     def of(self, task: Task) -> Renderer:
         """Return the renderer of a task."""
         if task.key not in self._renderers:

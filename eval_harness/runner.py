@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 from collections import deque
@@ -112,7 +113,7 @@ class _Run:
         self._clock = Clock()
         self._seats = Seats(assets, config.environments)
         self._threads = min(config.threads or len(os.sched_getaffinity(0)), config.environments)
-        self._tasks_at_once = _tasks_at_once(items, config.environments)
+        self._most_renderers = _most_renderers(items, config.environments, self._threads)
         self._changed = threading.Condition()
         self._fresh = iter(items)
         self._ready: deque[RunningEpisode] = deque()
@@ -227,20 +228,24 @@ class _Run:
             self._ready.append(episode)
             self._changed.notify_all()
 
-    def _next_ready(self) -> RunningEpisode | None:
-        """Wait for an episode to advance; None at the end."""
+    def _next_ready(self, renderers: Renderers) -> RunningEpisode | None:
+        """Wait for an episode to advance, best one whose renderer is there; None at the end."""
         with self._changed:
             while not self._stopped:
                 if self._ready:
-                    return self._ready.popleft()
+                    best = next((e for e in self._ready if e.item.task in renderers), None)
+                    if best is None:
+                        return self._ready.popleft()
+                    self._ready.remove(best)
+                    return best
                 self._changed.wait()
             return None
 
     def _work(self) -> None:
         """Advance episodes until there are none: the body of a simulation thread."""
-        renderers = Renderers(self._assets, self._protocol.render_size, self._tasks_at_once)
+        renderers = Renderers(self._assets, self._protocol.render_size, self._most_renderers)
         try:
-            while (episode := self._next_ready()) is not None:
+            while (episode := self._next_ready(renderers)) is not None:
                 with self._clock.turn():
                     self._advance(episode, renderers)
         except BaseException as error:  # noqa: BLE001 (the calling thread raises it)
@@ -301,8 +306,12 @@ class _Run:
             self._stop(None)
 
 
-def _tasks_at_once(items: Sequence[Item], environments: int) -> int:
-    """Return how many tasks' episodes may be under way at once, 1 to 4."""
+def _most_renderers(items: Sequence[Item], environments: int, threads: int) -> int:
+    """Return how many tasks' renderers a thread keeps.
+
+    As many as there are tasks under way at once, but no more than four, or than it takes for all
+    threads together to draw a suite's ten tasks.
+    """
     changes = [a.key.task != b.key.task for a, b in itertools.pairwise(items)]
     windows = (sum(changes[i : i + environments]) for i in range(len(changes)))
-    return min(1 + max(windows, default=0), 4)
+    return min(1 + max(windows, default=0), max(4, math.ceil(10 / threads)))

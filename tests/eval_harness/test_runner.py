@@ -35,7 +35,8 @@ from eval_harness.statistics import StoppingRule
 from generator.config import DemonstrationConfig
 from generator.demonstrations import make_demonstrations
 from simulation.assets import AssetPack, embedded_pack, resolve_assets
-from simulation.registry import SUITES, get_task, list_tasks
+from simulation.registry import SUITES, Task, get_task, list_tasks
+from simulation.rendering import Renderer
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 STOVE = get_task("libero_goal/turn_on_the_stove")
@@ -379,6 +380,25 @@ def test_wrong_answers_are_named() -> None:
         check_chunks(np.zeros((2, 1, 7)), 2, 4)
     with pytest.raises(PolicyError, match="no array of numbers"):
         check_chunks([[1], [2, 3]], 2, 4)
+
+
+def test_tasks_by_turns_keep_their_renderers(
+    pack: AssetPack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Counted(Renderer):
+        def __init__(self, task: Task, *arguments: object) -> None:
+            made.append((threading.get_ident(), task.key))
+            super().__init__(task, *arguments)
+
+    monkeypatch.setattr("eval_harness.episode.Renderer", Counted)
+    tasks, protocol = list_tasks("libero_spatial")[:5], short(chunk=None)
+    items = make_items(protocol, tasks, 1)
+    policy = LookingPolicy(("image",), chunk=2)
+    run(policy, items, protocol, RunConfig(5, 2), lambda result, trajectory: None, pack)
+    assert len(made) == len(set(made))
+    assert {key for _, key in made} == {task.key for task in tasks}
 
 
 def test_any_policy_can_begin_where_demonstrations_do(pack: AssetPack, tmp_path: Path) -> None:
