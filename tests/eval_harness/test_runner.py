@@ -388,9 +388,9 @@ def test_tasks_by_turns_keep_their_renderers(
     made = []
 
     class Counted(Renderer):
-        def __init__(self, task: Task, *arguments: object) -> None:
+        def __init__(self, task: Task, assets: AssetPack, width: int, height: int) -> None:
             made.append((threading.get_ident(), task.key))
-            super().__init__(task, *arguments)
+            super().__init__(task, assets, width, height)
 
     monkeypatch.setattr("eval_harness.episode.Renderer", Counted)
     tasks, protocol = list_tasks("libero_spatial")[:5], short(chunk=None)
