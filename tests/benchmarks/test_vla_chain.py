@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.vla_chain import overfit, transfer
 from simulation.assets import embedded_pack
 
 
-def test_all_links_hold(tmp_path: Path) -> None:
-    assets = embedded_pack().path
-    overfit("pi0", episodes_per_way=1, steps=1, batch=2, assets=assets, work=tmp_path / "a")
-    (source,) = (tmp_path / "a" / "data" / "libero_rl" / "demonstrations").iterdir()
+def demonstrate_and_train(work: Path) -> Path:
+    """Return the dataset of a training's demonstrations."""
+    overfit("pi0", episodes_per_way=1, steps=1, batch=2, assets=embedded_pack().path, work=work)
+    (dataset,) = (work / "data" / "libero_rl" / "demonstrations").iterdir()
+    return dataset
+
+
+def test_a_policy_is_evaluated_where_its_demonstrations_began(tmp_path: Path) -> None:
+    demonstrate_and_train(tmp_path / "a")
     entry = json.loads((tmp_path / "a" / "pi0.json").read_text())["outcomes"]["pi0"]
     assert entry["success"]["done"] == entry["success"]["planned"] == 3
+
+
+@pytest.mark.slow
+def test_each_source_is_pretrained_on_and_compared(tmp_path: Path) -> None:
+    source = demonstrate_and_train(tmp_path / "a")
     transfer(
         (source,), "pi0", episodes_per_way=1, pretraining_steps=1, finetuning_steps=1, batch=2,
-        trials=2, assets=assets, work=tmp_path / "b",
+        trials=2, assets=embedded_pack().path, work=tmp_path / "b",
     )  # fmt: skip
     outcomes = json.loads((tmp_path / "b" / "pi0.json").read_text())["outcomes"]
     assert set(outcomes) == {"demonstrations", "none"}
