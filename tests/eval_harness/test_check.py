@@ -22,6 +22,8 @@ from simulation.errors import SettingError
 from simulation.registry import get_task
 from tests.eval_harness.cloning import NEEDS, ClonedPolicy, Faulty, with_pictures
 
+pytestmark = pytest.mark.slow
+
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 CONFIG = CheckConfig(demonstrations=9, frames=90)
 STEPS = 1200
