@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 import importlib.util
 import io
 import os
@@ -56,13 +57,15 @@ def import_libero() -> ModuleType:
 
     LIBERO asks where to keep datasets when `$LIBERO_CONFIG_PATH/config.yaml` (default
     `~/.libero`) is missing. Where the user has no such file, one with the package's own paths
-    is written to this project's cache folder and named in the environment first.
+    is written to this project's cache folder and named in the environment first: one for each
+    installation, so that two on one machine never read each other's files.
     """
     if "libero.libero" in sys.modules:
         return sys.modules["libero.libero"]
     configured = Path(os.environ.get("LIBERO_CONFIG_PATH", Path.home() / ".libero"))
     if not (configured / "config.yaml").exists():
-        configured = user_cache_folder() / "libero"
+        installation = hashlib.sha256(bytes(libero_root())).hexdigest()[:16]
+        configured = user_cache_folder() / "libero" / installation
         _write_libero_config(configured / "config.yaml")
         os.environ["LIBERO_CONFIG_PATH"] = str(configured)
     import libero.libero

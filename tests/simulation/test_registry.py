@@ -37,7 +37,8 @@ def test_order_language_and_files_equal_upstreams(suite):
     for task in list_tasks(suite):
         other = theirs.get_task(task.index)
         assert (task.name, task.language) == (other.name, other.language)
-        assert task.bddl_file == Path(theirs.get_task_bddl_file_path(task.index))
+        place = Path("bddl_files", other.problem_folder, other.bddl_file)
+        assert task.bddl_file == registry.libero_root() / place
         assert task.bddl_file.exists()
         assert task.horizon == HORIZONS[suite]
 
