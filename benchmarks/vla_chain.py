@@ -16,16 +16,16 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.measure import in_fresh_process
 from eval_harness.compare import compare
-from eval_harness.results import Results, load_results, summarise
+from eval_harness.results import Results, summarise
 from generator.checkpoints import versions
 from simulation.assets import AssetPack, resolve_assets
 from simulation.files import write_json
 from simulation.registry import get_task
 from vla_adapters.training.config import ModelName, TrainConfig
+from vla_adapters.training.validation import PROTOCOLS
 
 DRAWER = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 BOWL = "libero_spatial/pick_up_the_black_bowl_from_table_center_and_place_it_on_the_plate"
-PROTOCOLS = {"pi0": "openpi", "openvla": "openvla"}
 LEARNING_RATES = {"pi0": 1e-3, "openvla": 5e-4}
 """For small networks with random weights; the published ones are for large, pretrained ones."""
 
@@ -175,10 +175,14 @@ def _evaluate(
     from eval_harness.protocols import get_protocol
 
     protocol = get_protocol(PROTOCOLS[model])
-    loaded = load_policy(str(policy), protocol, assets=assets)
     recorded = None if starts is None else ReplayPolicy.of_folder(starts, assets)
-    evaluate(loaded, protocol, [get_task(task)], out, episodes, starts=recorded, assets=assets)
-    return load_results(out)
+    loaded = load_policy(str(policy), protocol, assets=assets)
+    try:
+        return evaluate(
+            loaded, protocol, [get_task(task)], out, episodes, starts=recorded, assets=assets
+        )
+    finally:
+        loaded.close()
 
 
 def _rates(results: Results) -> dict[str, Any]:

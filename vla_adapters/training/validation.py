@@ -13,7 +13,8 @@ from vla_adapters.training.config import ModelName, ValidationConfig
 
 RESULTS = "validation.json"
 """File of a training's folder with all evaluations, and the best epoch."""
-_PROTOCOLS = {"pi0": "openpi", "openvla": "openvla"}
+PROTOCOLS: dict[ModelName, str] = {"pi0": "openpi", "openvla": "openvla"}
+"""The protocol that each model is evaluated under by default."""
 _KINDS = {"pi0": "lerobot", "openvla": "openvla"}
 
 
@@ -58,8 +59,9 @@ def evaluate_policy(
     from eval_harness.plan import choose_tasks
     from eval_harness.policies import load_policy
     from eval_harness.protocols import get_protocol
+    from eval_harness.results import summarise
 
-    protocol = get_protocol(config.validation_protocol or _PROTOCOLS[model])
+    protocol = get_protocol(config.validation_protocol or PROTOCOLS[model])
     tasks = choose_tasks(config.validation_tasks, config.validation_suites)
     seed = config.validation_seed
     policy = load_policy(f"{_KINDS[model]}:{folder}", protocol, seed)
@@ -67,9 +69,9 @@ def evaluate_policy(
         results = evaluate(policy, protocol, tasks, out, config.validation_episodes, seed=seed)
     finally:
         policy.close()
-    ended = [result for result in results.episodes if result.error is None]
-    successes = sum(result.success for result in ended)
-    return Evaluation(epoch, successes, len(ended), *wilson_interval(successes, len(ended)))
+    found = summarise(results)["all"]
+    successes, ended = found["successes"], found["done"]
+    return Evaluation(epoch, successes, ended, *wilson_interval(successes, ended))
 
 
 def read_evaluations(out: Path) -> list[Evaluation]:
