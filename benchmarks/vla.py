@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.vla_models import Model, make_model
-from vla_adapters.adapter import Batch
+from vla_adapters.adapter import Batch, to_device
 from vla_adapters.samples import Sample
 
 _WARM_UP = 3
@@ -93,7 +93,7 @@ def measure_training(
     waits, steps, losses = [], [], []
     for _ in range(_WARM_UP + options.steps):
         start = time.perf_counter()
-        batch = _to(next(batches), device)
+        batch = to_device(next(batches), device)
         waits.append(time.perf_counter() - start)
         loss, _ = adapter.loss(batch, generator)
         loss.backward()
@@ -127,7 +127,7 @@ def measure_inference(
     _reset_memory(device)
     rows = {}
     for size in sorted({1, options.query_batch}):
-        batch = _to(model.adapter.collate([model.sample(i) for i in range(size)]), device)
+        batch = to_device(model.adapter.collate([model.sample(i) for i in range(size)]), device)
         with torch.inference_mode():
             act = functools.partial(model.act, batch)
             times = _timed(act, device, 1 + options.queries)[1:]
@@ -147,7 +147,7 @@ def count_flops(model: Model, device: torch.device) -> float:
 
     What gradient checkpointing computes a second time is not among them.
     """
-    batch = _to(model.adapter.collate([model.sample(0)]), device)
+    batch = to_device(model.adapter.collate([model.sample(0)]), device)
     with FlopCounterMode(display=False) as counter:
         loss, _ = model.adapter.loss(batch, torch.Generator().manual_seed(0))
         loss.backward()
@@ -204,10 +204,6 @@ def _timed(work: Callable[[], object], device: torch.device, count: int) -> list
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
 def _reset_memory(device: torch.device) -> None:

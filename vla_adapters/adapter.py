@@ -17,6 +17,11 @@ Batch = dict[str, torch.Tensor]
 """Tensors of a batch, the samples first."""
 
 
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Return the batch on a device; from pinned memory the copy goes on beside what follows."""
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
 class AdapterError(DlrError, RuntimeError):
     """A checkpoint, tokenizer or dataset does not fit; the message says which and what to do."""
 

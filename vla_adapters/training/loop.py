@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from generator.checkpoints import versions
 from simulation.files import ensure_writable, write_json
-from vla_adapters.adapter import Adapter, Batch
+from vla_adapters.adapter import Adapter, Batch, to_device
 from vla_adapters.augmentation import AugmentationConfig
 from vla_adapters.reader import Position, Reader, ReaderConfig, choose_episodes
 from vla_adapters.records import open_records
@@ -202,7 +202,7 @@ class _Trainer:
         sums: dict[str, torch.Tensor] = {}
         for part in range(self.config.accumulate):
             asked = time.perf_counter()
-            batch = self._to_device(next(batches))
+            batch = to_device(next(batches), self.accelerator.device)
             self._seconds["data"] += time.perf_counter() - asked
             last = part + 1 == self.config.accumulate
             together = contextlib.nullcontext() if last else self.accelerator.no_sync(self.loss)
@@ -239,10 +239,6 @@ class _Trainer:
         values = torch.stack([value.float() for value in sums.values()]) / self.config.accumulate
         means = self.accelerator.reduce(values, "mean")
         return dict(zip(sums, means.tolist(), strict=True))
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device = self.accelerator.device
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
     def _note(self, loss: float, numbers: dict[str, float]) -> None:
         if self.step % self.config.log_every and self.step != self.total:
