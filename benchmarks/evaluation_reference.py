@@ -28,13 +28,14 @@ from benchmarks.evaluation_contenders import (
     read_ours,
     run_ours,
 )
-from benchmarks.evaluation_policy.demonstrations import CHUNK, padded
+from benchmarks.evaluation_policy.demonstrations import CHUNK, STEPS
 from benchmarks.evaluation_workers import reference_protocol
 from benchmarks.machine import describe_machine, describe_rendering, describe_versions
 from benchmarks.measure import BenchmarkError, Result, Target, in_fresh_process
 from benchmarks.run import table
 from eval_harness.compare import compare
-from eval_harness.plan import make_item
+from eval_harness.plan import Start, make_item
+from eval_harness.policies.replay import Recording
 from eval_harness.protocols import get_protocol
 from eval_harness.results import EpisodeResult, Results, StoredTrajectory, make_config
 from eval_harness.statistics import wilson_interval
@@ -111,7 +112,8 @@ def record(folder: Path, tasks: list[Task], assets: AssetPack) -> None:
     def keep(result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
         if trajectory is None or not result.success:
             raise BenchmarkError(f"no demonstration of {result.task}: {result.error}")
-        actions[result.task] = padded(trajectory.actions)
+        recording = Recording(Start(), trajectory.actions)
+        actions[result.task] = recording.chunk(0, STEPS).astype(np.float32)
 
     run_episodes(ScriptedPolicy(protocol, 0, assets), items, protocol, RunConfig(), keep, assets)
     languages = [task.language for task in tasks]

@@ -35,9 +35,3 @@ class Demonstrations:
     def chunk(self, instruction: str, step: int) -> npt.NDArray[np.float32]:
         """Return the actions of a task from a step on, (10, 7)."""
         return self.actions[self.instructions.index(instruction), step : step + CHUNK]
-
-
-def padded(actions: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return a demonstration's actions (T, 7) with staying actions after its end, (STEPS, 7)."""
-    stay = np.append(np.zeros(6), actions[-1, 6])
-    return np.concatenate((actions, np.tile(stay, (STEPS - len(actions), 1)))).astype(np.float32)

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from benchmarks.evaluation_contenders import CONTENDERS
-from benchmarks.evaluation_policy.demonstrations import CHUNK, STEPS, Demonstrations, padded
+from benchmarks.evaluation_policy.demonstrations import CHUNK, STEPS, Demonstrations
 from benchmarks.evaluation_policy.lerobot_policy import OpenLoopPolicy as LeRobotForm
 from benchmarks.evaluation_policy.lerobot_policy import save_checkpoint
 from benchmarks.evaluation_reference import run
 from benchmarks.evaluation_workers import OpenLoopPolicy as OurForm
 from benchmarks.measure import BenchmarkError
+from eval_harness.plan import Start
+from eval_harness.policies.replay import Recording
 from eval_harness.policy import EpisodeKey, Observation
 
 INSTRUCTIONS = ["open the drawer", "close the drawer"]
@@ -24,18 +26,10 @@ INSTRUCTIONS = ["open the drawer", "close the drawer"]
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
-    actions = [padded(random.uniform(-1, 1, (length, 7))) for length in (25, 40)]
-    save_checkpoint(tmp_path / "checkpoint", INSTRUCTIONS, np.stack(actions))
+    recorded = [Recording(Start(), random.uniform(-1, 1, (length, 7))) for length in (25, 40)]
+    actions = np.stack([recording.chunk(0, STEPS) for recording in recorded])
+    save_checkpoint(tmp_path / "checkpoint", INSTRUCTIONS, actions.astype(np.float32))
     return tmp_path / "checkpoint"
-
-
-def test_after_its_end_a_demonstration_stays_as_it_is() -> None:
-    actions = np.random.default_rng(0).uniform(-1, 1, (25, 7))
-    filled = padded(actions)
-    assert filled.shape == (STEPS, 7)
-    np.testing.assert_array_equal(filled[:25], actions.astype(np.float32))
-    np.testing.assert_array_equal(filled[25:, :6], 0)
-    np.testing.assert_array_equal(filled[25:, 6], np.float32(actions[-1, 6]))
 
 
 def test_the_policy_is_the_same_in_all_forms(checkpoint: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from eval_harness.evaluation import evaluate
-from eval_harness.plan import make_items
+from eval_harness.plan import Start, make_items
 from eval_harness.policies import load_policy
 from eval_harness.policies.generator import STATE, GeneratorPolicy
-from eval_harness.policies.replay import ReplayPolicy
+from eval_harness.policies.replay import Recording, ReplayPolicy
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
@@ -66,6 +66,15 @@ def test_scripted_demonstrator_succeeds_and_its_trajectories_replay(tmp_path: Pa
     assert [result.success for result in results.episodes] == [True] * 3
     with pytest.raises(PolicyError, match="no script for libero_goal/turn_on_the_stove"):
         policy.act([Observation(EpisodeKey("libero_goal/turn_on_the_stove", 0, 0, 0), 0, "")])
+
+
+def test_after_its_end_a_recording_stays_as_it_is() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (25, 7))
+    filled = Recording(Start(), actions).chunk(5, 40)
+    assert filled.shape == (40, 7)
+    np.testing.assert_array_equal(filled[:20], actions[5:])
+    np.testing.assert_array_equal(filled[20:, :6], 0)
+    np.testing.assert_array_equal(filled[20:, 6], actions[-1, 6])
 
 
 def test_a_stored_trajectory_is_replayed_to_the_bit(tmp_path: Path) -> None:
