@@ -75,6 +75,11 @@ class Records:
             for shard in index.shard
         ]
         self._open = functools.lru_cache(_OPEN_SHARDS)(_open_shard)
+        self._first_of: dict[Path, int] = {}
+        for episode, shard in enumerate(self._shards):
+            self._first_of.setdefault(shard, episode)
+        # A cache of a bound method would refer to these records, and keep them and their open
+        # files alive until the garbage collector comes by.
         self._held: dict[int, Episode] = {}
 
     def __len__(self) -> int:
@@ -158,7 +163,7 @@ class Records:
 
     def _number(self, episode: int) -> int:
         """Return the number of an episode in its shard."""
-        return episode - self._shards.index(self._shards[episode])
+        return episode - self._first_of[self._shards[episode]]
 
 
 def open_records(
