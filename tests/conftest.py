@@ -1,7 +1,8 @@
-"""Fixtures shared by all tests: files kept beside the checkout, without which a test is skipped."""
+"""Fixtures shared by all tests; those of files beside the checkout skip where these are not."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,14 @@ def real_assets() -> Path:
 def human_demos() -> Path:
     """Folder of human demonstrations, one JSON file for a task."""
     return _beside_checkout("libero_human_demos")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Have PyTorch sum in one thread: exact under any load, and fastest for small networks."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

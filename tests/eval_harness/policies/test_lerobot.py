@@ -23,14 +23,7 @@ from eval_harness.policy import EpisodeKey, Observation, PolicyError
 SIZE = 48
 CAMERAS = {"image": "agentview", "image2": "robot0_eye_in_hand"}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks: more threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def save(folder: Path, kind: str, cameras: tuple[str, ...], **settings) -> Path:

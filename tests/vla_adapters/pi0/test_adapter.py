@@ -18,6 +18,8 @@ from vla_adapters.adapter import AdapterError
 from vla_adapters.pi0.adapter import Pi0Adapter
 from vla_adapters.tokenizers import libero_instructions, train_tokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def loss_of(adapter: Pi0Adapter, samples) -> float:
     adapter.module.eval()

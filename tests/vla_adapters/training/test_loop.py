@@ -21,14 +21,7 @@ from vla_adapters.training.loop import train
 
 STEPS = 24
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums of one thread do not depend on the machine's load."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
