@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,13 @@ import mujoco
 import numpy as np
 
 from simulation.assets import AssetPack
-from simulation.control import ACTION_DIM, ControllerState, SimulatorView, control_step
+from simulation.control import (
+    ACTION_DIM,
+    ControllerState,
+    ControlLoop,
+    SimulatorView,
+    control_step,
+)
 from simulation.errors import InvalidActionError, InvalidStateError
 from simulation.registry import Task
 from simulation.sampling import Sample
@@ -46,6 +53,7 @@ class Environment:
         self.init_index: int | None = None
         self._controller = ControllerState.zeros()
         self._view = SimulatorView.of(self.model, self.data)
+        self._loop = ControlLoop(self._view, self.scene.robot, self._controller)
         self._init_states: np.ndarray | None = None
         self.reset(seed=0)
 
@@ -96,13 +104,13 @@ class Environment:
         Raises:
             InvalidActionError: wrong shape, NaN or infinity; the episode is unchanged.
         """
-        control_step(self._view, self.scene.robot, self._controller, check_action(action))
+        control_step(self._loop, check_action(action))
         return self.success()
 
     def settle(self, steps: int = SETTLE_STEPS) -> None:
         """Let the objects, which a reset leaves above the table, come to rest."""
         for _ in range(steps):
-            control_step(self._view, self.scene.robot, self._controller, SETTLE_ACTION)
+            control_step(self._loop, SETTLE_ACTION)
 
     def success(self) -> bool:
         """Return whether the task's goal predicate holds."""
@@ -287,8 +295,7 @@ class BatchEnvironment:
         checked = [check_action(action) for action in actions]
 
         def step_one(i: int) -> None:
-            env = self.envs[slots[i]]
-            control_step(env._view, env.scene.robot, env._controller, checked[i])
+            control_step(self.envs[slots[i]]._loop, checked[i])
 
         self._on_threads(step_one, len(slots))
         return np.array([self.envs[slot].success() for slot in slots])
@@ -325,7 +332,7 @@ def check_action(action: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(action, dtype=np.float64)
     if array.shape != (ACTION_DIM,):
         raise InvalidActionError(f"an action has shape (7,), but the given one has {array.shape}")
-    if not np.isfinite(array).all():
+    if not all(map(math.isfinite, array.tolist())):
         raise InvalidActionError(f"the action contains NaN or infinity: {array.tolist()}")
     return array
 

@@ -1,7 +1,12 @@
-"""LIBERO's goal predicates compiled to index tables: no name look-up in a step."""
+"""LIBERO's goal predicates compiled to index tables: no name look-up in a step.
+
+Most states are far from the goal. A wider bound, held against plain numbers, tells so at once;
+upstream's own arithmetic, which decides to the last bit, runs only within it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +22,8 @@ _ON_SITE_HEIGHT = 0.10
 """Greatest height of an object's origin above a site's top for `On`, m."""
 _ON_SITE_SLACK = 0.005
 _IN_SITE_SLACK = 0.01
+_MARGIN = 1.001
+"""Factor by which the bounds are wider than exact arithmetic asks for."""
 
 
 def compile_goal(upstream: Any, model: mujoco.MjModel) -> Predicate:
@@ -75,6 +82,9 @@ def _compile_on(upstream: Any, model: mujoco.MjModel, upper: Any, lower: Any) ->
 
         def on_object(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
             offset = data.xpos[upper_body] - data.xpos[lower_body]
+            x, y, z = offset.tolist()
+            if z < 0.0 or max(abs(x), abs(y)) > _MARGIN * _ON_DISTANCE:
+                return False
             near = offset[0] ** 2 + offset[1] ** 2 < _ON_DISTANCE**2
             return bool(near and offset[2] >= 0) and touching(model, data)
 
@@ -91,8 +101,13 @@ def _compile_on(upstream: Any, model: mujoco.MjModel, upper: Any, lower: Any) ->
         else _contact(upstream, model, lower.parent_name, upper.object_name)
     )
 
+    reach = _MARGIN * math.hypot(size[0], size[1], size[2] + _ON_SITE_HEIGHT)
+
     def on_site(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
-        delta = data.site_xmat[site].reshape(3, 3) @ (data.xpos[upper_body] - data.site_xpos[site])
+        offset = data.xpos[upper_body] - data.site_xpos[site]
+        if math.hypot(*offset.tolist()) > reach:
+            return False
+        delta = data.site_xmat[site].reshape(3, 3) @ offset
         above = size[2] - _ON_SITE_SLACK < delta[2] < size[2] + _ON_SITE_HEIGHT
         within = abs(delta[0]) < size[0] and abs(delta[1]) < size[1]
         return bool(above and within) and touching(model, data)
@@ -108,9 +123,14 @@ def _compile_in(upstream: Any, inner: Any, outer: Any) -> Predicate:
     site = upstream.sim.model.site_name2id(outer.object_name)
     size = np.asarray(upstream.object_sites_dict[outer.object_name].size, dtype=np.float64)
 
+    reach = _MARGIN * (math.hypot(*size) + _IN_SITE_SLACK)
+
     def inside(_: mujoco.MjModel, data: mujoco.MjData) -> bool:
-        extent = np.abs(data.site_xmat[site].reshape(3, 3) @ size)
         offset = data.xpos[inner_body] - data.site_xpos[site]
+        x, y, z = offset.tolist()
+        if max(abs(x), abs(y), abs(z)) > reach:
+            return False
+        extent = np.abs(data.site_xmat[site].reshape(3, 3) @ size)
         lower = -extent - np.array([0.0, 0.0, _IN_SITE_SLACK])
         return bool(np.all(offset > lower) and np.all(offset < extent))
 
