@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import mujoco
@@ -140,21 +141,38 @@ def reset(setting: Setting) -> list[Result]:
 
 @benchmark
 def threads(setting: Setting) -> list[Result]:
-    """Four environments on two threads beside one thread, in wall time."""
+    """Four environments on two threads beside one thread, in wall time.
+
+    Two threads of bare `mj_step` beside one, measured in turn with it, tell what the machine's two
+    cores are worth at that time.
+    """
     slots = [0, 1, 2, 3]
     actions = random_actions(len(slots) * _STEPS).reshape(_STEPS, len(slots), -1)
-    one, two = (BatchEnvironment(DRAWER, 4, setting.assets, num_threads=n) for n in (1, 2))
+    batches = [BatchEnvironment(DRAWER, 4, setting.assets, num_threads=n) for n in (2, 1)]
 
-    def rate(batch: BatchEnvironment) -> float:
+    def stepping(batch: BatchEnvironment) -> float:
         batch.reset(slots, [SEED] * 4, [INIT_INDEX] * 4)
         return wall_rate(lambda: [batch.step(slots, row) for row in actions], 4 * _STEPS)
 
-    rate(one), rate(two)
-    name = "2 threads / 1 thread, 4 environments"
-    repetitions = setting.repetitions(21)
-    result = compare(
-        name, "control steps/s", repetitions, lambda: rate(two), lambda: rate(one), Target(1.8)
-    )
-    one.close()
-    two.close()
-    return [result]
+    def bare(batch: BatchEnvironment) -> float:
+        batch.reset(slots, [SEED] * 4, [INIT_INDEX] * 4)
+        with ThreadPoolExecutor(batch.num_threads) as pool:
+            return wall_rate(lambda: list(pool.map(_bare_trajectory, batch.envs)), 4 * _STEPS)
+
+    rows: dict[str, list[tuple[float, float]]] = {"4 environments": [], "bare mj_step": []}
+    for repetition in range(1 + setting.repetitions(31)):
+        for pairs, rate in zip(rows.values(), (stepping, bare), strict=True):
+            two, one = map(rate, batches)
+            if repetition:
+                pairs.append((two, one))
+    for batch in batches:
+        batch.close()
+    targets = Target(1.8), None
+    return [
+        summarise(f"2 threads / 1 thread, {name}", "control steps/s", pairs, target)
+        for (name, pairs), target in zip(rows.items(), targets, strict=True)
+    ]
+
+
+def _bare_trajectory(env: Environment) -> None:
+    bare_steps(env.model._address, env.data._address, _STEPS * env.scene.robot.substeps)
