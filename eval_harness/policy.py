@@ -45,7 +45,7 @@ class EpisodeKey:
     episode: int
     """Number of the rollout of that task, from 0."""
     init_index: int
-    """Official init state that it starts from."""
+    """Official init state that it starts from, or -1 for another start."""
     seed: int
     """Seed of this episode's own randomness."""
 

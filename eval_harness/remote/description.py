@@ -84,8 +84,9 @@ def episode_from_message(entry: object) -> tuple[EpisodeKey, int, bool]:
     """
     if not isinstance(entry, dict) or not isinstance(task := entry.get("task"), str):
         raise WireError("a request whose episode is not described")
-    names = ("episode", "init_index", "seed", "step")
-    episode, init_index, seed, step = (integer(entry.get(n), f"an episode's {n}") for n in names)
+    init_index = integer(entry.get("init_index"), "an episode's init_index", least=-1)
+    names = ("episode", "seed", "step")
+    episode, seed, step = (integer(entry.get(n), f"an episode's {n}") for n in names)
     return EpisodeKey(task, episode, init_index, seed), step, entry.get("reset") is True
 
 

@@ -238,7 +238,8 @@ class VlaEvalPolicy(Policy):
 
     def _start(self, observation: Observation) -> dict[str, Any]:
         key = observation.key
-        task: dict[str, Any] = {"name": observation.instruction, "episode_idx": key.init_index}
+        index = key.episode if key.init_index < 0 else key.init_index
+        task: dict[str, Any] = {"name": observation.instruction, "episode_idx": index}
         try:
             known = get_task(key.task)
             task |= {"suite": known.suite, "task_id": known.index}
