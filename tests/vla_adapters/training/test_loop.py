@@ -14,12 +14,16 @@ import torch
 from safetensors.torch import load_file
 
 from eval_harness.policies.lerobot_loading import load_checkpoint
+from eval_harness.results import load_results
 from simulation.errors import DlrError
+from simulation.registry import get_task
 from vla_adapters.training.checkpoints import State, TrainingError, load_state
-from vla_adapters.training.config import TrainConfig
+from vla_adapters.training.config import TrainConfig, ValidationConfig
 from vla_adapters.training.loop import train
+from vla_adapters.training.validation import read_evaluations
 
 STEPS = 24
+TASK = "pick_up_the_black_bowl_on_the_stove_and_place_it_on_the_plate"
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,6 +118,26 @@ def test_checkpoints_of_epochs_and_steps_say_how_they_came_about(config, rlds):
     last = weights(config.out / "epoch_002")
     assert all(torch.equal(tensor, last[name]) for name, tensor in weights(final).items())
     assert load_checkpoint(str(final), "cpu").policy.config.chunk_size == 3
+
+
+def test_it_is_evaluated_after_epochs_and_stops_once_nothing_gets_better(config):
+    """A few steps solve nothing: the second evaluation is no better than the first."""
+    wanted = ValidationConfig(1, validation_tasks=(TASK,), validation_episodes=1)
+    config = dataclasses.replace(
+        config, steps=None, epochs=4, accumulate=1, batch=8, chunk=10, validation=wanted
+    )
+    train(config)
+    found = read_evaluations(config.out)
+    assert [(e.epoch, e.successes, e.episodes) for e in found] == [(1, 0, 1), (2, 0, 1)]
+    last = json.loads((config.out / "final" / "training.json").read_text())
+    assert last["epoch"] == 2
+    for epoch in ("epoch_001", "epoch_002"):
+        results = load_results(config.out / "validation" / epoch)
+        assert results.config["policy"]["sha256"] and results.config["seed"] == 1
+        assert [result.task for result in results.episodes] == [get_task(TASK).key]
+    train(config)
+    assert read_evaluations(config.out) == found
+    assert not (config.out / "epoch_003").exists()
 
 
 def test_accumulated_batches_equal_one_large_batch(config):
