@@ -233,9 +233,8 @@ class _Run:
         with self._changed:
             while not self._stopped:
                 if self._ready:
-                    best = next((e for e in self._ready if e.item.task in renderers), None)
-                    if best is None:
-                        return self._ready.popleft()
+                    drawn = (e for e in self._ready if e.item.task in renderers)
+                    best = next(drawn, self._ready[0])
                     self._ready.remove(best)
                     return best
                 self._changed.wait()
