@@ -82,8 +82,7 @@ def _compile_on(upstream: Any, model: mujoco.MjModel, upper: Any, lower: Any) ->
 
         def on_object(model: mujoco.MjModel, data: mujoco.MjData) -> bool:
             offset = data.xpos[upper_body] - data.xpos[lower_body]
-            x, y, z = offset.tolist()
-            if z < 0.0 or max(abs(x), abs(y)) > _MARGIN * _ON_DISTANCE:
+            if math.hypot(*offset[:2].tolist()) > _MARGIN * _ON_DISTANCE:
                 return False
             near = offset[0] ** 2 + offset[1] ** 2 < _ON_DISTANCE**2
             return bool(near and offset[2] >= 0) and touching(model, data)
@@ -127,8 +126,7 @@ def _compile_in(upstream: Any, inner: Any, outer: Any) -> Predicate:
 
     def inside(_: mujoco.MjModel, data: mujoco.MjData) -> bool:
         offset = data.xpos[inner_body] - data.site_xpos[site]
-        x, y, z = offset.tolist()
-        if max(abs(x), abs(y), abs(z)) > reach:
+        if math.hypot(*offset.tolist()) > reach:
             return False
         extent = np.abs(data.site_xmat[site].reshape(3, 3) @ size)
         lower = -extent - np.array([0.0, 0.0, _IN_SITE_SLACK])
