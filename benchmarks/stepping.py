@@ -148,7 +148,7 @@ def threads(setting: Setting) -> list[Result]:
     """
     slots = [0, 1, 2, 3]
     actions = random_actions(len(slots) * _STEPS).reshape(_STEPS, len(slots), -1)
-    batches = [BatchEnvironment(DRAWER, 4, setting.assets, num_threads=n) for n in (2, 1)]
+    two, one = (BatchEnvironment(DRAWER, 4, setting.assets, num_threads=n) for n in (2, 1))
 
     def stepping(batch: BatchEnvironment) -> float:
         batch.reset(slots, [SEED] * 4, [INIT_INDEX] * 4)
@@ -159,18 +159,16 @@ def threads(setting: Setting) -> list[Result]:
         with ThreadPoolExecutor(batch.num_threads) as pool:
             return wall_rate(lambda: list(pool.map(_bare_trajectory, batch.envs)), 4 * _STEPS)
 
-    rows: dict[str, list[tuple[float, float]]] = {"4 environments": [], "bare mj_step": []}
-    for repetition in range(1 + setting.repetitions(31)):
-        for pairs, rate in zip(rows.values(), (stepping, bare), strict=True):
-            two, one = map(rate, batches)
-            if repetition:
-                pairs.append((two, one))
-    for batch in batches:
-        batch.close()
-    targets = Target(1.8), None
+    stepping(two)
+    rows = [
+        (stepping(two), stepping(one), bare(two), bare(one)) for _ in range(setting.repetitions(31))
+    ]
+    two.close()
+    one.close()
+    name, unit = "2 threads / 1 thread", "control steps/s"
     return [
-        summarise(f"2 threads / 1 thread, {name}", "control steps/s", pairs, target)
-        for (name, pairs), target in zip(rows.items(), targets, strict=True)
+        summarise(f"{name}, 4 environments", unit, [row[:2] for row in rows], Target(1.8)),
+        summarise(f"{name}, bare mj_step", unit, [row[2:] for row in rows]),
     ]
 
 
