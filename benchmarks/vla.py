@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from benchmarks.vla_models import Model, make_model
 from vla_adapters.adapter import Batch, to_device
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": model.adapter.identity(),
         "machine": _describe(device),
     }
-    peak = options.peak * 1e12 if options.peak else matmul_rate(device)
+    peak = options.peak * 1e12 if options.peak else matmul_rate(device, model.dtype)
     report["chip"] = {"tflops": peak / 1e12, "measured": not options.peak}
     report["training"] = measure_training(model, device, options, peak)
     report["inference"] = measure_inference(model, device, options)
@@ -59,6 +60,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--train", choices=("full", "expert_only", "lora"), default="full")
+    parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--batch", type=int, default=8, help="samples of a training step")
     parser.add_argument("--steps", type=int, default=10, help="training steps on the clock")
     parser.add_argument("--queries", type=int, default=10, help="calls of the policy on the clock")
@@ -70,9 +72,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def matmul_rate(device: torch.device) -> float:
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the FLOP/s of a large matrix product, the best of several, in training's precision."""
-    size, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     product = _timed(lambda: a @ b, device, _WARM_UP + 10)
     return 2 * size**3 / min(product[_WARM_UP:])
@@ -85,17 +87,20 @@ def measure_training(
     adapter = model.adapter
     adapter.module.train()
     flops = count_flops(model, device) * options.batch
+    if options.gradient_checkpointing:  # what it computes a second time is not the model's work
+        model.checkpoint()
     trained = [p for p in adapter.module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, 2.5e-5, fused=device.type == "cuda")
     generator = torch.Generator().manual_seed(0)
     batches = iter(_batches(model, options))
     _reset_memory(device)
     waits, steps, losses = [], [], []
-    for _ in range(_WARM_UP + options.steps):
+    for _ in tqdm(range(_WARM_UP + options.steps), "training steps", disable=None):
         start = time.perf_counter()
         batch = to_device(next(batches), device)
         waits.append(time.perf_counter() - start)
-        loss, _ = adapter.loss(batch, generator)
+        with model.autocast():
+            loss, _ = adapter.loss(batch, generator)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
@@ -143,13 +148,11 @@ def measure_inference(
 
 
 def count_flops(model: Model, device: torch.device) -> float:
-    """Return the floating-point operations of forward and backward for one sample.
-
-    What gradient checkpointing computes a second time is not among them.
-    """
+    """Return the floating-point operations of forward and backward for one sample."""
     batch = to_device(model.adapter.collate([model.sample(0)]), device)
     with FlopCounterMode(display=False) as counter:
-        loss, _ = model.adapter.loss(batch, torch.Generator().manual_seed(0))
+        with model.autocast():
+            loss, _ = model.adapter.loss(batch, torch.Generator().manual_seed(0))
         loss.backward()
     model.adapter.module.zero_grad(set_to_none=True)
     return float(counter.get_total_flops())

@@ -27,6 +27,18 @@ class Model:
     """From a collated batch on the device to a chunk of actions for each of its samples."""
     tokens: Callable[[Batch], int]
     """Tokens of a sample of a batch, padding included."""
+    dtype: torch.dtype
+    """Of its matrix products."""
+    low_rank: bool
+    """Whether adapters are trained, not the weights."""
+    checkpoint: Callable[[], None]
+    """Has it compute activations a second time from now on instead of keeping them."""
+
+    def autocast(self) -> torch.autocast:
+        """Return what low-rank adapters, which are float32, are computed in, as in training."""
+        wanted = self.dtype == torch.bfloat16 and self.low_rank
+        device = next(self.adapter.module.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=wanted)
 
     def sample(self, index: int) -> Sample:
         """Return a made-up sample, a function of its index."""
@@ -47,7 +59,7 @@ class Model:
 
 
 def make_model(name: str, size: str, device: str, train: str) -> Model:
-    """Return a model with random weights on a device; on a GPU, of full size in bfloat16.
+    """Return a model with random weights on a device, of full size in bfloat16, else in float32.
 
     Args:
         name: `pi0` or `openvla`.
@@ -84,7 +96,7 @@ def _pi0(full: bool, device: str, train: str) -> Model:
     from vla_adapters.tokenizers import train_tokenizer
 
     config = PI0Config(device=device) if full else PI0SmallConfig(device=device)
-    config.dtype = "bfloat16" if full and device != "cpu" else "float32"
+    config.dtype = "bfloat16" if full else "float32"
     config.train_expert_only = train == "expert_only"
     options = Pi0Options(
         train=train,  # type: ignore[arg-type]
@@ -102,7 +114,9 @@ def _pi0(full: bool, device: str, train: str) -> Model:
         actions: torch.Tensor = policy.predict_action_chunk({**batch, **pictures})
         return actions
 
-    return Model(adapter, act, lambda batch: length)
+    dtype = getattr(torch, config.dtype)
+    checkpoint = policy.model.gradient_checkpointing_enable
+    return Model(adapter, act, lambda batch: length, dtype, train == "lora", checkpoint)
 
 
 def _openvla(full: bool, device: str, train: str) -> Model:
@@ -121,7 +135,7 @@ def _openvla(full: bool, device: str, train: str) -> Model:
     config = OpenVlaConfig(text=text) if full else small_config(words)
     options = OpenVlaOptions(
         train="lora" if train == "lora" else "full",
-        precision="bfloat16" if full and device != "cpu" else "float32",
+        precision="bfloat16" if full else "float32",
     )
     adapter = OpenVlaAdapter.random(config, tokenizer, _statistics(), device, options=options)
 
@@ -133,7 +147,13 @@ def _openvla(full: bool, device: str, train: str) -> Model:
         return generate(adapter.model, pictures, ids, mask, ACTION_DIM)
 
     patches = (config.image_size // 14) ** 2
-    return Model(adapter, act, lambda batch: patches + batch["input_ids"].shape[1])
+
+    def tokens(batch: Batch) -> int:
+        return patches + batch["input_ids"].shape[1]
+
+    dtype = getattr(torch, options.precision)
+    checkpoint = adapter.model.gradient_checkpointing_enable
+    return Model(adapter, act, tokens, dtype, train == "lora", checkpoint)
 
 
 _MAKERS = {"pi0": _pi0, "openvla": _openvla}

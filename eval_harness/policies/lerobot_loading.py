@@ -20,6 +20,7 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline, TokenizerProcessorStep
 from safetensors import safe_open
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import dynamic_module_utils
 
 from eval_harness.policy import PolicyError
@@ -50,6 +51,26 @@ class Checkpoint:
     """Digest of the weights, the configuration and the processors with their statistics."""
 
 
+class NoRandomWeights(TorchDispatchMode):
+    """Has networks made without random numbers in their weights, which a file's will replace.
+
+    To draw pi0's takes minutes. Their first value becomes NaN, so that one without others shows.
+    """
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Mark a tensor instead of drawing it."""
+        if func in (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default):
+            args[0][:1].fill_(torch.nan)
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def load_checkpoint(path: str, device: str, revision: str | None = None) -> Checkpoint:
     """Load a checkpoint from a folder or, where there is none of this name, from the hub.
 
@@ -64,7 +85,7 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     folder = _find(path, revision)
     _check_processors(folder)
     try:
-        with _no_remote_code():
+        with _no_remote_code(), NoRandomWeights():
             policy = _load_policy(folder, device)
             overrides = {"device_processor": {"device": device}}
             if (folder / _TOKENIZER).is_dir():

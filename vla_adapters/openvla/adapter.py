@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional
 
 from vla_adapters.adapter import Adapter, Batch
-from vla_adapters.lora import merged_weights
+from vla_adapters.lora import Lora, MergedWeights, add_adapters
 from vla_adapters.openvla.actions import ActionStatistics, ActionTokenizer, open_gripper
 from vla_adapters.openvla.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vla_adapters.openvla.config import OpenVlaConfig, small_config
@@ -32,18 +31,6 @@ _LEARNT = ACTION_DIM + 1
 
 
 @dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters beside frozen weights; the defaults are those of OpenVLA's finetune.py."""
-
-    rank: int = 32
-    """Rank of each."""
-    alpha: int = 16
-    """Scale: the adapter's product is multiplied by alpha / rank."""
-    modules: str | None = None
-    """Regular expression of the layers' whole names; by default all linear layers but the last."""
-
-
-@dataclass(frozen=True)
 class OpenVlaOptions:
     """What of OpenVLA is trained, and how."""
 
@@ -54,7 +41,7 @@ class OpenVlaOptions:
     gradient_checkpointing: bool = False
     """Compute activations a second time instead of keeping them."""
     lora: Lora = Lora()
-    """Settings of `lora`."""
+    """Settings of `lora`; by default, as published, all linear layers but the last."""
 
 
 class OpenVlaAdapter(Adapter):
@@ -93,7 +80,9 @@ class OpenVlaAdapter(Adapter):
         if options.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
         if options.train == "lora":
-            _inject_lora(self.model, options.lora)
+            add_adapters(
+                self.model, options.lora, _adapted(self.model), init_lora_weights="gaussian"
+            )
         self.module: nn.Module = self.model
 
     @classmethod
@@ -195,7 +184,7 @@ class OpenVlaAdapter(Adapter):
     def save(self, folder: Path) -> None:
         """Write a checkpoint that the published code loads; adapters are added to the weights."""
         checkpoint = Checkpoint(self.model, self.preprocessing, self.tokenizer)
-        save_checkpoint(checkpoint, folder, merged_weights(self.model))
+        save_checkpoint(checkpoint, folder, MergedWeights(self.model))
 
     def identity(self) -> dict[str, Any]:
         """Return the sizes, what of it is trained and where it came from."""
@@ -218,19 +207,12 @@ class OpenVlaAdapter(Adapter):
         return (self._actions.vocabulary - tokens - 1).clamp(0, self._actions.bins - 2)
 
 
-def _inject_lora(model: OpenVla, lora: Lora) -> None:
-    """Put adapters into the layers that take part, and freeze all else."""
-    linear = [
+def _adapted(model: OpenVla) -> list[str]:
+    """Return the names of the linear layers that take part, but for the last."""
+    return [
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
         and module.weight.requires_grad
         and module is not model.language_model.lm_head
     ]
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        target_modules=lora.modules or linear,
-        init_lora_weights="gaussian",
-    )
-    inject_adapter_in_model(config, model)

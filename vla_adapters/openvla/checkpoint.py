@@ -21,8 +21,8 @@ from vla_adapters.openvla.model import OpenVla
 from vla_adapters.openvla.processing import Preprocessing
 from vla_adapters.openvla.tokenizer import FILES, LlamaTokenizer
 
-SHARD_BYTES = 7_000_000_000
-"""Largest shard of the published checkpoints."""
+SHARD_BYTES = 2_000_000_000
+"""Most bytes of a file: what is in it is in memory a second time while it is written."""
 STATISTICS = "dataset_statistics.json"
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WEIGHTS = "model.safetensors"
@@ -158,31 +158,38 @@ def save_checkpoint(
         AdapterError: `state` has other names than the network.
         OutputError: a file cannot be written.
     """
-    own = checkpoint.model.state_dict()
-    state = own if state is None else state
-    _compare(OpenVla.empty(checkpoint.config, "meta", torch.bfloat16).state_dict(), state, folder)
+    state = checkpoint.model.state_dict() if state is None else state
+    dtype = next(iter(state.values())).dtype
+    shapes = OpenVla.empty(checkpoint.config, "meta", dtype).state_dict()
+    _compare(shapes, state, folder)
     ensure_writable(folder)
-    kept = _save_weights(state, folder, shard_bytes)
+    sizes = {name: tensor.nbytes for name, tensor in shapes.items()}
+    kept = _save_weights(state, sizes, folder, shard_bytes)
     for file in folder.glob("model*.safetensors*"):
         if file.name not in kept:
             file.unlink()
     checkpoint.tokenizer.save(folder)
     write_json(folder / _PREPROCESSOR, checkpoint.preprocessing.as_json())
     write_json(folder / STATISTICS, checkpoint.config.norm_stats)
-    dtype = str(next(iter(state.values())).dtype).removeprefix("torch.")
-    write_json(folder / _CONFIG, {**checkpoint.config.as_json(), "torch_dtype": dtype})
+    torch_dtype = str(dtype).removeprefix("torch.")
+    write_json(folder / _CONFIG, {**checkpoint.config.as_json(), "torch_dtype": torch_dtype})
 
 
-def _save_weights(state: Mapping[str, torch.Tensor], folder: Path, most: int) -> set[str]:
-    """Write shards, and their index if there are several; return the files' names."""
+def _save_weights(
+    state: Mapping[str, torch.Tensor], sizes: Mapping[str, int], folder: Path, most: int
+) -> set[str]:
+    """Write shards, and their index if there are several; return the files' names.
+
+    `state` may compute a tensor when it is asked for: each is asked for once, a shard at a time.
+    """
     groups: list[list[str]] = [[]]
     size = 0
-    for name, tensor in state.items():
-        if groups[-1] and size + tensor.nbytes > most:
+    for name, nbytes in sizes.items():
+        if groups[-1] and size + nbytes > most:
             groups.append([])
             size = 0
         groups[-1].append(name)
-        size += tensor.nbytes
+        size += nbytes
     count = len(groups)
     index: dict[str, str] = {}
     for number, names in enumerate(groups, start=1):
@@ -196,8 +203,8 @@ def _save_weights(state: Mapping[str, torch.Tensor], folder: Path, most: int) ->
         index |= dict.fromkeys(names, file)
     if count == 1:
         return {_WEIGHTS}
-    total = sum(tensor.nbytes for tensor in state.values())
-    write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": index})
+    total = {"total_size": sum(sizes.values())}
+    write_json(folder / _INDEX, {"metadata": total, "weight_map": index})
     return {_INDEX, *index.values()}
 
 

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from lerobot.policies.pi0.modeling_pi0 import PI0Policy
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
-from peft import LoraConfig, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from vla_adapters.adapter import Adapter, AdapterError, Batch
+from vla_adapters.lora import Lora, MergedWeights, add_adapters
 from vla_adapters.pi0.checkpoint import FEATURES, Precision, load_policy, random_policy
 from vla_adapters.pi0.configuration_pi0_small import PI0SmallConfig
 from vla_adapters.pi0.processors import PUBLISHED_TOKENIZER, find_tokenizer, make_processors
@@ -28,19 +27,6 @@ _TOKENS, _MASK = "observation.language.tokens", "observation.language.attention_
 
 
 @dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters beside frozen weights."""
-
-    rank: int = 16
-    """Rank of each."""
-    alpha: int = 16
-    """Scale: the adapter's product is multiplied by alpha / rank."""
-    modules: str | None = None
-    """Regular expression of the layers' whole names; by default LeRobot's choice for pi0: queries
-    and values of the action expert, and the projections of state, actions and time."""
-
-
-@dataclass(frozen=True)
 class Pi0Options:
     """What of pi0 is trained, and how."""
 
@@ -50,8 +36,9 @@ class Pi0Options:
     """Of the weights."""
     gradient_checkpointing: bool = False
     """Compute activations a second time instead of keeping them."""
-    lora: Lora = Lora()
-    """Settings of `lora`."""
+    lora: Lora = Lora(rank=16)
+    """Settings of `lora`; by default LeRobot's: queries and values of the action expert, and the
+    projections of state, actions and time."""
 
 
 class Pi0Adapter(Adapter):
@@ -89,7 +76,7 @@ class Pi0Adapter(Adapter):
             policy.model.gradient_checkpointing_enable()
         self.module: nn.Module = policy
         if options.train == "lora":
-            self.module = _with_lora(policy, options.lora)
+            add_adapters(policy, options.lora, policy._get_default_peft_targets()["target_modules"])
 
     @classmethod
     def small(
@@ -187,7 +174,7 @@ class Pi0Adapter(Adapter):
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that LeRobot loads; adapters are added to the weights beside them."""
-        merged = _merged(self.policy) if self.options.train == "lora" else None
+        merged = dict(MergedWeights(self.policy)) if self.options.train == "lora" else None
         self.policy.save_pretrained(folder, state_dict=merged)
         for pipeline in (self._before, self._after):
             pipeline.save_pretrained(folder)
@@ -215,26 +202,3 @@ class Pi0Adapter(Adapter):
                 f"{'' if self._tokenizer.pad_token_id is not None else ' and none for padding'}, "
                 f"but this pi0 knows {room}: give the tokenizer that it was trained with"
             )
-
-
-def _with_lora(policy: PI0Policy, lora: Lora) -> nn.Module:
-    targets = lora.modules or policy._get_default_peft_targets()["target_modules"]
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets)
-    try:
-        return get_peft_model(policy, config)
-    except ValueError as error:
-        raise AdapterError(f"no layer of pi0 is named {targets}: {error}") from error
-
-
-def _merged(policy: PI0Policy) -> dict[str, torch.Tensor]:
-    """Return the weights under the names that they have without adapters, with these added."""
-    layers: dict[str, Any] = {n: m for n, m in policy.named_modules() if isinstance(m, LoraLayer)}
-    weights = {}
-    for name, tensor in policy.state_dict().items():
-        if ".lora_" in name:
-            continue
-        owner = name.rpartition(".base_layer.")[0]
-        if name == f"{owner}.base_layer.weight":
-            tensor = tensor + layers[owner].get_delta_weight("default").to(tensor.dtype)
-        weights[name.replace(".base_layer.", ".")] = tensor
-    return weights

@@ -17,6 +17,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from eval_harness.policies.lerobot_loading import NoRandomWeights
 from vla_adapters.adapter import AdapterError
 from vla_adapters.pi0 import configuration_pi0_small  # noqa: F401  (registers the small variant)
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
@@ -73,7 +74,8 @@ def load_policy(
     config.device, config.dtype = "cpu", precision
     config.chunk_size = config.n_action_steps = chunk
     config.train_expert_only, config.compile_model = expert_only, False
-    policy = get_policy_class(config.type)(set_features(config))
+    with NoRandomWeights():
+        policy = get_policy_class(config.type)(set_features(config))
     _load_weights(policy, folder / _WEIGHTS)
     return policy
 

@@ -106,7 +106,8 @@ class TrainConfig:
     lora_alpha: int = 16
     """Their scale: their product is multiplied by alpha / rank."""
     precision: Literal["float32", "mixed", "bfloat16"] = "float32"
-    """Of weights and arithmetic; mixed keeps float32 weights and computes in bfloat16."""
+    """Of weights and arithmetic; mixed keeps float32 weights and computes in bfloat16. Low-rank
+    adapters are float32 in any case; small steps of other weights vanish in bfloat16."""
     gradient_checkpointing: bool = False
     """Compute activations a second time instead of keeping them."""
     augment: bool | None = None
@@ -154,6 +155,12 @@ class TrainConfig:
         tasks = wanted.validation_suites or wanted.validation_tasks
         if wanted.evaluate_every_epochs and not tasks:
             raise SettingError("say on what to evaluate: --validation-suites or --validation-tasks")
+
+    @property
+    def autocast(self) -> bool:
+        """Whether matrix products of float32 weights, or adapters, are computed in bfloat16."""
+        adapters = self.precision == "bfloat16" and self.train == "lora"
+        return self.precision == "mixed" or adapters
 
     @property
     def optimisation(self) -> Optimisation:

@@ -64,7 +64,7 @@ def train(config: TrainConfig) -> Path:
         OutputError: a checkpoint cannot be written; the one before is whole.
     """
     accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "mixed" else "no",
+        mixed_precision="no",  # ours is `_backward`'s
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_EVALUATION_LIMIT)],
     )
     ensure_writable(config.out)
@@ -229,7 +229,8 @@ class _Trainer:
     def _backward(self, batch: Batch, part: int) -> dict[str, torch.Tensor]:
         rank = self.accelerator.process_index
         generator = seed_step(self.config.seed, self.step, part, rank)
-        with self.accelerator.autocast():
+        kind = self.accelerator.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.config.autocast):
             loss, numbers = self.loss(batch, generator)
         self.accelerator.backward(loss / self.config.accumulate)
         return {"loss": loss.detach(), **numbers}

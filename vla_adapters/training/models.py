@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vla_adapters.adapter import Adapter
+from vla_adapters.lora import Lora
 from vla_adapters.samples import Statistics
 from vla_adapters.training.config import TrainConfig
 
@@ -19,7 +20,7 @@ def make_adapter(config: TrainConfig, statistics: Statistics) -> Adapter:
 
 
 def _pi0(config: TrainConfig, statistics: Statistics) -> Adapter:
-    from vla_adapters.pi0.adapter import Lora, Pi0Adapter, Pi0Options
+    from vla_adapters.pi0.adapter import Pi0Adapter, Pi0Options
 
     options = Pi0Options(
         train=config.train,
@@ -34,7 +35,7 @@ def _pi0(config: TrainConfig, statistics: Statistics) -> Adapter:
 
 
 def _openvla(config: TrainConfig, statistics: Statistics) -> Adapter:
-    from vla_adapters.openvla.adapter import Lora, OpenVlaAdapter, OpenVlaOptions
+    from vla_adapters.openvla.adapter import OpenVlaAdapter, OpenVlaOptions
     from vla_adapters.tokenizers import libero_instructions
 
     options = OpenVlaOptions(

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from transformers import AutoTokenizer
 
 from eval_harness.policies.lerobot import LeRobotPolicy
-from eval_harness.policies.lerobot_loading import _no_remote_code
+from eval_harness.policies.lerobot_loading import NoRandomWeights, _no_remote_code
 from eval_harness.policies.row_noise import GlobalNoise, RowNoise, noise_seed, seeded
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
 
@@ -254,6 +254,17 @@ def test_noise_differs_by_step_and_episode():
 @pytest.fixture
 def copy(act_folder, tmp_path) -> Path:
     return Path(shutil.copytree(act_folder, tmp_path / "copy"))
+
+
+def test_networks_are_made_without_random_weights_and_those_show():
+    state = torch.random.get_rng_state()
+    with NoRandomWeights():
+        layer, norm = torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
+        normal, computed = torch.nn.init.normal_(torch.empty(4)), torch.arange(4) / 2
+    assert all(tensor[:1].isnan().all() for tensor in (layer.weight, layer.bias, normal))
+    assert norm.weight.equal(torch.ones(4)) and computed.equal(torch.tensor([0, 0.5, 1, 1.5]))
+    assert torch.random.get_rng_state().equal(state)
+    assert not torch.nn.Linear(4, 4).weight.isnan().any()
 
 
 def test_weights_missing_from_the_file_are_an_error(copy):

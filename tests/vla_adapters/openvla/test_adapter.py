@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from vla_adapters.adapter import AdapterError
+from vla_adapters.lora import Lora
 from vla_adapters.openvla.actions import open_gripper
-from vla_adapters.openvla.adapter import Lora, OpenVlaAdapter, OpenVlaOptions
+from vla_adapters.openvla.adapter import OpenVlaAdapter, OpenVlaOptions
 from vla_adapters.openvla.checkpoint import load_checkpoint
 from vla_adapters.openvla.config import small_config
 from vla_adapters.samples import Moments, Sample, Statistics

@@ -181,6 +181,28 @@ def test_parts_of_the_model_are_trained_and_resumed(config, kind):
     assert train(dataclasses.replace(part, steps=4)) == part.out / "final"
 
 
+@pytest.mark.parametrize("model", ["pi0", "openvla"])
+@pytest.mark.parametrize(
+    ("precision", "what", "of_the_trained", "of_the_policy"),
+    [
+        ("mixed", "full", torch.float32, torch.float32),
+        ("bfloat16", "full", torch.bfloat16, torch.bfloat16),
+        ("bfloat16", "lora", torch.float32, torch.bfloat16),
+    ],
+)
+def test_precision_is_that_of_what_is_trained_and_saved(
+    config, model, precision, what, of_the_trained, of_the_policy
+):
+    config = dataclasses.replace(config, model=model, precision=precision, train=what, steps=2)
+    policy = weights(train(config))
+    trained = state_of(config.out).tensors
+    weight = "model.layers.1.self_attn.q_proj"  # vision, LeRobot keeps in float32 throughout
+    kept = [t.dtype for n, t in trained.items() if n.startswith("parameter.") and weight in n]
+    assert kept and set(kept) == {of_the_trained}
+    saved = [t.dtype for n, t in policy.items() if f"{weight}.weight" in n]
+    assert saved and set(saved) == {of_the_policy}
+
+
 def test_a_loss_that_is_not_finite_names_its_step(config):
     config = dataclasses.replace(config, learning_rate=1e30, checkpoint_every=1)
     with pytest.raises(TrainingError, match=r"step [234] is not finite"):
