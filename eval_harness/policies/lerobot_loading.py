@@ -66,8 +66,9 @@ class NoRandomWeights(TorchDispatchMode):
     ) -> Any:
         """Mark a tensor instead of drawing it."""
         if func in (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default):
-            args[0][:1].fill_(torch.nan)
-            return args[0]
+            tensor = args[0]
+            (tensor[:1] if tensor.dim() else tensor).fill_(torch.nan)
+            return tensor
         return func(*args, **(kwargs or {}))
 
 

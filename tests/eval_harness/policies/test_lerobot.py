@@ -261,7 +261,8 @@ def test_networks_are_made_without_random_weights_and_those_show():
     with NoRandomWeights():
         layer, norm = torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
         normal, computed = torch.nn.init.normal_(torch.empty(4)), torch.arange(4) / 2
-    assert all(tensor[:1].isnan().all() for tensor in (layer.weight, layer.bias, normal))
+        number = torch.empty(()).uniform_()
+    assert all(t[:1].isnan().all() for t in (layer.weight, layer.bias, normal)) and number.isnan()
     assert norm.weight.equal(torch.ones(4)) and computed.equal(torch.tensor([0, 0.5, 1, 1.5]))
     assert torch.random.get_rng_state().equal(state)
     assert not torch.nn.Linear(4, 4).weight.isnan().any()
