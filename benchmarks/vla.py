@@ -102,7 +102,7 @@ def measure_training(
         start = time.perf_counter()
         batch = to_device(next(batches), device)
         waits.append(time.perf_counter() - start)
-        with model.autocast():
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.autocast):
             loss, _ = adapter.loss(batch, generator)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -154,7 +154,7 @@ def count_flops(model: Model, device: torch.device) -> float:
     """Return the floating-point operations of forward and backward for one sample."""
     batch = to_device(model.adapter.collate([model.sample(0)]), device)
     with FlopCounterMode(display=False) as counter:
-        with model.autocast():
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.autocast):
             loss, _ = model.adapter.loss(batch, torch.Generator().manual_seed(0))
         loss.backward()
     model.adapter.module.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ import torch
 
 from vla_adapters.adapter import Adapter, Batch
 from vla_adapters.samples import ACTION_DIM, STATE_DIM, Moments, Sample, Statistics
+from vla_adapters.training.config import needs_autocast
 
 _PICTURE = 256
 """Edge of the made-up pictures, pixels, as the datasets store them."""
@@ -29,16 +30,10 @@ class Model:
     """Tokens of a sample of a batch, padding included."""
     dtype: torch.dtype
     """Of its matrix products."""
-    low_rank: bool
-    """Whether adapters are trained, not the weights."""
+    autocast: bool
+    """Whether it is trained under autocast to bfloat16."""
     checkpoint: Callable[[], None]
     """Has it compute activations a second time from now on instead of keeping them."""
-
-    def autocast(self) -> torch.autocast:
-        """Return what low-rank adapters, which are float32, are computed in, as in training."""
-        wanted = self.dtype == torch.bfloat16 and self.low_rank
-        device = next(self.adapter.module.parameters()).device.type
-        return torch.autocast(device, torch.bfloat16, enabled=wanted)
 
     def sample(self, index: int) -> Sample:
         """Return a made-up sample, a function of its index."""
@@ -116,7 +111,8 @@ def _pi0(full: bool, device: str, train: str) -> Model:
 
     dtype = getattr(torch, config.dtype)
     checkpoint = policy.model.gradient_checkpointing_enable
-    return Model(adapter, act, lambda batch: length, dtype, train == "lora", checkpoint)
+    autocast = needs_autocast(config.dtype, train)
+    return Model(adapter, act, lambda batch: length, dtype, autocast, checkpoint)
 
 
 def _openvla(full: bool, device: str, train: str) -> Model:
@@ -153,7 +149,8 @@ def _openvla(full: bool, device: str, train: str) -> Model:
 
     dtype = getattr(torch, options.precision)
     checkpoint = adapter.model.gradient_checkpointing_enable
-    return Model(adapter, act, tokens, dtype, train == "lora", checkpoint)
+    autocast = needs_autocast(options.precision, train)
+    return Model(adapter, act, tokens, dtype, autocast, checkpoint)
 
 
 _MAKERS = {"pi0": _pi0, "openvla": _openvla}

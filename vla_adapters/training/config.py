@@ -50,6 +50,16 @@ PRESETS: dict[tuple[str, str], Optimisation] = {
 `vla-scripts`."""
 
 
+def needs_autocast(precision: str, train: str) -> bool:
+    """Return whether something that is float32 is to be computed in bfloat16.
+
+    Args:
+        precision: as `TrainConfig.precision`.
+        train: as `TrainConfig.train`; low-rank adapters are float32 beside bfloat16 weights.
+    """
+    return precision == "mixed" or (precision == "bfloat16" and train == "lora")
+
+
 @dataclass(frozen=True)
 class ValidationConfig:
     """Rollouts in the simulator after epochs, which choose the best one and end the training."""
@@ -155,12 +165,6 @@ class TrainConfig:
         tasks = wanted.validation_suites or wanted.validation_tasks
         if wanted.evaluate_every_epochs and not tasks:
             raise SettingError("say on what to evaluate: --validation-suites or --validation-tasks")
-
-    @property
-    def autocast(self) -> bool:
-        """Whether matrix products of float32 weights, or adapters, are computed in bfloat16."""
-        adapters = self.precision == "bfloat16" and self.train == "lora"
-        return self.precision == "mixed" or adapters
 
     @property
     def optimisation(self) -> Optimisation:

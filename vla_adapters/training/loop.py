@@ -33,7 +33,7 @@ from vla_adapters.training.checkpoints import (
     restore,
     save_state,
 )
-from vla_adapters.training.config import TrainConfig
+from vla_adapters.training.config import TrainConfig, needs_autocast
 from vla_adapters.training.metrics import Metrics
 from vla_adapters.training.models import make_adapter
 from vla_adapters.training.schedule import learning_rate, seed_step
@@ -145,6 +145,7 @@ class _Trainer:
             self.settings.weight_decay,
             fused=accelerator.device.type == "cuda",
         )
+        self._autocast = needs_autocast(config.precision, config.train)
         self.step = self._go_on()
         self._evaluations = read_evaluations(config.out)
         self._metrics = Metrics(config.out, self.step) if accelerator.is_main_process else None
@@ -230,7 +231,7 @@ class _Trainer:
         rank = self.accelerator.process_index
         generator = seed_step(self.config.seed, self.step, part, rank)
         kind = self.accelerator.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.config.autocast):
+        with torch.autocast(kind, torch.bfloat16, enabled=self._autocast):
             loss, numbers = self.loss(batch, generator)
         self.accelerator.backward(loss / self.config.accumulate)
         return {"loss": loss.detach(), **numbers}
