@@ -19,9 +19,9 @@ from benchmarks.measure import (
     wall_rate,
     wall_time,
 )
-from benchmarks.peer_scripts import CAMERAS, encode_pictures, render_pictures
+from benchmarks.peers.scripts import CAMERAS, encode_pictures, render_pictures
 from benchmarks.tasks import DRAWER, random_actions
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 
 _SIZE_PX = 256
 _MAX_WORKERS = 4
@@ -140,8 +140,8 @@ def _build_peer(source: Path, target: Path, plan: _Plan) -> None:
 def record(path: Path, count: int, steps: int, assets: AssetPack) -> None:
     """Write episodes of random actions, which publish as the `dlr` recipe's would."""
     from simulation.environment import Environment
-    from simulation.recorder import Recorder
-    from simulation.trajectories import TrajectoryWriter
+    from simulation.recordings.recorder import Recorder
+    from simulation.recordings.trajectories import TrajectoryWriter
 
     env = Environment(DRAWER, assets)
     writer = TrajectoryWriter(path, DRAWER, assets, {"actions": "random"})
@@ -158,8 +158,8 @@ def record(path: Path, count: int, steps: int, assets: AssetPack) -> None:
 
 def _frames_per_second(path: Path, assets: AssetPack) -> float:
     """Return what one renderer draws of an episode that it has drawn before."""
-    from simulation.rendering import DEFAULT_CAMERAS, Renderer
-    from simulation.trajectories import TrajectoryFile
+    from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer
+    from simulation.recordings.trajectories import TrajectoryFile
 
     with TrajectoryFile(path) as file, Renderer(DRAWER, assets, _SIZE_PX, _SIZE_PX) as render:
         episode = file[0]

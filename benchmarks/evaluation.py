@@ -19,7 +19,7 @@ from eval_harness.policy import Observation, Policy, Requirements
 from eval_harness.protocols import get_protocol
 from eval_harness.results import TIMING
 from eval_harness.runner import RunConfig
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 
 _CHUNK = 10
 _TARGET = Target(0.05, at_most=True)

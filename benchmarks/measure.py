@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-import signal
+import platform
 import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from simulation.assets import AssetPack
-from simulation.errors import DlrError
+from common.errors import DlrError, WorkerError
+from common.versions import package_versions
+from common.workers import run_in_fresh_process
+from simulation.assets.resolve import AssetPack
+
+_PACKAGES = (
+    "dlr-vla",
+    "hf-libero",
+    "robosuite",
+    "mujoco",
+    "numpy",
+    "numba",
+    "tensorflow-cpu",
+    "tensorflow-datasets",
+)
 
 
 class BenchmarkError(DlrError, ValueError):
@@ -171,6 +180,23 @@ def wall_time(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def describe_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that are measured."""
+    return {"python": platform.python_version(), **package_versions(_PACKAGES)}
+
+
+def describe_rendering() -> dict[str, str]:
+    """Return the OpenGL backend and driver. Draws in a process of its own.
+
+    Raises:
+        RenderError: no OpenGL renders here.
+    """
+    from simulation.pictures.graphics import find_backend
+
+    backend = find_backend()
+    return {"backend": backend.name, "driver": backend.driver}
+
+
 def in_fresh_process[Value](function: Callable[..., Value], *arguments: Any) -> Value:
     """Return `function(*arguments)`, computed in a new process that ends afterwards.
 
@@ -180,25 +206,15 @@ def in_fresh_process[Value](function: Callable[..., Value], *arguments: Any) -> 
     Raises:
         BenchmarkError: the process died.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as executor:
-        try:
-            return executor.submit(function, *arguments).result()
-        except BrokenProcessPool as error:
-            raise BenchmarkError(
-                f"the process of {function.__name__} died (out of memory, or a driver's crash?): "
-                "leave it out with --only, or try --quick"
-            ) from error
+    try:
+        return run_in_fresh_process(_printing_to_stderr, function, *arguments)
+    except WorkerError as error:
+        raise BenchmarkError(
+            f"the process of {function.__name__} died (out of memory, or a driver's crash?): "
+            "leave it out with --only, or try --quick"
+        ) from error
 
 
-def _begin() -> None:
-    """Print to standard error, and end once the process that started this one is gone."""
+def _printing_to_stderr[Value](function: Callable[..., Value], *arguments: Any) -> Value:
     os.dup2(2, 1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return function(*arguments)

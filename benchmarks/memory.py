@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers
 from benchmarks.measure import Result, Setting, Target, benchmark, in_fresh_process, summarise
+from benchmarks.peers import upstream as peers
 from benchmarks.tasks import DRAWER, INIT_INDEX, SEED, random_actions
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 
 _COUNTS = (16, 8, 4)
 """Numbers of environments; the first that fits into half of the free memory is measured."""
@@ -48,7 +48,7 @@ def memory(setting: Setting) -> list[Result]:
 def _our_pss(count: int, assets: AssetPack, size: int) -> float:
     """Return the megabytes of this process with environments that have stepped."""
     from simulation.environment import BatchEnvironment
-    from simulation.rendering import DEFAULT_CAMERAS, Renderer
+    from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer
 
     with contextlib.ExitStack() as stack:
         batch, slots = BatchEnvironment(DRAWER, count, assets), list(range(count))

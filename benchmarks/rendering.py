@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import peers
 from benchmarks.measure import (
     Result,
     Setting,
@@ -14,12 +13,13 @@ from benchmarks.measure import (
     geometric_mean,
     wall_rate,
 )
+from benchmarks.peers import upstream as peers
 from benchmarks.tasks import INIT_INDEX, SEED, TASKS, random_actions
-from simulation.assets import AssetPack, embedded_pack
-from simulation.embedded_assets import PACK_NAME
+from simulation.assets.embedded import PACK_NAME
+from simulation.assets.resolve import AssetPack, embedded_pack
 from simulation.environment import Environment
-from simulation.registry import Task
-from simulation.rendering import DEFAULT_CAMERAS, Renderer
+from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer
+from simulation.tasks import Task
 
 _STEPS = 20
 """Control steps of one repetition."""

@@ -46,8 +46,8 @@ def run(
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from benchmarks.measure import BENCHMARKS, BenchmarkError, Setting, in_fresh_process
-    from simulation.assets import resolve_assets
-    from simulation.files import ensure_writable, write_json
+    from common.files import ensure_writable, write_json
+    from simulation.assets.resolve import resolve_assets
 
     for module in _MODULES:
         importlib.import_module(f"benchmarks.{module}")
@@ -80,13 +80,8 @@ def run(
 
 def _describe(setting: Setting, only: Sequence[str]) -> dict[str, Any]:
     """Return what the run is measured with, plain JSON types."""
-    from benchmarks.machine import (
-        describe_environment,
-        describe_machine,
-        describe_rendering,
-        describe_versions,
-    )
-    from benchmarks.measure import in_fresh_process
+    from benchmarks.measure import describe_rendering, describe_versions, in_fresh_process
+    from common.machine import describe_environment, describe_machine
 
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -151,7 +146,7 @@ def table(results: Sequence[Result]) -> str:
 if __name__ == "__main__":
     import tyro
 
-    from simulation.errors import DlrError
+    from common.errors import DlrError
 
     try:
         tyro.cli(run, prog="python -m benchmarks.run")

@@ -11,7 +11,6 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from benchmarks import peers
 from benchmarks.measure import (
     Result,
     Setting,
@@ -23,9 +22,10 @@ from benchmarks.measure import (
     summarise,
     wall_rate,
 )
+from benchmarks.peers import upstream as peers
 from benchmarks.tasks import DRAWER, INIT_INDEX, SEED, TASKS, random_actions
-from simulation.control import bare_passes, bare_steps
 from simulation.environment import BatchEnvironment, Environment
+from simulation.physics.control import bare_passes, bare_steps
 
 _STEPS = 20
 """Control steps of one repetition."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulation.registry import Task, get_task
+from simulation.tasks import Task, get_task
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 """The task of those benchmarks that run on one."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.metadata
 import itertools
 import json
 import platform
@@ -24,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.vla_models import Model, make_model
+from common.versions import package_versions
 from vla_adapters.adapter import Batch, to_device
 from vla_adapters.samples import Sample
 
@@ -225,18 +225,12 @@ def _peak_memory(device: torch.device) -> float:
 
 
 def _describe(device: torch.device) -> dict[str, Any]:
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "device": name or platform.machine(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        **versions,
+        **package_versions(_PACKAGES),
     }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.main import UsageError
+from common.errors import UsageError
 
 if TYPE_CHECKING:
-    from simulation.assets import AssetPack
+    from simulation.assets.resolve import AssetPack
 
 
 def assets(
@@ -25,8 +25,8 @@ def assets(
         verify: Read every file: is it as it was, and is it LIBERO's own?
         write: Write the embedded pack to this new folder and show that.
     """
-    from simulation.assets import resolve_assets
-    from simulation.packs import chosen_place, list_places
+    from simulation.assets.packs import chosen_place, list_places
+    from simulation.assets.resolve import resolve_assets
 
     if write is not None:
         path = _write(write)
@@ -47,8 +47,8 @@ def assets(
 
 
 def _write(folder: Path) -> Path:
-    from simulation.embedded_assets import write_embedded_pack
-    from simulation.files import ensure_writable
+    from common.files import ensure_writable
+    from simulation.assets.embedded import write_embedded_pack
 
     if any(ensure_writable(folder).iterdir()):
         raise UsageError(f"{folder} is not empty; give a new folder")
@@ -58,8 +58,8 @@ def _write(folder: Path) -> Path:
 
 def _download(path: Path | None) -> None:
     """Download the published assets, unless some that are here would be used before them."""
-    from simulation.assets import resolve_assets
-    from simulation.packs import chosen_place, list_places
+    from simulation.assets.packs import chosen_place, list_places
+    from simulation.assets.resolve import resolve_assets
 
     used = chosen_place(list_places(path))
     if used.source != "embedded":
@@ -74,8 +74,8 @@ def _verify(pack: AssetPack) -> None:
     Raises:
         AssetError: a file is missing or was changed.
     """
-    from simulation.assets import verify_pack
-    from simulation.embedded_assets import PACK_NAME
+    from simulation.assets.embedded import PACK_NAME
+    from simulation.assets.resolve import verify_pack
     from simulation.golden import published_assets
     from simulation.preflight import unpublished
 

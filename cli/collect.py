@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cli.run_folder import DEFAULT_RUN, RunFolder, read_record
 from cli.train import SLOTS
 from generator.config import CollectConfig
+from generator.run_folder import DEFAULT_RUN, RunFolder, read_record
 
 if TYPE_CHECKING:
     from generator.collect import CollectReport
-    from simulation.assets import AssetPack
+    from simulation.assets.resolve import AssetPack
     from simulation.environment import BatchEnvironment
 
 
@@ -36,9 +36,9 @@ def collect(
         slots: Environments stepped together; more use more memory, the result is the same.
         config: How many episodes, and from where.
     """
-    from simulation.assets import resolve_assets
+    from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
-    from simulation.registry import get_task
+    from simulation.tasks import get_task
 
     found, pack = get_task(task), resolve_assets(assets)
     read_record(RunFolder(run).policies(found, recipe), "reinforce")  # before anything slow

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from cli.run_folder import DEFAULT_RUN, RunFolder
-from generator.config import DemonstrationConfig
+from demonstrations.config import DemonstrationConfig
+from generator.run_folder import DEFAULT_RUN, RunFolder
 
 
 def demonstrate(
@@ -29,9 +29,9 @@ def demonstrate(
         assets: Folder of assets; by default the one that every command finds.
         config: Which demonstrations, and how many.
     """
-    from generator.demonstrations import make_demonstrations
-    from simulation.assets import resolve_assets
-    from simulation.registry import get_task
+    from demonstrations.make import make_demonstrations
+    from simulation.assets.resolve import resolve_assets
+    from simulation.tasks import get_task
 
     found = get_task(task)
     path = RunFolder(run).demonstrations(found)

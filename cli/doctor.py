@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.main import UsageError
+from common.errors import UsageError
 
 if TYPE_CHECKING:
     from simulation.preflight import Check
@@ -26,7 +26,7 @@ def doctor(assets: Path | None = None, json: Path | None = None) -> None:
         json: Write the outcome to this file, too.
     """
     load_mujoco()
-    from simulation.files import write_json
+    from common.files import write_json
     from simulation.preflight import preflight
 
     report = preflight(assets, _print)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from cli.doctor import load_mujoco
-from cli.main import UsageError
+from common.errors import UsageError
 
 if TYPE_CHECKING:
     from eval_harness.policy import Policy
     from eval_harness.results import EpisodeResult, Results
     from eval_harness.runner import RunConfig
     from eval_harness.statistics import StoppingRule
-    from simulation.registry import Task
+    from simulation.tasks import Task
 
 EXIT_INCOMPLETE = 1
 """Status of a run after which episodes are missing or errors."""
@@ -79,7 +79,7 @@ class Run:
         from eval_harness.policies import load_policy
         from eval_harness.policies.replay import ReplayPolicy
         from eval_harness.protocols import get_protocol
-        from simulation.assets import resolve_assets
+        from simulation.assets.resolve import resolve_assets
 
         protocol, shard = get_protocol(self.protocol), Shard.parse(self.shard)
         config, rule = self._config(), self._rule()
@@ -163,13 +163,13 @@ class Check:
     def __call__(self) -> None:
         """Check."""
         load_mujoco()
-        from eval_harness.check import CheckConfig, check
+        from common.files import write_json
+        from eval_harness.conformance.check import CheckConfig, check
         from eval_harness.plan import choose_tasks
         from eval_harness.policies import load_policy
         from eval_harness.policies.replay import ReplayPolicy
         from eval_harness.protocols import get_protocol
-        from simulation.assets import resolve_assets
-        from simulation.files import write_json
+        from simulation.assets.resolve import resolve_assets
 
         protocol, pack = get_protocol(self.protocol), resolve_assets(self.assets)
         found = ReplayPolicy.of_folder(self.demonstrations, pack).recordings
@@ -227,9 +227,9 @@ class Compare:
         """Compare."""
         from rich.console import Console
 
+        from common.files import write_json
         from eval_harness.compare import compare_folders
-        from eval_harness.tables import print_comparison
-        from simulation.files import write_json
+        from reports.evaluation_tables import print_comparison
 
         found = compare_folders(self.a, self.b, self.allow_different, self.resample_tasks)
         print_comparison(found, Console())
@@ -257,8 +257,8 @@ class Report:
     def __call__(self) -> None:
         """Write the report."""
         load_mujoco()
-        from eval_harness.report import write_report
-        from eval_harness.video import VideoSettings
+        from reports.evaluation import write_report
+        from reports.video import VideoSettings
 
         paths = write_report(
             self.folder,
@@ -305,7 +305,7 @@ def _print(results: Results) -> None:
     from rich.console import Console
 
     from eval_harness.results import summarise
-    from eval_harness.tables import print_summary
+    from reports.evaluation_tables import print_summary
 
     print_summary(summarise(results), Console())
     print(results.folder)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from simulation.errors import DlrError
+from common.errors import DlrError, UsageError
 
 COMMANDS: dict[str, str] = {
     "quickstart": "the whole line on one task, or on two with --full",
@@ -30,10 +30,6 @@ COMMANDS: dict[str, str] = {
 
 EXIT_FAILED = 2
 EXIT_INTERRUPTED = 130
-
-
-class UsageError(DlrError, ValueError):
-    """The command line asks for something that does not exist or does not fit together."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

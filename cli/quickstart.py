@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from cli.collect import collect_episodes
 from cli.report import BASELINE, CANDIDATE, report_run
-from cli.run_folder import RunFolder
 from cli.train import SLOTS, train_recipe
-from generator.config import DemonstrationConfig, GeneratorConfig
+from demonstrations.config import DemonstrationConfig
+from generator.config import GeneratorConfig
+from generator.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from simulation.assets import AssetPack
-    from simulation.registry import Task
+    from simulation.assets.resolve import AssetPack
+    from simulation.tasks import Task
 
 TASKS = {
     "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet": 10,
@@ -43,9 +44,9 @@ def quickstart(
         human_demos: Folder of human demonstrations to mix into the scripted ones.
         out: Folder of the run; by default runs/quickstart, or runs/full with --full.
     """
-    from simulation.assets import embedded_pack, resolve_assets
-    from simulation.files import ensure_writable
-    from simulation.registry import get_task
+    from common.files import ensure_writable
+    from simulation.assets.resolve import embedded_pack, resolve_assets
+    from simulation.tasks import get_task
 
     started = time.monotonic()
     folder = out or Path("runs/full" if full else "runs/quickstart")
@@ -74,8 +75,8 @@ def _make_trajectories(
 
     The recipes' updates leave cores idle, so each recipe has a process and both run at once.
     """
-    from dataset_builders.workers import run_in_fresh_process
-    from generator.demonstrations import make_demonstrations
+    from common.workers import run_in_fresh_process
+    from demonstrations.make import make_demonstrations
 
     with _stage("demonstrate"):
         make_demonstrations(task, run.demonstrations(task), source, assets).close()
@@ -93,9 +94,9 @@ def _make_trajectories(
 def _train_and_collect(
     run: RunFolder, recipe: str, task: Task, assets: AssetPack, source: DemonstrationConfig
 ) -> None:
-    from generator.demonstrations import observe
+    from demonstrations.make import observe
     from simulation.environment import BatchEnvironment
-    from simulation.trajectories import TrajectoryFile
+    from simulation.recordings.trajectories import TrajectoryFile
 
     config = GeneratorConfig(demonstrations=source)
     environments = BatchEnvironment(task, SLOTS, assets)

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.main import UsageError
-from cli.run_folder import DEFAULT_RUN, RunFolder, read_record
+from common.errors import UsageError
+from generator.run_folder import DEFAULT_RUN, RunFolder, read_record
 
 if TYPE_CHECKING:
     from generator.discover import PatternEncoder
-    from generator.report import Count, Filmstrip, LearningCurve, RecipeResult, TaskResult
-    from simulation.assets import AssetPack
-    from simulation.registry import Task
-    from simulation.trajectories import Episode, TrajectoryFile
+    from reports.run import Count, Filmstrip, LearningCurve, RecipeResult, TaskResult
+    from simulation.assets.resolve import AssetPack
+    from simulation.recordings.trajectories import Episode, TrajectoryFile
+    from simulation.tasks import Task
 
 BASELINE, CANDIDATE = "o2o_rl", "dlr"
 NAMES = {BASELINE: "O2O-RL", CANDIDATE: "DLR"}
@@ -31,7 +31,7 @@ def report(run: Path = DEFAULT_RUN, assets: Path | None = None) -> None:
         run: Folder that all stages share.
         assets: Folder of assets to draw pictures with; by default the one every command finds.
     """
-    from simulation.assets import resolve_assets
+    from simulation.assets.resolve import resolve_assets
 
     print("\n".join(map(str, report_run(RunFolder(run), resolve_assets(assets)))))
 
@@ -43,7 +43,7 @@ def report_run(run: RunFolder, assets: AssetPack) -> tuple[Path, Path]:
         UsageError: no task was collected with both recipes.
         OutputError: the run's folder cannot be written.
     """
-    from simulation.registry import list_tasks
+    from simulation.tasks import list_tasks
 
     tasks = [
         task
@@ -55,7 +55,7 @@ def report_run(run: RunFolder, assets: AssetPack) -> tuple[Path, Path]:
             f"{run.root} has no task that both {' and '.join(NAMES)} have collected; "
             "run `dlr train` and `dlr collect` for both"
         )
-    from generator.report import write_report
+    from reports.run import write_report
 
     return write_report([gather(run, task, assets) for task in tasks], run.root)
 
@@ -63,7 +63,7 @@ def report_run(run: RunFolder, assets: AssetPack) -> tuple[Path, Path]:
 def gather(run: RunFolder, task: Task, assets: AssetPack) -> TaskResult:
     """Read one task's results of both recipes; both are embedded by DLR's frozen encoder."""
     from generator.discover import PatternEncoder
-    from generator.report import TaskResult
+    from reports.run import TaskResult
 
     encoder = PatternEncoder.load(
         run.policies(task, CANDIDATE) / "discover" / "encoder.safetensors"
@@ -83,9 +83,9 @@ def gather(run: RunFolder, task: Task, assets: AssetPack) -> TaskResult:
 def _recipe_result(
     run: RunFolder, task: Task, recipe: str, encoder: PatternEncoder, assets: AssetPack
 ) -> RecipeResult:
-    from generator.diversity import Trajectory
-    from generator.report import RecipeResult
-    from simulation.trajectories import TrajectoryFile
+    from analysis.diversity import Trajectory
+    from reports.run import RecipeResult
+    from simulation.recordings.trajectories import TrajectoryFile
 
     folder = run.policies(task, recipe)
     learned, reinforced = (read_record(folder, stage)["report"] for stage in ("learn", "reinforce"))
@@ -123,7 +123,7 @@ def _recipe_result(
 
 def _counts(report: Mapping[str, Any], patterns: bool) -> dict[int, Count]:
     """Return held-out successes per pattern; -1 where the recipe has none."""
-    from generator.report import Count
+    from reports.run import Count
 
     return {
         z if patterns else -1: Count(round(row["success"] * row["episodes"]), row["episodes"])
@@ -133,7 +133,7 @@ def _counts(report: Mapping[str, Any], patterns: bool) -> dict[int, Count]:
 
 def _recognised(episodes: Sequence[Episode], encoder: PatternEncoder) -> dict[int, Count]:
     """Return, per pattern, how many collected episodes the encoder recognises as theirs."""
-    from generator.report import Count
+    from reports.run import Count
 
     found: dict[int, list[bool]] = {z: [] for z in range(encoder.patterns)}
     for episode in episodes:
@@ -149,7 +149,7 @@ def _curves(
 
     The curves start with the cloned policy's reported success.
     """
-    from generator.report import LearningCurve
+    from reports.run import LearningCurve
 
     steps, rates = [0.0], [[row["success"] for row in learned["held_out_success"]]]
     total = 0.0
@@ -185,8 +185,8 @@ def _check_assets(file: TrajectoryFile, assets: AssetPack) -> None:
 
 def _filmstrips(task: Task, episodes: Sequence[Episode], assets: AssetPack) -> list[Filmstrip]:
     """Draw the first, the middle and the last moment of each pattern's first episode."""
-    from generator.report import Filmstrip
-    from simulation.rendering import Renderer
+    from reports.run import Filmstrip
+    from simulation.pictures.rendering import Renderer
 
     first: dict[int, Episode] = {}
     for episode in episodes:
@@ -201,7 +201,7 @@ def _filmstrips(task: Task, episodes: Sequence[Episode], assets: AssetPack) -> l
 
 
 def _provenance(run: RunFolder, task: Task) -> dict[str, Any]:
-    from simulation.trajectories import TrajectoryFile
+    from simulation.recordings.trajectories import TrajectoryFile
 
     with TrajectoryFile(run.trajectories(task, CANDIDATE)) as file:
         simulator = {"asset_pack": file.asset_pack, "asset_digest": file.asset_digest}

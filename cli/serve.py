@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.main import UsageError
+from common.errors import UsageError
 
 if TYPE_CHECKING:
     from eval_harness.remote.server import PolicyServer
@@ -55,7 +55,7 @@ def serve(
     from eval_harness.protocols import PROTOCOLS
     from eval_harness.remote.server import PolicyServer, ServerConfig
     from eval_harness.remote.wire import Limits
-    from simulation.assets import resolve_assets
+    from simulation.assets.resolve import resolve_assets
 
     if protocol not in PROTOCOLS:
         raise UsageError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")

@@ -12,7 +12,7 @@ def tasks(name: str = "", /, suite: str | None = None) -> None:
         name: A task, as `suite/name` or its name alone; empty for the list.
         suite: List this suite alone.
     """
-    from simulation.registry import get_task, list_tasks
+    from simulation.tasks import get_task, list_tasks
 
     if not name:
         sys.stdout.write("".join(f"{task.key}\n" for task in list_tasks(suite)))

@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cli.main import UsageError
-from cli.run_folder import DEFAULT_RUN, RunFolder
-from generator.config import (
-    DemonstrationConfig,
-    DiscoverConfig,
-    GeneratorConfig,
-    LearnConfig,
-    ReinforceConfig,
-)
+from common.errors import UsageError
+from demonstrations.config import DemonstrationConfig
+from generator.config import DiscoverConfig, GeneratorConfig, LearnConfig, ReinforceConfig
+from generator.run_folder import DEFAULT_RUN, RunFolder
 
 if TYPE_CHECKING:
-    from generator.learn import Demonstration
+    from demonstrations.demonstration import Demonstration
     from generator.recipes import RecipeResult
     from simulation.environment import BatchEnvironment
 
@@ -52,11 +47,11 @@ def train(
         learn: Stage 2.
         reinforce: Stage 3.
     """
-    from generator.demonstrations import observe
-    from simulation.assets import resolve_assets
+    from demonstrations.make import observe
+    from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
-    from simulation.registry import get_task
-    from simulation.trajectories import TrajectoryFile
+    from simulation.recordings.trajectories import TrajectoryFile
+    from simulation.tasks import get_task
 
     found, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
     path = folder.demonstrations(found)
@@ -92,8 +87,8 @@ def train_recipe(
         RecipeError: the folder holds results of other settings.
         OutputError: the run's folder cannot be written.
     """
+    from common.files import ensure_writable
     from generator.recipes import run_recipe
-    from simulation.files import ensure_writable
 
     task = environments.task
     folder = ensure_writable(run.policies(task, recipe))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.doctor import load_mujoco
-from cli.main import UsageError
+from common.errors import UsageError
 
 if TYPE_CHECKING:
-    from simulation.recordings import Recording
-    from simulation.registry import Task
+    from simulation.recordings.recordings import Recording
+    from simulation.tasks import Task
 
 SHEET_FRAMES = 12
 """Most pictures of a contact sheet, unless `--every` asks for others."""
@@ -54,8 +54,8 @@ def view(
         assets: Folder of assets; by default the one that every command finds.
     """
     load_mujoco()
-    from simulation.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-    from simulation.registry import get_task
+    from simulation.pictures.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+    from simulation.tasks import get_task
 
     if size < 1 or every < 0 or fps <= 0 or not cameras or not init:
         raise UsageError("--size, --every and --fps are positive; --cameras and --init not empty")
@@ -65,7 +65,7 @@ def view(
         raise UsageError("name a task (`dlr tasks` lists all), or give --file")
     found = get_task(task) if task else None
     if file is not None:
-        from simulation.recordings import read_recording
+        from simulation.recordings.recordings import read_recording
 
         recording = read_recording(file, episode, found, assets)
     else:
@@ -88,9 +88,9 @@ def _init_states(task: Task, indices: Sequence[int], seed: int, assets: Path | N
     """Return official init states as a recording, with the fixtures of a seed."""
     import numpy as np
 
-    from simulation.assets import resolve_assets
+    from simulation.assets.resolve import resolve_assets
     from simulation.environment import Environment
-    from simulation.recordings import Recording
+    from simulation.recordings.recordings import Recording
 
     pack = resolve_assets(assets)
     env = Environment(task, pack)
@@ -105,11 +105,11 @@ def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None
     """Demonstrate a task by script, from a settled init state."""
     import numpy as np
 
-    from generator.config import DemonstrationConfig
-    from generator.demonstrators import demonstrate, find_demonstrator
-    from simulation.assets import resolve_assets
+    from demonstrations.config import DemonstrationConfig
+    from demonstrations.skills import demonstrate, find_demonstrator
+    from simulation.assets.resolve import resolve_assets
     from simulation.environment import Environment
-    from simulation.recordings import episode_recording
+    from simulation.recordings.recordings import episode_recording
 
     demonstrator = find_demonstrator(task)
     if way and way not in demonstrator.ways:
@@ -134,15 +134,15 @@ def _draw(
     path: Path,
 ) -> int:
     """Write the recording as the path's suffix says and return the number of pictures."""
-    from simulation.control import CONTROL_FREQUENCY
-    from simulation.pictures import (
+    from simulation.physics.control import CONTROL_FREQUENCY
+    from simulation.pictures.pictures import (
         VIDEO_SUFFIXES,
         contact_sheet,
         draw_states,
         write_picture,
         write_video,
     )
-    from simulation.rendering import Renderer
+    from simulation.pictures.rendering import Renderer
 
     video, total = path.suffix in VIDEO_SUFFIXES, len(recording.states)
     steps = list(range(total))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from cli.main import UsageError
+from common.errors import UsageError
 from vla_adapters.training.config import TrainConfig
 
 _Settings = Annotated[TrainConfig, tyro.conf.arg(name="")]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.errors import DatasetError
 from dataset_builders import import_tfds
-from dataset_builders.errors import DatasetError
 
 if TYPE_CHECKING:
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
@@ -55,9 +55,9 @@ def build(config: BuildConfig) -> Path:
         DatasetError: there is nothing to publish, an option is wrong, or other content is there.
         OutputError: `data_dir` cannot be written.
     """
+    from common.files import ensure_writable
+    from common.workers import run_in_fresh_process
     from dataset_builders.episodes import list_episodes
-    from dataset_builders.workers import run_in_fresh_process
-    from simulation.files import ensure_writable
 
     if config.config not in CONFIGS:
         raise DatasetError(f"unknown config {config.config!r}; there are {', '.join(CONFIGS)}")

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dataset_builders.errors import DatasetError
-from simulation.assets import AssetPack, find_embedded_pack, resolve_assets
-from simulation.errors import TrajectoryError
-from simulation.rendering import Renderer
-from simulation.trajectories import Episode, EpisodeInfo, TrajectoryFile
+from common.errors import DatasetError, TrajectoryError
+from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
+from simulation.pictures.rendering import Renderer
+from simulation.recordings.trajectories import Episode, EpisodeInfo, TrajectoryFile
 
 JPEG_QUALITY = 95
 """Quality of the stored JPEGs; TensorFlow's default, as in OpenVLA's datasets."""

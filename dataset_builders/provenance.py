@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.errors import DatasetError
+from common.versions import package_version
 from dataset_builders.episodes import EpisodeRef
-from dataset_builders.errors import DatasetError
-from simulation.trajectories import TrajectoryFile
+from simulation.recordings.trajectories import TrajectoryFile
 
 CONTROL_FREQUENCY_HZ = 20
 _PACKAGES = ("dlr-vla", "mujoco", "robosuite", "hf-libero", "tensorflow-datasets")
@@ -38,7 +38,7 @@ def describe_dataset(
         "image_convention": "raw[::-1, ::-1] of the raw picture; stored[:, ::-1] is upright",
         "action_convention": "end-effector deltas in [-1, 1]; gripper -1 opens, +1 closes",
         "control_frequency_hz": CONTROL_FREQUENCY_HZ,
-        "built_with": {name: _version(name) for name in _PACKAGES},
+        "built_with": {name: package_version(name) for name in _PACKAGES},
     }
 
 
@@ -59,13 +59,6 @@ def _describe_source(path: Path, name: str) -> dict[str, Any]:
             "versions": source.versions,
             "config": source.config,
         }
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def split_episodes(refs: Sequence[EpisodeRef], val_fraction: float) -> dict[str, list[EpisodeRef]]:

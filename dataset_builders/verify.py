@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DatasetError
 from dataset_builders import import_tfds
-from dataset_builders.errors import DatasetError
 
 _MAX_REPORTED = 10
 _MAX_PICTURE_ERROR = 10.0
@@ -66,7 +66,7 @@ def verify(
     Raises:
         DatasetError: the dataset is missing, unreadable or wrong; the message lists the faults.
     """
-    from dataset_builders.workers import run_in_fresh_process
+    from common.workers import run_in_fresh_process
 
     if not (dataset / "dataset_info.json").is_file():
         raise DatasetError(
@@ -301,8 +301,8 @@ def _picture_faults(
     builder: Any, audits: list[_Audit], trajectories: Path, assets: str | None
 ) -> list[str]:
     """Render first steps anew, without TensorFlow, and return what is wrong with the stored."""
+    from common.workers import map_in_processes
     from dataset_builders.episodes import PictureConfig, render_start
-    from dataset_builders.workers import map_in_processes
 
     metadata: dict[str, Any] = builder.info.metadata
     pictures = PictureConfig(metadata["resolution"], tuple(metadata["cameras"].items()), assets)

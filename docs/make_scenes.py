@@ -12,11 +12,11 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from simulation.assets import AssetPack, embedded_pack, resolve_assets
+from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
-from simulation.pictures import contact_sheet, draw_states, write_picture
-from simulation.registry import Task, list_tasks
-from simulation.rendering import Renderer
+from simulation.pictures.pictures import contact_sheet, draw_states, write_picture
+from simulation.pictures.rendering import Renderer
+from simulation.tasks import Task, list_tasks
 
 PICTURE = Path(__file__).with_name("scenes.jpg")
 _SCENE = re.compile(r"([A-Z_]+_SCENE\d+)_")

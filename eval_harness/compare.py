@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DlrError
 from eval_harness.results import EpisodeResult, Results, planned
 from eval_harness.statistics import Difference, McNemar, mcnemar_test, paired_bootstrap
 from eval_harness.stopped import load_counted
-from simulation.errors import DlrError
 
 Key = tuple[str, int]
 """Task and episode."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,11 @@ from eval_harness.policy import Observation, Requirements
 from eval_harness.protocols import Protocol
 from eval_harness.results import EpisodeResult, StoredTrajectory
 from eval_harness.timing import Clock
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.observations import Observer
-from simulation.registry import Task
-from simulation.rendering import Renderer
+from simulation.pictures.renderers import Renderers
+from simulation.tasks import Task
 
 
 class Seat:
@@ -57,39 +56,6 @@ class Seats:
         with self._lock:
             self._free.append(seat)
             del self._free[: -self._most_free]
-
-
-class Renderers:
-    """One thread's renderers, of the tasks that it drew last.
-
-    Args:
-        assets: asset pack of all.
-        size: height and width of the pictures, pixels.
-        most: how many tasks' to keep; with the real assets one takes some 400 MB.
-    """
-
-    def __init__(self, assets: AssetPack, size: tuple[int, int], most: int) -> None:
-        self._assets, self._size, self._most = assets, size, most
-        self._renderers: OrderedDict[str, Renderer] = OrderedDict()
-
-    def __contains__(self, task: Task) -> bool:
-        """Return whether a task's renderer is there."""
-        return task.key in self._renderers
-
-    def of(self, task: Task) -> Renderer:
-        """Return the renderer of a task."""
-        if task.key not in self._renderers:
-            while len(self._renderers) >= self._most:
-                self._renderers.popitem(last=False)[1].close()
-            height, width = self._size
-            self._renderers[task.key] = Renderer(task, self._assets, width, height)
-        self._renderers.move_to_end(task.key)
-        return self._renderers[task.key]
-
-    def close(self) -> None:
-        """Free all, in the thread that made them."""
-        while self._renderers:
-            self._renderers.popitem()[1].close()
 
 
 class RunningEpisode:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common.errors import SettingError
+from common.files import write_json
 from eval_harness.plan import Item, Shard, make_items
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policy import Policy
@@ -22,11 +24,9 @@ from eval_harness.results import (
 )
 from eval_harness.runner import RunConfig, run
 from eval_harness.statistics import Stop, StoppingRule, find_stop
-from simulation.assets import AssetPack, resolve_assets
-from simulation.errors import SettingError
-from simulation.files import write_json
+from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.preflight import versions
-from simulation.registry import Task
+from simulation.tasks import Task
 
 STOP = "stop.json"
 """File of a results folder that says why an evaluation stopped early."""

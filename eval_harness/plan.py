@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import SettingError
 from eval_harness.policy import EpisodeKey
 from eval_harness.protocols import Protocol
 from simulation.environment import Environment
-from simulation.errors import SettingError
-from simulation.registry import SUITES, Task, get_task, list_tasks
 from simulation.scene import Fixtures
+from simulation.tasks import SUITES, Task, get_task, list_tasks
 
 OFFICIAL_INITS = 50
 """Official init states of each task."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulation.errors import DlrError
+from common.errors import DlrError
 
 ACTION_DIM = 7
 """Translation (3), rotation (3), gripper (1), each in [-1, 1]; gripper -1 opens, +1 closes."""

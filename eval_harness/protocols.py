@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from common.errors import SettingError
 from eval_harness.images import (
     CentreCrop,
     Jpeg,
@@ -18,8 +19,7 @@ from eval_harness.images import (
     Step,
     describe,
 )
-from simulation.errors import SettingError
-from simulation.registry import SUITES
+from simulation.tasks import SUITES
 
 FORMAT_VERSION = 1
 """Part of every digest: raised when what the harness makes of a protocol changes."""

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DlrError, OutputError
+from common.files import atomic_write, ensure_writable, write_bytes, write_json
+from common.intervals import wilson_interval
 from eval_harness.protocols import Protocol
-from eval_harness.statistics import wilson_interval
 from eval_harness.timing import Timing
-from simulation.errors import DlrError, OutputError
-from simulation.files import atomic_write, ensure_writable, write_bytes, write_json
 from simulation.scene import Fixtures
 
 FORMAT_VERSION = 1

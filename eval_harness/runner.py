@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.errors import DlrError, SettingError
 from eval_harness.asking import Asker
-from eval_harness.episode import Renderers, RunningEpisode, Seats
+from eval_harness.episode import RunningEpisode, Seats
 from eval_harness.plan import Item
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError
 from eval_harness.policy_thread import PolicyHungError
@@ -27,8 +28,8 @@ from eval_harness.protocols import Protocol
 from eval_harness.recording import Keep, Recording
 from eval_harness.results import EpisodeResult, StoredTrajectory
 from eval_harness.timing import Clock, Timing
-from simulation.assets import AssetPack, resolve_assets
-from simulation.errors import DlrError, SettingError
+from simulation.assets.resolve import AssetPack, resolve_assets
+from simulation.pictures.renderers import Renderers
 
 
 class RunError(DlrError, RuntimeError):

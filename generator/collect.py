@@ -10,17 +10,18 @@ from typing import Any
 
 from tqdm import tqdm
 
+from common.errors import DlrError
+from common.files import write_json
+from common.intervals import wilson_interval
+from common.reproducible import reproducible
 from generator.checkpoints import policy_hash
-from generator.config import COLLECTION_SEED, CollectConfig
-from generator.learn import reproducible
-from generator.policy import GaussianPolicy
+from generator.config import CollectConfig
+from generator.policies.gaussian import GaussianPolicy
 from generator.rollout import Environments, held_out_specs, rollouts, to_episode
-from generator.statistics import wilson_interval
-from simulation.assets import AssetPack
-from simulation.errors import DlrError
-from simulation.files import write_json
-from simulation.registry import Task
-from simulation.trajectories import TrajectoryWriter
+from simulation.assets.resolve import AssetPack
+from simulation.recordings.trajectories import TrajectoryWriter
+from simulation.starts import COLLECTION_SEED
+from simulation.tasks import Task
 
 
 class CollectionError(DlrError, RuntimeError):

@@ -26,10 +26,11 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from generator.checkpoints import load_module, load_tensors, save_tensors, versions
+from common.errors import DlrError
+from common.tensors import load_module, load_tensors, save_tensors
+from generator.checkpoints import versions
 from generator.config import DiscoverConfig
-from generator.policy import Normalizer
-from simulation.errors import DlrError
+from generator.policies.gaussian import Normalizer
 
 _FEATURES = 10
 _FLOORS = np.array([0.01] * 3 + [0.1] * 6 + [0.02])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,50 +13,21 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from generator.checkpoints import (
+from common.errors import DemonstrationError
+from common.reproducible import reproducible
+from common.tensors import (
     load_module,
     load_optimizer,
     load_tensors,
     optimizer_tensors,
     prefixed,
-    save_policy,
     save_tensors,
     select,
 )
+from demonstrations.demonstration import Demonstration
+from generator.checkpoints import save_policy
 from generator.config import LearnConfig
-from generator.policy import GaussianPolicy
-from simulation.errors import DlrError
-
-
-class DemonstrationError(DlrError, ValueError):
-    """Demonstrations are missing, unreadable, empty or not finite, or none of them succeeds."""
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """One successful demonstration of T steps, as the learning core sees it."""
-
-    observations: np.ndarray
-    """Privileged states before each action. Shape: (T, P)."""
-    proprio: np.ndarray
-    """Proprioceptive states before each action. Shape: (T, 8)."""
-    actions: np.ndarray
-    """Motion in [-1, 1] and gripper, positive to close. Shape: (T, 7)."""
-    way: str = ""
-    """Known way of doing the task, if any; only reports use it."""
-
-
-@contextmanager
-def reproducible(threads: int = 1) -> Iterator[None]:
-    """Compute with deterministic algorithms on a fixed number of threads, then restore both."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+from generator.policies.gaussian import GaussianPolicy
 
 
 def learn(

@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DemonstrationError, DlrError
+from common.files import write_json
+from common.intervals import wilson_interval
+from common.reproducible import reproducible
+from demonstrations.demonstration import Demonstration
 from generator.checkpoints import load_policy, versions
-from generator.config import FINAL_EVALUATION_SEED, GeneratorConfig
+from generator.config import GeneratorConfig
 from generator.discover import PatternEncoder, discover, mutual_information
-from generator.learn import Demonstration, DemonstrationError, learn, reproducible
-from generator.policy import GaussianPolicy
+from generator.learn import learn
+from generator.policies.gaussian import GaussianPolicy
 from generator.reinforce import reinforce
 from generator.rollout import Environments, evaluate, held_out_specs
-from generator.statistics import wilson_interval
-from simulation.errors import DlrError
-from simulation.files import write_json
-from simulation.registry import Task
+from simulation.starts import FINAL_EVALUATION_SEED
+from simulation.tasks import Task
 
 
 class RecipeError(DlrError, ValueError):

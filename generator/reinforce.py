@@ -19,22 +19,22 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from generator.checkpoints import (
-    CheckpointError,
+from common.errors import CheckpointError
+from common.reproducible import reproducible
+from common.scalars import scalar_writer
+from common.tensors import (
     load_module,
     load_optimizer,
     load_tensors,
     optimizer_tensors,
-    policy_hash,
     prefixed,
-    save_policy,
     save_tensors,
     select,
 )
-from generator.config import EVALUATION_SEED, ReinforceConfig
+from generator.checkpoints import policy_hash, save_policy
+from generator.config import ReinforceConfig
 from generator.discover import PatternEncoder
-from generator.learn import reproducible
-from generator.policy import MOTION, ActionDistribution, Critic, GaussianPolicy
+from generator.policies.gaussian import MOTION, ActionDistribution, Critic, GaussianPolicy
 from generator.rollout import (
     Environments,
     Rollout,
@@ -43,7 +43,7 @@ from generator.rollout import (
     rollout,
     training_specs,
 )
-from generator.scalars import scalar_writer
+from simulation.starts import EVALUATION_SEED
 
 
 def reinforce(

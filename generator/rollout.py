@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from generator.config import FIRST_HELD_OUT_INIT, OFFICIAL_INITS
-from generator.policy import MOTION, GaussianPolicy, draw_noise
+from generator.policies.gaussian import MOTION, GaussianPolicy, draw_noise
+from simulation.recordings.trajectories import Episode, EpisodeInfo
 from simulation.scene import Fixtures
-from simulation.trajectories import Episode, EpisodeInfo
+from simulation.starts import FIRST_HELD_OUT_INIT, OFFICIAL_INITS
 
 
 class Environments(Protocol):

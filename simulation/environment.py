@@ -10,18 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 import mujoco
 import numpy as np
 
-from simulation.assets import AssetPack
-from simulation.control import (
+from common.errors import InvalidActionError, InvalidStateError
+from simulation.assets.resolve import AssetPack
+from simulation.physics.control import (
     ACTION_DIM,
     ControllerState,
     ControlLoop,
     SimulatorView,
     control_step,
 )
-from simulation.errors import InvalidActionError, InvalidStateError
-from simulation.registry import Task
-from simulation.sampling import Sample
+from simulation.physics.sampling import Sample
 from simulation.scene import Fixtures, Scene, load_scene
+from simulation.tasks import Task
 
 SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""

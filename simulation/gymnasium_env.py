@@ -21,12 +21,12 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
-from simulation.assets import resolve_assets
-from simulation.control import ACTION_DIM, CONTROL_FREQUENCY
+from common.errors import InvalidActionError, SettingError
+from simulation.assets.resolve import resolve_assets
 from simulation.environment import BatchEnvironment
-from simulation.episodes import Observation, Pictures, Settings, Slot, observation_space
-from simulation.errors import InvalidActionError, SettingError
-from simulation.registry import get_task
+from simulation.physics.control import ACTION_DIM, CONTROL_FREQUENCY
+from simulation.slot import Observation, Pictures, Settings, Slot, observation_space
+from simulation.tasks import get_task
 
 ENV_ID = "dlr/Libero-v0"
 

@@ -13,7 +13,7 @@
 
 Numbers are float64; quaternions are (x, y, z, w), as upstream's are. All are read from the state
 that upstream samples them from, up to two simulator steps (4 ms) before the end of a step: see
-`simulation.sampling`. Nothing is computed, and no picture drawn, before it is asked for.
+`simulation.physics.sampling`. Nothing is computed, and no picture drawn, before it is asked for.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import mujoco
 import numba
 import numpy as np
 
+from simulation.pictures.rendering import Renderer, View
 from simulation.quiet import quiet_robosuite
-from simulation.rendering import Renderer, View
 
 if TYPE_CHECKING:
     from simulation.environment import Environment

@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from packaging.requirements import Requirement
 
+from common.errors import DlrError
+from common.versions import NOT_INSTALLED, package_versions
 from simulation import golden
-from simulation.assets import AssetPack, resolve_assets, verify_pack
-from simulation.embedded_assets import PACK_NAME
-from simulation.errors import DlrError
+from simulation.assets.embedded import PACK_NAME
+from simulation.assets.resolve import AssetPack, resolve_assets, verify_pack
 from simulation.golden import FRAME_TASK, PROBE_TASKS, Golden
-from simulation.graphics import find_backend
+from simulation.pictures.graphics import find_backend
 
 Status = Literal["OK", "WARN", "FAIL"]
 
@@ -136,12 +137,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Iterator[Check]:
 def versions() -> dict[str, str]:
     """Return the versions in use; of MuJoCo that of the library that is loaded."""
     found = {"python": platform.python_version(), "mujoco": golden.simulator_version()}
-    for name in (*list(REQUIRED)[1:], *REPORTED, "dlr-vla"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+    return found | package_versions((*list(REQUIRED)[1:], *REPORTED, "dlr-vla"))
 
 
 def check_versions() -> Iterator[Check]:
@@ -159,7 +155,7 @@ def check_versions() -> Iterator[Check]:
     wishes = _wishes()
     for name in REPORTED:
         wish = wishes.get(name)
-        if found[name] == "missing" or (wish and not wish.specifier.contains(found[name])):
+        if found[name] == NOT_INSTALLED or (wish and not wish.specifier.contains(found[name])):
             detail = f"{found[name]}, but this project is made for {wish or name}"
             yield Check(name, "WARN", detail, f'pip install "{wish or name}"')
         else:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from simulation.graphics import no_graphics
+from simulation.pictures.graphics import no_graphics
 
 _LOGGER = "robosuite_logs"
 

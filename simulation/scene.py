@@ -14,13 +14,13 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from simulation.assets import AssetPack, resolve_assets
-from simulation.control import ControllerState, RobotIndex
-from simulation.errors import InvalidStateError
-from simulation.looks import robot_looks, with_looks
+from common.errors import InvalidStateError
+from simulation.assets.resolve import AssetPack, resolve_assets
+from simulation.physics.control import ControllerState, RobotIndex
+from simulation.pictures.looks import robot_looks, with_looks
 from simulation.predicates import Predicate, compile_goal
 from simulation.quiet import quiet_robosuite
-from simulation.registry import Task, import_libero
+from simulation.tasks import Task, import_libero
 
 _CONSTRUCTION_LOCK = threading.RLock()
 _SETTLED_DRAWS = 2

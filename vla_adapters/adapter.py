@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from simulation.errors import DlrError
+from common.errors import DlrError
 from vla_adapters.samples import Sample
 
 Batch = dict[str, torch.Tensor]

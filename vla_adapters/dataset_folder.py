@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -10,13 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-from tqdm import tqdm
-
-from dataset_builders.errors import DatasetError
-from simulation.files import atomic_write
-from simulation.registry import user_cache_folder
+from common.errors import DatasetError
+from common.remote_folder import cache_of, local_folder
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 
 _INFO, _FEATURES = "dataset_info.json", "features.json"
@@ -43,7 +37,7 @@ class DatasetFolder:
         """Return where to keep a file about the data: in the folder, else in the user's cache."""
         if os.access(self.path, os.W_OK):
             return self.path / name
-        return _cache_of(str(self.path.resolve())) / name
+        return cache_of(str(self.path.resolve())) / name
 
 
 def open_folder(address: str | Path, split: str, cameras: Sequence[str]) -> DatasetFolder:
@@ -81,40 +75,12 @@ def open_folder(address: str | Path, split: str, cameras: Sequence[str]) -> Data
 
 def _local(address: str, split: str) -> Path:
     """Return the folder itself, or that of a copy on this machine."""
-    try:
-        filesystem, root = fsspec.core.url_to_fs(address)
-        if isinstance(filesystem, LocalFileSystem):
-            return Path(root)
-        return _copy(filesystem, root, _cache_of(address), split)
-    except (OSError, ValueError, ImportError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(
-            f"cannot read {address} ({error}): check the address, the network and the "
-            "credentials, or copy the dataset to this machine"
-        ) from error
 
+    def wanted(target: Path) -> list[str]:
+        info = _read_json(target / _INFO)
+        return _shard_names(info, _split(info, split, target))
 
-def _copy(filesystem: Any, root: str, target: Path, split: str) -> Path:
-    for name in (_INFO, _FEATURES):
-        _fetch(filesystem, f"{root}/{name}", target / name)
-    info = _read_json(target / _INFO)
-    names = _shard_names(info, _split(info, split, target))
-    for name in tqdm(names, desc=f"copying {root}", unit="shard"):
-        source, copy = f"{root}/{name}", target / name
-        if not copy.is_file() or copy.stat().st_size != filesystem.size(source):
-            _fetch(filesystem, source, copy)
-    return target
-
-
-def _fetch(filesystem: Any, source: str, target: Path) -> None:
-    with atomic_write(target) as temporary:
-        filesystem.get_file(source, str(temporary))
-
-
-def _cache_of(address: str) -> Path:
-    key = hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:16]
-    return user_cache_folder() / "datasets" / key
+    return local_folder(address, (_INFO, _FEATURES), wanted)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dataset_builders.errors import DatasetError
-from simulation.files import write_json
+from common.errors import DatasetError
+from common.files import write_json
 from vla_adapters.dataset_folder import DatasetFolder
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 from vla_adapters.tfrecords import corrupt, parse_example, records

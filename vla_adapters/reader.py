@@ -14,9 +14,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dataset_builders.errors import DatasetError
+from common.errors import DatasetError, DlrError, SettingError
 from eval_harness.images import Lanczos3
-from simulation.errors import DlrError, SettingError
 from vla_adapters.adapter import Batch
 from vla_adapters.augmentation import AugmentationConfig, augment
 from vla_adapters.order import Order, Share, batches

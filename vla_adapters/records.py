@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from dataset_builders.errors import DatasetError
+from common.errors import DatasetError
 from vla_adapters.dataset_folder import DatasetFolder, open_folder
 from vla_adapters.index import ACTION, STATE, Index, Scalar, read_index
 from vla_adapters.samples import ACTION_DIM, CAMERAS, STATE_DIM

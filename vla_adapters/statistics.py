@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataset_builders.errors import DatasetError
-from simulation.files import write_json
+from common.errors import DatasetError
+from common.files import write_json
 from vla_adapters.records import Numbers, Records
 from vla_adapters.samples import ACTION_DIM, STATE_DIM, Moments, Statistics
 

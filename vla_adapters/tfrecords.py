@@ -16,7 +16,7 @@ import google_crc32c
 from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2  # imports no TensorFlow
 
-from dataset_builders.errors import DatasetError
+from common.errors import DatasetError
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from simulation.registry import list_tasks
+from simulation.tasks import list_tasks
 
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
 """Gemma's special tokens, in the order of their ids."""

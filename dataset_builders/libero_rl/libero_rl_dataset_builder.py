@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from common.workers import map_in_processes, run_beside
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
     EpisodeRef,
@@ -18,7 +19,6 @@ from dataset_builders.episodes import (
     render_episode,
 )
 from dataset_builders.provenance import describe_dataset, split_episodes
-from dataset_builders.workers import map_in_processes, run_beside
 
 
 @dataclasses.dataclass(eq=False)
@@ -63,7 +63,7 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
     ]
 
     assets: str | None = None
-    """Asset pack to render with; by default the one that `simulation.assets` finds."""
+    """Asset pack to render with; by default the one that `simulation.assets.resolve` finds."""
     workers: int | None = None
     """Rendering processes; by default one for each core."""
     _with_beam = False

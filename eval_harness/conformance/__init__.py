@@ -1,1 +1,1 @@
-"""What `eval_harness.check` is made of: frames, hypotheses about inputs, corrections of actions."""
+"""The check of a checkpoint: frames, hypotheses about inputs, corrections of actions."""

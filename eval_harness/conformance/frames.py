@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval_harness.asking import check_chunks
-from eval_harness.episode import Renderers, RunningEpisode, Seats
+from eval_harness.episode import RunningEpisode, Seats
 from eval_harness.plan import make_item
 from eval_harness.policies.replay import Recording
 from eval_harness.policy import (
@@ -22,8 +22,9 @@ from eval_harness.policy import (
 )
 from eval_harness.protocols import Protocol
 from eval_harness.timing import Clock
-from simulation.assets import AssetPack
-from simulation.registry import get_task
+from simulation.assets.resolve import AssetPack
+from simulation.pictures.renderers import Renderers
+from simulation.tasks import get_task
 
 MARGIN = 3
 """Actions that are kept before and after a frame's own, to tell whether a policy is late."""

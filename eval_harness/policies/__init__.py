@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from eval_harness.policy import Policy, PolicyError
 from eval_harness.protocols import Protocol
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,33 @@ def load_policy(
         PolicyError: no kind of policy has this name, or it cannot be loaded.
     """
     kind, _, rest = spec.partition(":")
-    if kind not in LOADERS and (found := _recognise(spec)):
+    if kind not in LOADERS | _models() and (found := _recognise(spec)):
         kind, rest = found, spec
-    if kind not in LOADERS:
+    if kind not in LOADERS | _models():
         raise PolicyError(
             f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
             "generator:PATH[#pattern], lerobot:PATH_OR_HUB_ID, "
             "openvla:PATH_OR_HUB_ID[#statistics], openpi://HOST:PORT, "
             "vla-eval://HOST:PORT[#chunk=K], and the folder or hub id of a checkpoint"
         )
-    if kind in _NEED_MORE and not rest.strip("/"):
-        raise PolicyError(f"the policy {spec!r} lacks what follows the colon: {_NEED_MORE[kind]}")
-    return LOADERS[kind](rest, Setting(protocol, seed, assets))
+    model = _models().get(kind)
+    needs = model.needs if model else _NEED_MORE.get(kind)
+    if needs and not rest.strip("/"):
+        raise PolicyError(f"the policy {spec!r} lacks what follows the colon: {needs}")
+    load = import_string(model.load) if model else LOADERS[kind]
+    policy: Policy = load(rest, Setting(protocol, seed, assets))
+    return policy
+
+
+def _models() -> dict[str, Any]:
+    """Return the table of models, which live on a floor above and are reached by name alone."""
+    return dict(import_string(_MODEL_TABLE))
+
+
+def import_string(name: str) -> Any:
+    """Return the object `name` of a module, given as `module:name`."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _recognise(spec: str) -> str | None:
@@ -92,19 +109,6 @@ def _generator(rest: str, setting: Setting) -> Policy:
     return GeneratorPolicy.load(rest)
 
 
-def _lerobot(rest: str, setting: Setting) -> Policy:
-    from eval_harness.policies import lerobot
-
-    return lerobot.LeRobotPolicy(rest)
-
-
-def _openvla(rest: str, setting: Setting) -> Policy:
-    from vla_adapters.openvla.policy import OpenVlaPolicy
-
-    path, _, statistics = rest.partition("#")
-    return OpenVlaPolicy(path, statistics or None)
-
-
 def _openpi(rest: str, setting: Setting) -> Policy:
     from eval_harness.remote.openpi import OpenPiPolicy
 
@@ -120,22 +124,19 @@ def _vla_eval(rest: str, setting: Setting) -> Policy:
     return VlaEvalPolicy(f"vla-eval:{address}", int(chunk or 1))
 
 
+_MODEL_TABLE = "vla_adapters.policies:MODELS"
 LOADERS: dict[str, Loader] = {
     "random": _random,
     "scripted": _scripted,
     "replay": _replay,
     "generator": _generator,
-    "lerobot": _lerobot,
-    "openvla": _openvla,
     "openpi": _openpi,
     "vla-eval": _vla_eval,
 }
-"""Kind -> loader."""
+"""Kind -> loader, of those that need no model; `vla_adapters.policies` has the others."""
 _NEED_MORE = {
     "replay": "a folder of demonstrations or trajectories",
     "generator": "a policy.safetensors",
-    "lerobot": "a folder or a name on the hub",
-    "openvla": "a folder or a name on the hub",
     "openpi": "//HOST:PORT",
     "vla-eval": "//HOST:PORT",
 }

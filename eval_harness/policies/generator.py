@@ -12,7 +12,7 @@ import numpy.typing as npt
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 
 if TYPE_CHECKING:
-    from generator.policy import GaussianPolicy
+    from generator.policies.gaussian import GaussianPolicy
 
 STATE = "simulator_state"
 """What these policies look at: `Environment.privileged`."""
@@ -61,7 +61,7 @@ class GeneratorPolicy(Policy):
         Raises:
             PolicyError: the policy is of a task with another privileged state.
         """
-        from generator.policy import MOTION, draw_noise
+        from generator.policies.gaussian import MOTION, draw_noise
 
         states = [o.state[STATE] for o in observations]
         if wrong := [s for s in states if len(s) != self._network.observation_dim]:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from common.errors import DlrError
 from eval_harness.plan import Start
 from eval_harness.policy import (
     ACTION_DIM,
@@ -22,13 +23,12 @@ from eval_harness.policy import (
     PolicyError,
     Requirements,
 )
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 from simulation.environment import SETTLE_STEPS
-from simulation.errors import DlrError
-from simulation.recordings import fixtures_from_mjcf
-from simulation.registry import get_task
+from simulation.recordings.recordings import fixtures_from_mjcf
+from simulation.recordings.trajectories import Episode, TrajectoryFile
 from simulation.scene import load_scene
-from simulation.trajectories import Episode, TrajectoryFile
+from simulation.tasks import get_task
 
 CHUNK = 10
 """Actions given at a time: nothing is looked at, so any number does."""

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.errors import DlrError
 from eval_harness.plan import Start, make_item
 from eval_harness.policies.replay import CHUNK, Recording
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 from eval_harness.protocols import Protocol
-from simulation.assets import AssetPack
+from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
-from simulation.errors import DlrError
-from simulation.registry import get_task
+from simulation.tasks import get_task
 
 
 class ScriptedPolicy(Policy):
@@ -60,8 +60,8 @@ class ScriptedPolicy(Policy):
         return {"kind": "scripted"}
 
     def _demonstrate(self, key: EpisodeKey) -> Recording:
-        from generator.config import DemonstrationConfig
-        from generator.demonstrators import demonstrate, find_demonstrator
+        from demonstrations.config import DemonstrationConfig
+        from demonstrations.skills import demonstrate, find_demonstrator
 
         task = get_task(key.task)
         try:

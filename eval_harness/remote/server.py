@@ -17,11 +17,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
+from common.errors import DlrError
 from eval_harness.policy import Policy, PolicyError
 from eval_harness.remote.batching import Batcher
 from eval_harness.remote.session import Session, greeting
 from eval_harness.remote.wire import Limits
-from simulation.errors import DlrError
 
 LOOPBACK = "127.0.0.1"
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.errors import UnknownTaskError
 from eval_harness.policy import (
     ACTION_DIM,
     EpisodeKey,
@@ -47,8 +48,7 @@ from eval_harness.remote.vla_eval_messages import (
     to_payload,
 )
 from eval_harness.remote.wire import WireError, actions
-from simulation.errors import UnknownTaskError
-from simulation.registry import get_task
+from simulation.tasks import get_task
 
 _STATE_DIM = 8
 _BATCH = 64

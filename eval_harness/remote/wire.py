@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from common.errors import DlrError
 from eval_harness.policy import ACTION_DIM
-from simulation.errors import DlrError
 
 MIB = 1 << 20
 DTYPES: dict[str, np.dtype[Any]] = {np.dtype(c).str: np.dtype(c) for c in "?bBhHiIqQefd"}

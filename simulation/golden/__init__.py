@@ -19,11 +19,11 @@ import imageio.v3 as iio
 import mujoco
 import numpy as np
 
-from simulation.assets import AssetPack
-from simulation.embedded_assets import PACK_NAME
+from simulation.assets.embedded import PACK_NAME
+from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
-from simulation.registry import SUITES, get_task, libero_root
-from simulation.rendering import Renderer
+from simulation.pictures.rendering import Renderer
+from simulation.tasks import SUITES, get_task, libero_root
 
 FOLDER = Path(__file__).parent
 FRAME_TASK = "libero_object/pick_up_the_alphabet_soup_and_place_it_in_the_basket"

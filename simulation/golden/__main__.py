@@ -6,8 +6,8 @@ import sys
 
 import imageio.v3 as iio
 
-from simulation.assets import embedded_pack, resolve_assets
-from simulation.files import write_bytes, write_json
+from common.files import write_bytes, write_json
+from simulation.assets.resolve import embedded_pack, resolve_assets
 from simulation.golden import FOLDER, PROBE_TASKS, draw_frame, golden_name, settle
 
 

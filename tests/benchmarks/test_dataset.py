@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.dataset import _Plan, _started, _whole
 from benchmarks.measure import BenchmarkError
-from simulation.assets import embedded_pack
+from simulation.assets.resolve import embedded_pack
 
 PLAN = _Plan(embedded_pack(), workers=2, episodes=8, steps=40)
 

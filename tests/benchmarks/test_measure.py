@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.measure import Setting, Target, compare, geometric_mean, summarise
-from simulation.assets import resolve_assets
+from simulation.assets.resolve import resolve_assets
 
 
 def test_a_summary_has_the_median_and_the_range_of_the_ratios():

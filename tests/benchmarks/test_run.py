@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.measure import BenchmarkError, Target, summarise
 from benchmarks.run import run, table
-from simulation.assets import embedded_pack
+from simulation.assets.resolve import embedded_pack
 
 
 def read(path):

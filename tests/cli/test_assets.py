@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from simulation.embedded_assets import pack_files
+from simulation.assets.embedded import pack_files
 
 COMMIT = "89abcdef" * 5
 

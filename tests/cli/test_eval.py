@@ -8,7 +8,7 @@ import pytest
 
 from cli.main import main
 from eval_harness.results import load_results
-from simulation.assets import embedded_pack
+from simulation.assets.resolve import embedded_pack
 
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 

@@ -63,7 +63,7 @@ def test_unknown_task_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_debug_keeps_the_traceback() -> None:
-    from simulation.errors import UnknownTaskError
+    from common.errors import UnknownTaskError
 
     with pytest.raises(UnknownTaskError):
         main(["tasks", "no such task", "--debug"])
@@ -112,7 +112,7 @@ def test_interruption_says_how_to_go_on(
     def interrupt(suite: str | None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("simulation.registry.list_tasks", interrupt)
+    monkeypatch.setattr("simulation.tasks.list_tasks", interrupt)
     with pytest.raises(SystemExit) as caught:
         main(["tasks"])
     assert caught.value.code == 130

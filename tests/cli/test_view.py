@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cli.main import main
-from simulation.assets import embedded_pack
-from simulation.registry import get_task
+from simulation.assets.resolve import embedded_pack
+from simulation.tasks import get_task
 
 TASK = "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 
@@ -111,12 +111,12 @@ def test_a_mistake_is_one_line(
 def test_no_opengl_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simulation.errors import RenderError
+    from common.errors import RenderError
 
     def nothing() -> str:
         raise RenderError("no OpenGL can render here without a display")
 
-    monkeypatch.setattr("simulation.rendering.choose_backend", nothing)
+    monkeypatch.setattr("simulation.pictures.rendering.choose_backend", nothing)
     with pytest.raises(SystemExit):
         main(["view", TASK])
     assert capsys.readouterr().err == "dlr: no OpenGL can render here without a display\n"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dataset_builders.build import BuildConfig, build
-from simulation.assets import resolve_assets
+from simulation.assets.resolve import resolve_assets
 from simulation.environment import Environment
-from simulation.recorder import Recorder
-from simulation.registry import get_task
-from simulation.trajectories import Episode, EpisodeInfo, TrajectoryWriter
+from simulation.recordings.recorder import Recorder
+from simulation.recordings.trajectories import Episode, EpisodeInfo, TrajectoryWriter
+from simulation.tasks import get_task
 
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 PIXELS = 64

@@ -12,13 +12,12 @@ import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
 import dataset_builders
+from common.errors import DatasetError, OutputError, TrajectoryError
+from common.workers import map_in_processes, run_in_fresh_process
 from dataset_builders.build import BuildConfig, build, parse_cameras
 from dataset_builders.episodes import list_episodes
-from dataset_builders.errors import DatasetError
 from dataset_builders.provenance import split_episodes
 from dataset_builders.verify import verify, verify_in_this_process
-from dataset_builders.workers import map_in_processes, run_in_fresh_process
-from simulation.errors import OutputError, TrajectoryError
 
 BUILDER_FOLDER = Path(dataset_builders.__file__).parent / "libero_rl"
 FNAPI = "runner=FnApiRunner"

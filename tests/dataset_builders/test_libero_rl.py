@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
+from common.errors import DatasetError
+from common.workers import map_in_processes, run_in_fresh_process
 from dataset_builders import import_tfds
 from dataset_builders.episodes import PictureConfig, render_start, to_stored, to_upright
-from dataset_builders.errors import DatasetError
 from dataset_builders.verify import orientation_of, verify_in_this_process
-from dataset_builders.workers import map_in_processes, run_in_fresh_process
-from simulation.trajectories import TrajectoryFile
+from simulation.recordings.trajectories import TrajectoryFile
 
 register_pickle_by_value(sys.modules[__name__])  # the fresh process cannot import this file
 

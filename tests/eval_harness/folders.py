@@ -12,10 +12,10 @@ import numpy as np
 from eval_harness.plan import make_item
 from eval_harness.protocols import get_protocol
 from eval_harness.results import EpisodeResult, ResultsWriter, StoredTrajectory, make_config
-from simulation.assets import embedded_pack
+from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
-from simulation.registry import get_task
-from simulation.trajectories import simulator_versions
+from simulation.recordings.trajectories import simulator_versions
+from simulation.tasks import get_task
 
 DRAWER = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 BOWL = "libero_goal/put_the_bowl_on_the_plate"

@@ -14,9 +14,9 @@ from rich.console import Console
 from eval_harness.compare import ComparisonError, compare, compare_folders
 from eval_harness.results import ResultsError, StoredTrajectory, load_results
 from eval_harness.statistics import mcnemar_test, paired_bootstrap
-from eval_harness.tables import points, print_comparison
+from reports.evaluation_tables import points, print_comparison
+from simulation.recordings.trajectories import simulator_versions
 from simulation.scene import Fixtures
-from simulation.trajectories import simulator_versions
 from tests.eval_harness.folders import BOWL, DRAWER, write_folder
 
 A = {DRAWER: [True] * 4 + [False] * 16, BOWL: [True] * 10 + [False] * 10}

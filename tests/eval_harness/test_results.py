@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import OutputError
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.results import (
     EpisodeResult,
@@ -20,7 +21,6 @@ from eval_harness.results import (
     merge,
     summarise,
 )
-from simulation.errors import OutputError
 from simulation.scene import Fixtures
 
 TASKS = ["libero_goal/open_the_middle_drawer_of_the_cabinet", "libero_goal/turn_on_the_stove"]

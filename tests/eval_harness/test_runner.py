@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demonstrations.config import DemonstrationConfig
+from demonstrations.make import make_demonstrations
 from eval_harness.asking import check_chunks
 from eval_harness.evaluation import evaluate, is_complete
 from eval_harness.plan import Shard, make_items
@@ -32,11 +34,9 @@ from eval_harness.results import (
 )
 from eval_harness.runner import RunConfig, RunError, run
 from eval_harness.statistics import StoppingRule
-from generator.config import DemonstrationConfig
-from generator.demonstrations import make_demonstrations
-from simulation.assets import AssetPack, embedded_pack, resolve_assets
-from simulation.registry import SUITES, Task, get_task, list_tasks
-from simulation.rendering import Renderer
+from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
+from simulation.pictures.rendering import Renderer
+from simulation.tasks import SUITES, Task, get_task, list_tasks
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 STOVE = get_task("libero_goal/turn_on_the_stove")
@@ -166,7 +166,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
 def test_pictures_are_drawn_only_when_the_policy_looks(
     pack: AssetPack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simulation.rendering import Renderer
+    from simulation.pictures.rendering import Renderer
 
     drawn = []
     render = Renderer.render_views

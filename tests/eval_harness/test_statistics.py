@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
+from common.errors import SettingError
+from common.intervals import wilson_interval
 from eval_harness.statistics import (
     Stop,
     StoppingRule,
@@ -15,9 +17,7 @@ from eval_harness.statistics import (
     log_mixture_ratio,
     mcnemar_test,
     paired_bootstrap,
-    wilson_interval,
 )
-from simulation.errors import SettingError
 
 
 def test_wilson_has_the_published_values() -> None:

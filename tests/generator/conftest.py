@@ -14,7 +14,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from generator.learn import Demonstration
+from demonstrations.demonstration import Demonstration
 from simulation.scene import Fixtures
 
 DIFFERENCES = ("carry_side", "rim", "yaw", "carry_height")

@@ -5,17 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from generator.checkpoints import (
-    CheckpointError,
-    load_optimizer,
-    load_policy,
-    load_tensors,
-    optimizer_tensors,
-    policy_hash,
-    save_policy,
-    save_tensors,
-)
-from generator.policy import GaussianPolicy
+from common.errors import CheckpointError
+from common.tensors import load_optimizer, load_tensors, optimizer_tensors, save_tensors
+from generator.checkpoints import load_policy, policy_hash, save_policy
+from generator.policies.gaussian import GaussianPolicy
 
 
 def _policy(seed: int = 0) -> GaussianPolicy:

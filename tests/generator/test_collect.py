@@ -10,10 +10,10 @@ import torch
 from generator.collect import CollectionError, CollectReport, collect
 from generator.config import CollectConfig, LearnConfig
 from generator.learn import learn
-from generator.policy import GaussianPolicy
-from simulation.assets import AssetPack
-from simulation.registry import get_task
-from simulation.trajectories import TrajectoryFile
+from generator.policies.gaussian import GaussianPolicy
+from simulation.assets.resolve import AssetPack
+from simulation.recordings.trajectories import TrajectoryFile
+from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 from tests.generator.test_learn import way_labels
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import DemonstrationError
+from demonstrations.demonstration import Demonstration
 from generator.checkpoints import load_policy, policy_hash
 from generator.config import LearnConfig
-from generator.learn import Demonstration, DemonstrationError, learn
-from generator.policy import GaussianPolicy
+from generator.learn import learn
+from generator.policies.gaussian import GaussianPolicy
 from generator.rollout import evaluate, held_out_specs
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from common.errors import DemonstrationError
+from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
 from generator.config import DiscoverConfig, GeneratorConfig, LearnConfig, ReinforceConfig
-from generator.learn import Demonstration, DemonstrationError
 from generator.recipes import RecipeError, run_recipe
-from simulation.registry import get_task
+from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses
 
 TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from generator.checkpoints import CheckpointError, policy_hash
+from common.errors import CheckpointError
+from generator.checkpoints import policy_hash
 from generator.config import LearnConfig, ReinforceConfig
 from generator.learn import learn
-from generator.policy import GaussianPolicy
+from generator.policies.gaussian import GaussianPolicy
 from generator.reinforce import _Learner, advantages_and_returns, normalise_per_pattern, reinforce
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 from tests.generator.test_learn import way_labels

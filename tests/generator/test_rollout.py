@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from generator.policy import GaussianPolicy
+from common.intervals import wilson_interval
+from generator.policies.gaussian import GaussianPolicy
 from generator.rollout import (
     EpisodeSpec,
     evaluate,
@@ -15,9 +16,8 @@ from generator.rollout import (
     to_episode,
     training_specs,
 )
-from generator.statistics import wilson_interval
 from simulation.environment import BatchEnvironment
-from simulation.registry import get_task
+from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses
 
 

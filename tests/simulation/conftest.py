@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.assets import AssetPack, embedded_pack, resolve_assets
-from simulation.embedded_assets import ROBOT_FILE
-from simulation.registry import Task
+from simulation.assets.embedded import ROBOT_FILE
+from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.scene import make_upstream
+from simulation.tasks import Task
 
 
 @pytest.fixture(scope="session")

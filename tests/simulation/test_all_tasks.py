@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import InvalidActionError, InvalidStateError
 from simulation.environment import Environment
-from simulation.errors import InvalidActionError, InvalidStateError
 from simulation.observations import Observer
-from simulation.registry import get_task, list_tasks
+from simulation.tasks import get_task, list_tasks
 
 RESETS, STEPS = 100, 5_000
 GROWTH = 16.0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from robosuite.utils.transform_utils import quat2axisangle
 
+from common.errors import InvalidActionError, InvalidStateError
 from simulation.environment import BatchEnvironment, Environment
-from simulation.errors import InvalidActionError, InvalidStateError
-from simulation.registry import get_task
 from simulation.scene import Fixtures
+from simulation.tasks import get_task
 
 DRAWER = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 BOWL = get_task("KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")

@@ -11,12 +11,12 @@ import pytest
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from common.errors import InvalidActionError, InvalidStateError, RenderError, SettingError
 from simulation.environment import Environment
-from simulation.errors import InvalidActionError, InvalidStateError, RenderError, SettingError
 from simulation.gymnasium_env import ENV_ID, LiberoEnv, LiberoVectorEnv
 from simulation.observations import Observer
-from simulation.registry import get_task
-from simulation.rendering import choose_backend
+from simulation.pictures.rendering import choose_backend
+from simulation.tasks import get_task
 
 KEY = "libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate"
 TASK = get_task(KEY)

@@ -5,8 +5,8 @@ import pytest
 
 from simulation.environment import Environment
 from simulation.observations import JOINT_DIM, PROPRIO_DIM, Observer
-from simulation.registry import get_task, import_libero
-from simulation.rendering import DEFAULT_CAMERAS, Renderer
+from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer
+from simulation.tasks import get_task, import_libero
 
 TASK = get_task("libero_goal/open_the_middle_drawer_of_the_cabinet")
 

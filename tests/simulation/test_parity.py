@@ -10,7 +10,7 @@ import pytest
 
 from simulation.environment import Environment
 from simulation.observations import Observer
-from simulation.registry import get_task, list_tasks
+from simulation.tasks import get_task, list_tasks
 
 SEED = 3
 INIT_INDEX = 7

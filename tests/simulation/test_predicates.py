@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulation.environment import Environment
-from simulation.registry import get_task
+from simulation.tasks import get_task
 
 SAMPLES = 40
 TASKS = {

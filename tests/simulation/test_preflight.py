@@ -10,15 +10,15 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from common.errors import RenderError
 from simulation import golden, preflight
-from simulation.assets import ASSETS_VARIABLE, embedded_pack, resolve_assets
+from simulation.assets.resolve import ASSETS_VARIABLE, embedded_pack, resolve_assets
 from simulation.environment import Environment
-from simulation.errors import RenderError
 from simulation.golden import FRAME_TASK, PROBE_TASKS, load_golden
+from simulation.pictures.rendering import Renderer
 from simulation.preflight import Check, Report
-from simulation.registry import libero_root
-from simulation.rendering import Renderer
 from simulation.scene import Scene
+from simulation.tasks import libero_root
 
 RAMEKIN = PROBE_TASKS[1]
 
@@ -71,9 +71,9 @@ def _other(pack) -> list[str]:
     [
         ("mujoco", "3.3.3", "FAIL"),
         ("robosuite", "1.5.0", "FAIL"),
-        ("hf-libero", "missing", "FAIL"),
+        ("hf-libero", "not installed", "FAIL"),
         ("torch", "2.4.0", "WARN"),
-        ("transformers", "missing", "WARN"),
+        ("transformers", "not installed", "WARN"),
     ],
 )
 def test_another_version_is_found(name, version, status, monkeypatch) -> None:

@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from simulation.errors import InvalidStateError
-from simulation.registry import get_task
+from common.errors import InvalidStateError
 from simulation.scene import load_scene
+from simulation.tasks import get_task
 
 TASK = get_task("KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_builders.errors import DatasetError
-from simulation.errors import SettingError
+from common.errors import DatasetError, SettingError
 from vla_adapters.adapter import Batch
 from vla_adapters.augmentation import AugmentationConfig
 from vla_adapters.order import Order

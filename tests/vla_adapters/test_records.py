@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
-from dataset_builders.errors import DatasetError
+from common.errors import DatasetError
 from vla_adapters.records import open_records
 from vla_adapters.tfrecords import masked_crc32c, records
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dataset_builders.errors import DatasetError
+from common.errors import DatasetError
 from vla_adapters.records import open_records
 from vla_adapters.statistics import (
     as_json,

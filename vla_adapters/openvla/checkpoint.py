@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from simulation.files import atomic_write, ensure_writable, write_json
+from common.files import atomic_write, ensure_writable, write_json
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, read_json
 from vla_adapters.openvla.model import OpenVla

@@ -131,3 +131,13 @@ class OpenVlaPolicy(Policy):
 
 def _padded_length(prompt: Sequence[int]) -> int:
     return -(-len(prompt) // _LENGTH_STEP) * _LENGTH_STEP
+
+
+def load(rest: str, setting: object) -> OpenVlaPolicy:
+    """Return the policy of `PATH_OR_HUB_ID[#statistics]`, as `eval_harness.policies` asks for it.
+
+    Raises:
+        PolicyError: it cannot be loaded.
+    """
+    path, _, statistics = rest.partition("#")
+    return OpenVlaPolicy(path, statistics or None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from simulation.files import write_bytes
+from common.files import write_bytes
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig
 from vla_adapters.openvla.processing import prompt

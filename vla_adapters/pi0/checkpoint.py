@@ -17,8 +17,8 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from eval_harness.policies.lerobot_loading import NoRandomWeights
 from vla_adapters.adapter import AdapterError
+from vla_adapters.lerobot.loading import NoRandomWeights
 from vla_adapters.pi0 import configuration_pi0_small  # noqa: F401  (registers the small variant)
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 

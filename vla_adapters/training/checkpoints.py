@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from generator.checkpoints import load_optimizer, optimizer_tensors, prefixed, select
-from simulation.errors import DlrError, OutputError
-from simulation.files import write_json
+from common.errors import DlrError, OutputError
+from common.files import write_json
+from common.tensors import load_optimizer, optimizer_tensors, prefixed, select
 
 DESCRIPTION = "training.json"
 """File of a checkpoint that says how it came about."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from simulation.errors import SettingError
+from common.errors import SettingError
 
 ModelName = Literal["pi0", "openvla"]
 _FREE = ("out", "data", "workers", "checkpoint_every", "log_every")

@@ -16,8 +16,8 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm import tqdm
 
+from common.files import ensure_writable, write_json
 from generator.checkpoints import versions
-from simulation.files import ensure_writable, write_json
 from vla_adapters.adapter import Adapter, Batch, to_device
 from vla_adapters.augmentation import AugmentationConfig
 from vla_adapters.reader import Position, Reader, ReaderConfig, choose_episodes

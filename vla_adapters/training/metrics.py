@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generator.scalars import scalar_writer
-from simulation.files import write_text
+from common.files import write_text
+from common.scalars import scalar_writer
 
 METRICS = "metrics.jsonl"
 """File of a training's folder with a line for each time that numbers were noted."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_harness.statistics import wilson_interval
-from simulation.files import write_json
+from common.files import write_json
+from common.intervals import wilson_interval
 from vla_adapters.training.config import ModelName, ValidationConfig
 
 RESULTS = "validation.json"

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import CheckpointError
+from demonstrations.config import DemonstrationConfig
+from demonstrations.make import make_demonstrations
 from eval_harness.evaluation import evaluate
 from eval_harness.plan import Start, make_items
 from eval_harness.policies import load_policy
@@ -18,13 +21,11 @@ from eval_harness.policies.replay import Recording, ReplayPolicy
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
-from generator.checkpoints import CheckpointError, save_policy
-from generator.config import DemonstrationConfig
-from generator.demonstrations import make_demonstrations
-from generator.policy import GaussianPolicy
-from simulation.assets import embedded_pack
+from generator.checkpoints import save_policy
+from generator.policies.gaussian import GaussianPolicy
+from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
-from simulation.registry import get_task
+from simulation.tasks import get_task
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 PROTOCOL = PROTOCOLS["openvla"]

@@ -33,8 +33,8 @@ from eval_harness.remote.vla_eval import VlaEvalPolicy
 from eval_harness.remote.vla_eval_messages import shortest_rotation
 from eval_harness.results import EpisodeResult, StoredTrajectory
 from eval_harness.runner import RunConfig, run
-from simulation.assets import embedded_pack
-from simulation.registry import SUITES, get_task, list_tasks
+from simulation.assets.resolve import embedded_pack
+from simulation.tasks import SUITES, get_task, list_tasks
 from tests.eval_harness.remote.support import (
     CHUNK,
     PATIENT,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from simulation.registry import list_tasks
+from simulation.tasks import list_tasks
 from vla_adapters.openvla.checkpoint import Checkpoint, save_checkpoint
 from vla_adapters.openvla.config import OpenVlaConfig, small_config
 from vla_adapters.openvla.model import OpenVla

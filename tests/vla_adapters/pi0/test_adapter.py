@@ -11,10 +11,10 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from safetensors.torch import load_file, save_file
 
 from eval_harness.policies import load_policy
-from eval_harness.policies.row_noise import RowNoise, noise_seed
 from eval_harness.policy import EpisodeKey, Observation
 from eval_harness.protocols import get_protocol
 from vla_adapters.adapter import AdapterError
+from vla_adapters.lerobot.row_noise import RowNoise, noise_seed
 from vla_adapters.pi0.adapter import Pi0Adapter
 from vla_adapters.tokenizers import libero_instructions, train_tokenizer
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from simulation.errors import OutputError
+from common.errors import OutputError
 from vla_adapters.training.checkpoints import (
     State,
     TrainingError,

@@ -27,7 +27,7 @@ _TRAIN = "from cli.main import main; main()"
 _ASK = """
 import pickle
 import torch
-from eval_harness.policies.lerobot import LeRobotPolicy
+from vla_adapters.lerobot.policy import LeRobotPolicy
 from vla_adapters.openvla.policy import OpenVlaPolicy
 if sys.argv[1] == "pi0":
     policy = LeRobotPolicy(sys.argv[2], device="cpu", batch=1)

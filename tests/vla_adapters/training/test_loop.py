@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eval_harness.policies.lerobot_loading import load_checkpoint
+from common.errors import DlrError
 from eval_harness.results import load_results
-from simulation.errors import DlrError
-from simulation.registry import get_task
+from simulation.tasks import get_task
+from vla_adapters.lerobot.loading import load_checkpoint
 from vla_adapters.training.checkpoints import State, TrainingError, load_state
 from vla_adapters.training.config import TrainConfig, ValidationConfig
 from vla_adapters.training.loop import train

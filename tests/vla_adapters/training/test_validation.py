@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from eval_harness.statistics import wilson_interval
+from common.intervals import wilson_interval
 from vla_adapters.training.validation import (
     Evaluation,
     find_best,

@@ -1,0 +1,1 @@
+"""Metrics over trajectories of any source."""

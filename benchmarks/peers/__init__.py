@@ -1,0 +1,1 @@
+"""What ours is measured beside: upstream's environments and the usual scripts."""

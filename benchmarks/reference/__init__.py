@@ -1,0 +1,1 @@
+"""Whole evaluations beside the usual script, lerobot-eval and vla-eval."""

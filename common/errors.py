@@ -1,0 +1,61 @@
+"""Errors of the product: one clear line each, which the command line prints without a traceback."""
+
+
+class DlrError(Exception):
+    """Base of every error that a user can mend; its message says what is wrong and what to do."""
+
+
+class UnknownTaskError(DlrError, KeyError):
+    """No LIBERO task has the given name."""
+
+    def __str__(self) -> str:
+        """Return the message itself (KeyError would quote it)."""
+        return str(self.args[0])
+
+
+class InvalidActionError(DlrError, ValueError):
+    """An action has the wrong shape or contains NaN or infinity."""
+
+
+class InvalidStateError(DlrError, ValueError):
+    """A simulator state has the wrong size, or is not finite."""
+
+
+class TrajectoryError(DlrError, OSError):
+    """A trajectory file is missing, truncated or not in LIBERO's layout."""
+
+
+class AssetError(DlrError, OSError):
+    """LIBERO's meshes, textures and MJCF files are missing or incomplete."""
+
+
+class RenderError(DlrError, RuntimeError):
+    """No OpenGL implementation that can render without a display was found."""
+
+
+class OutputError(DlrError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+class SettingError(DlrError, ValueError):
+    """A setting or option does not exist, or cannot have the given value."""
+
+
+class DatasetError(DlrError, ValueError):
+    """A dataset is missing, does not hold what it should, or cannot be built as asked."""
+
+
+class UsageError(DlrError, ValueError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+
+class WorkerError(DlrError, RuntimeError):
+    """A process that did part of the work died."""
+
+
+class CheckpointError(DlrError, OSError):
+    """A checkpoint is missing, truncated or of another kind."""
+
+
+class DemonstrationError(DlrError, ValueError):
+    """Demonstrations are missing, unreadable, empty or not finite, or none of them succeeds."""

@@ -1,0 +1,32 @@
+"""What figures were measured with: the machine, and the settings that change its speed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_VARIABLES = ("OMP_NUM_THREADS", "LP_NUM_THREADS", "MUJOCO_GL")
+"""Environment variables that change speed: threads of BLAS, threads of software OpenGL, backend."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return processor, cores that this process may use, memory and load, plain JSON types."""
+    return {
+        "cpu": _first_field(Path("/proc/cpuinfo"), "model name") or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def describe_environment() -> dict[str, str]:
+    """Return those environment variables that change speed and are set."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+
+
+def _first_field(path: Path, field: str) -> str:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")

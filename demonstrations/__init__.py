@@ -1,0 +1,1 @@
+"""Where demonstrations come from: LIBERO's own, people's, and scripted skills."""

@@ -1,0 +1,29 @@
+"""Every setting of how demonstrations are made, one frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DemonstrationConfig:
+    """Where a task's demonstrations come from."""
+
+    episodes_per_way: int = 80
+    """Scripted demonstrations of each way; 0 for none."""
+    human_demos: str = ""
+    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`."""
+    fresh_share: float = 0.5
+    """Share of scripted demonstrations from a fresh reset instead of an official init state."""
+    maximum_attempts: int = 20
+    """Attempts per scripted demonstration after which the demonstrator is given up."""
+    speed: tuple[float, float] = (0.75, 1.0)
+    """Range of each episode's largest action, where 1 is 0.05 m a control step."""
+    tremor: float = 0.06
+    """Standard deviation of the correlated action noise."""
+    aim: float = 0.006
+    """Standard deviation of each waypoint's position, m."""
+    max_steps: int = 260
+    """Control steps after which an attempt is given up."""
+    seed: int = 0
+    """Seed of starts, speeds and noise."""

@@ -1,0 +1,1 @@
+"""Pattern-conditioned policies pi(a|s,z)."""

@@ -1,0 +1,108 @@
+"""The report of an evaluation: tables, JSON, and one page that stands alone, with videos."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from common.files import write_text
+from eval_harness.compare import Comparison, compare_folders
+from eval_harness.results import TIMING, Results, summarise
+from eval_harness.statistics import Stop
+from eval_harness.stopped import load_counted, stop_text
+from eval_harness.timing import Timing
+from reports import evaluation_tables as tables
+from reports.evaluation_page import to_html
+from reports.video import Scene, VideoSettings, draw_differing, draw_failures
+
+PAGE, NUMBERS = "report.html", "report.json"
+FORMAT_VERSION = 1
+
+
+def write_report(
+    folder: Path,
+    baseline: Path | None = None,
+    out: Path | None = None,
+    videos: VideoSettings | None = None,
+    allow_different: bool = False,
+    resample_tasks: bool = False,
+    assets: Path | None = None,
+    console: Console | None = None,
+) -> tuple[Path, Path]:
+    """Print the tables and write `report.html` and `report.json`, each atomically.
+
+    Args:
+        folder: results folder of the evaluation.
+        baseline: results folder of one to compare it with.
+        out: folder to write to; by default `folder`.
+        videos: which episodes to draw, and how; None for no videos.
+        allow_different: compare although more than the policy differs; the page then says so.
+        resample_tasks: see `compare.compare`.
+        assets: folder of assets to draw videos with; by default the one every command finds.
+        console: to print to; by default standard output.
+
+    Returns:
+        The paths of the page and of the numbers.
+
+    Raises:
+        ResultsError: a folder is missing or damaged, or a trajectory to draw.
+        ComparisonError: the two evaluations cannot be compared.
+        AssetError: videos are asked for, and the evaluation's assets are not at hand.
+        OutputError: the folder cannot be written.
+    """
+    results, stop = load_counted(folder)
+    comparison = (
+        None
+        if baseline is None
+        else compare_folders(baseline, folder, allow_different, resample_tasks)
+    )
+    summary = summarise(results)
+    console = console or Console()
+    tables.print_summary(summary, console)
+    if stop is not None:
+        console.print(Text(stop_text(stop, results.config["rule"])))
+    if comparison is not None:
+        tables.print_comparison(comparison, console)
+    scenes: list[Scene] = []
+    if videos is not None:
+        scenes += draw_differing(comparison, videos, assets) if comparison else []
+        scenes += draw_failures(results, videos, assets)
+    page, numbers = (out or folder) / PAGE, (out or folder) / NUMBERS
+    write_text(numbers, json.dumps(to_json(results, stop, comparison), indent=2) + "\n")
+    write_text(page, to_html(results, stop, comparison, scenes, time_split(results)))
+    return page, numbers
+
+
+def to_json(
+    results: Results, stop: Stop | None = None, comparison: Comparison | None = None
+) -> dict[str, Any]:
+    """Return every number of the report."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "summary": summarise(results),
+        "stop": asdict(stop) if stop else None,
+        "errors": [asdict(result) for result in results.episodes if result.error is not None],
+        "time": time_split(results),
+        "config": results.config,
+        "comparison": comparison.as_dict() if comparison else None,
+    }
+
+
+def time_split(results: Results) -> dict[str, Any] | None:
+    """Return where the time of all runs into a results folder went, seconds; None if unknown.
+
+    Sums of `timing.Timing.as_dict` over the lines of `timing.jsonl`, the overhead anew. Runs that
+    were killed left no line.
+    """
+    path = results.folder / TIMING
+    if not path.exists():
+        return None
+    runs = [json.loads(line) for line in path.read_text().splitlines()]
+    purposes = [f.name for f in fields(Timing)]
+    total = Timing(**{name: sum(run[name] for run in runs) for name in purposes})
+    return {"runs": len(runs), **total.as_dict()}

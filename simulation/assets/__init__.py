@@ -1,0 +1,1 @@
+"""Meshes, textures and MJCF files: where they come from, and the embedded pack."""

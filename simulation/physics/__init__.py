@@ -1,0 +1,1 @@
+"""LIBERO's control loop and MuJoCo's contact solver, compiled, bit for bit."""

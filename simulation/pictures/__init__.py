@@ -1,0 +1,1 @@
+"""Rendering without a display, and pictures and videos of states."""

@@ -1,0 +1,1 @@
+"""Trajectories on disk, the recorder that makes them, and the readers of other layouts."""

@@ -1,0 +1,198 @@
+"""The 130 LIBERO tasks: suite, index, name, language, horizon and official init states."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+import pickle
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from common.errors import InvalidStateError, UnknownTaskError
+from common.files import user_cache_folder, write_text
+
+SUITES: dict[str, int] = {
+    "libero_spatial": 220,
+    "libero_object": 280,
+    "libero_goal": 300,
+    "libero_10": 520,
+    "libero_90": 400,
+}
+"""Suite name -> horizon in control steps after settling (OpenVLA's protocol)."""
+
+_ARRAY_PICKLE_GLOBALS = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+@functools.cache
+def libero_root() -> Path:
+    """Return the folder of the installed `libero.libero` package, without importing it.
+
+    Raises:
+        ModuleNotFoundError: hf-libero is not installed.
+    """
+    spec = importlib.util.find_spec("libero")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("hf-libero is not installed: `pip install hf-libero==0.1.4`")
+    return Path(next(iter(spec.submodule_search_locations))) / "libero"
+
+
+def import_libero() -> ModuleType:
+    """Import `libero.libero` without the question that it asks on standard input.
+
+    LIBERO asks where to keep datasets when `$LIBERO_CONFIG_PATH/config.yaml` (default
+    `~/.libero`) is missing. Where the user has no such file, one with the package's own paths
+    is written to this project's cache folder and named in the environment first: one for each
+    installation, so that two on one machine never read each other's files.
+    """
+    if "libero.libero" in sys.modules:
+        return sys.modules["libero.libero"]
+    configured = Path(os.environ.get("LIBERO_CONFIG_PATH", Path.home() / ".libero"))
+    if not (configured / "config.yaml").exists():
+        installation = hashlib.sha256(bytes(libero_root())).hexdigest()[:16]
+        configured = user_cache_folder() / "libero" / installation
+        _write_libero_config(configured / "config.yaml")
+        os.environ["LIBERO_CONFIG_PATH"] = str(configured)
+    import libero.libero
+
+    return libero.libero
+
+
+def _write_libero_config(path: Path) -> None:
+    root = libero_root()
+    entries = {
+        "benchmark_root": root,
+        "bddl_files": root / "bddl_files",
+        "init_states": root / "init_files",
+        "datasets": root.parent / "datasets",
+        "assets": root / "assets",
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in entries.items())
+    if path.exists() and path.read_text() == text:
+        return
+    write_text(path, text)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One LIBERO task."""
+
+    suite: str
+    """Suite that the task belongs to, such as `libero_90`."""
+    index: int
+    """Position in the suite's official order."""
+    name: str
+    """Official name, such as `KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet`."""
+
+    @property
+    def key(self) -> str:
+        """`suite/name`, unique over the 130 tasks."""
+        return f"{self.suite}/{self.name}"
+
+    @property
+    def language(self) -> str:
+        """Instruction made from the file name, as the published protocols do."""
+        words = self.name.split("_")
+        scene = next((i for i, word in enumerate(words) if word.startswith("SCENE")), -1)
+        return " ".join(words[scene + 1 :])
+
+    @property
+    def horizon(self) -> int:
+        """Control steps (20 Hz) after which an evaluation episode fails."""
+        return SUITES[self.suite]
+
+    @property
+    def bddl_file(self) -> Path:
+        """The task's definition in hf-libero."""
+        return libero_root() / "bddl_files" / self.suite / f"{self.name}.bddl"
+
+    def init_states(self) -> np.ndarray:
+        """Return the official initial states, float64 (50, 1 + nq + nv): time, qpos, qvel.
+
+        The published file is a pickle; only an unpickler that admits arrays reads it.
+        """
+        path = libero_root() / "init_files" / self.suite / f"{self.name}.pruned_init"
+        return _load_array_pickle(path)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that can build NumPy arrays and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAY_PICKLE_GLOBALS:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in an init-state file")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _load_array_pickle(path: Path) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+            array = _ArrayUnpickler(io.BytesIO(archive.read(member))).load()
+    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, StopIteration, EOFError) as error:
+        raise InvalidStateError(
+            f"cannot read init states from {path.name}: {error}. Reinstall hf-libero==0.1.4."
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or not np.isfinite(array).all():
+        raise InvalidStateError(f"{path.name} does not hold a finite 2-D array of init states")
+    return array.astype(np.float64)
+
+
+@functools.cache
+def _tasks() -> dict[str, Task]:
+    """Read the suites' order from hf-libero's task map, which is plain Python data."""
+    path = libero_root() / "benchmark" / "libero_suite_task_map.py"
+    spec = importlib.util.spec_from_file_location("_libero_suite_task_map", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {
+        task.key: task
+        for suite in SUITES
+        for index, name in enumerate(module.libero_task_map[suite])
+        for task in [Task(suite, index, name)]
+    }
+
+
+def list_tasks(suite: str | None = None) -> list[Task]:
+    """Return the tasks of one suite, or all 130, in official order.
+
+    Raises:
+        UnknownTaskError: there is no such suite.
+    """
+    if suite is not None and suite not in SUITES:
+        raise UnknownTaskError(f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}")
+    return [task for task in _tasks().values() if suite in (None, task.suite)]
+
+
+def get_task(name: str) -> Task:
+    """Return a task by `suite/name`, or by its name alone (LIBERO-90 first).
+
+    Raises:
+        UnknownTaskError: no task has this name; the message lists the nearest ones.
+    """
+    tasks = _tasks()
+    if name in tasks:
+        return tasks[name]
+    matches = [task for task in tasks.values() if task.name == name]
+    if matches:
+        return min(matches, key=lambda task: task.suite != "libero_90")
+    names = list(tasks) + [task.name for task in tasks.values()]
+    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else "."
+    raise UnknownTaskError(f"unknown LIBERO task {name!r}{hint} `dlr tasks` lists all 130.")

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from common.errors import OutputError, TrajectoryError
+from common.files import atomic_write, ensure_writable, write_json, write_text
+
+
+def test_folders_are_made_and_nothing_else_is_left(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "é")
+    write_json(tmp_path / "a" / "c.json", {"y": 1, "x": 2})
+    assert (tmp_path / "a" / "b.txt").read_text("utf-8") == "é"
+    assert (tmp_path / "a" / "c.json").read_text() == '{\n  "x": 2,\n  "y": 1\n}\n'
+    assert sorted(os.listdir(tmp_path / "a")) == ["b.txt", "c.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError, TrajectoryError, KeyboardInterrupt])
+def test_a_failure_in_between_keeps_the_old_file(tmp_path, error):
+    path = tmp_path / "x"
+    write_text(path, "old")
+    with pytest.raises(error), atomic_write(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["x"]
+
+
+def test_threads_that_write_the_same_file_do_not_disturb_each_other(tmp_path):
+    texts = [str(i) * 1000 for i in range(4)]
+    threads = [threading.Thread(target=write_text, args=(tmp_path / "x", t)) for t in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "x").read_text() in texts and os.listdir(tmp_path) == ["x"]
+
+
+def test_what_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="choose another folder"):
+        write_text(tmp_path / "file" / "x", "")
+    with pytest.raises(OutputError, match="Choose another output folder"):
+        ensure_writable(tmp_path / "file" / "x")

@@ -1,0 +1,208 @@
+"""Demonstrations: scripted ways succeed, people's recordings replay, bad files are one error."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from common.errors import DemonstrationError, InvalidStateError, TrajectoryError, UnknownTaskError
+from demonstrations.config import DemonstrationConfig
+from demonstrations.make import make_demonstrations, observe, replay_human
+from demonstrations.skills import demonstrate, find_demonstrator
+from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
+from simulation.environment import Environment
+from simulation.recordings.trajectories import Episode
+from simulation.starts import FIRST_HELD_OUT_INIT
+from simulation.tasks import Task, get_task
+
+DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
+BOWL = get_task("libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")
+WAYS = [(task, way) for task in (DRAWER, BOWL) for way in find_demonstrator(task).ways]
+
+
+@pytest.fixture(scope="module")
+def pack() -> AssetPack:
+    return embedded_pack()
+
+
+@pytest.fixture(scope="module")
+def environments(pack: AssetPack) -> dict[Task, Environment]:
+    return {task: Environment(task, pack) for task in (DRAWER, BOWL)}
+
+
+@pytest.fixture(scope="module")
+def scripted(environments: dict[Task, Environment]) -> Episode:
+    """A success at the drawer, the recording of the tests that read files."""
+    return once(environments[DRAWER], "left", 11, seed=0)
+
+
+def once(env: Environment, way: str, init_index: int | None, seed: int) -> Episode:
+    """Demonstrate once from an official or a fresh initial state."""
+    env.reset(seed, init_index)
+    env.settle()
+    rng = np.random.default_rng(seed)
+    return demonstrate(env, find_demonstrator(env.task), way, rng, DemonstrationConfig())
+
+
+@pytest.mark.parametrize("init_index", [11, None], ids=["official", "fresh"])
+@pytest.mark.parametrize(("task", "way"), WAYS, ids=[way for _, way in WAYS])
+def test_each_way_succeeds(
+    environments: dict[Task, Environment], task: Task, way: str, init_index: int | None
+) -> None:
+    attempts = (once(environments[task], way, init_index, seed) for seed in range(4))
+    episode = next(episode for episode in attempts if episode.info.success)
+    assert (episode.info.way, episode.info.method) == (way, "scripted")
+    assert episode.info.init_index == (-1 if init_index is None else init_index)
+    assert np.abs(episode.actions).max() <= 1 and episode.rewards[-1] == 1
+
+
+def test_an_attempt_depends_on_its_seed_alone(environments: dict[Task, Environment]) -> None:
+    env = environments[DRAWER]
+    first = once(env, "low", 3, seed=1)
+    other = once(env, "low", 3, seed=2)
+    again = once(env, "low", 3, seed=1)
+    np.testing.assert_array_equal(first.states, again.states)
+    np.testing.assert_array_equal(first.actions, again.actions)
+    assert len(first) != len(other) or not np.array_equal(first.states, other.states)
+
+
+def test_the_file_is_the_same_each_time_and_holds_every_way(
+    tmp_path: Path, pack: AssetPack, environments: dict[Task, Environment]
+) -> None:
+    config = DemonstrationConfig(episodes_per_way=1)
+    with (
+        make_demonstrations(DRAWER, tmp_path / "a.hdf5", config, pack) as a,
+        make_demonstrations(DRAWER, tmp_path / "b.hdf5", config, pack) as b,
+    ):
+        assert [episode.info.way for episode in a] == ["left", "right", "low"]
+        for one, two in zip(a, b, strict=True):
+            assert one.info == two.info and one.info.success and one.info.seed < 1_000_000
+            assert one.info.init_index < FIRST_HELD_OUT_INIT
+            np.testing.assert_array_equal(one.states, two.states)
+        seen = observe(a, environments[DRAWER])
+        for demonstration, episode in zip(seen, a, strict=True):
+            assert demonstration.way == episode.info.way
+            env = environments[DRAWER]
+            env.reset(0, init_state=episode.states[-1], fixtures=episode.fixtures)
+            np.testing.assert_array_equal(demonstration.observations[-1], env.privileged())
+            assert len(demonstration.observations) == len(demonstration.actions) == len(episode)
+        with pytest.raises(TrajectoryError, match="demonstrate again"):
+            observe(a, environments[BOWL])
+
+
+def test_no_demonstrator_says_what_to_do() -> None:
+    with pytest.raises(UnknownTaskError, match="--human-demos FOLDER --episodes-per-way 0"):
+        find_demonstrator(get_task("KITCHEN_SCENE3_turn_on_the_stove"))
+
+
+def test_all_human_demonstrations_replay(human_demos: Path, real_assets: Path) -> None:
+    files = sorted(human_demos.glob("*.json"))
+    assert len(files) == 25
+    for file in files:
+        assert_replays(get_task(file.stem), human_demos, resolve_assets(real_assets))
+
+
+def assert_replays(task: Task, folder: Path, assets: AssetPack) -> None:
+    """Assert that a task's one demonstration succeeds near its recorded step."""
+    (episode,) = replay_human(task, folder, assets)
+    recorded = json.loads((folder / f"{task.name}.json").read_text())
+    assert episode.info.method == "human"
+    assert abs(len(episode) - recorded["steps_to_success"]) <= 15
+    kept = np.array(recorded["actions"])[: len(episode)]
+    np.testing.assert_array_equal(episode.actions[: len(kept)], kept)
+
+
+def write_official(path: Path, episode: Episode, env: Environment, model_file: str = "") -> None:
+    """Write an episode twice in the layout of LIBERO's published files."""
+    with h5py.File(path, "w") as file:
+        for name in ("demo_0", "demo_1"):
+            demo = file.create_group(f"data/{name}")
+            demo["states"], demo["actions"] = episode.states, episode.actions
+            demo.attrs["model_file"] = model_file or mjcf(episode, env)
+
+
+def mjcf(episode: Episode, env: Environment) -> str:
+    """Return upstream's MJCF with the fixtures where the episode has them."""
+    root = ElementTree.fromstring(env.scene._upstream.model.get_xml())
+    bodies = {body.get("name"): body for body in root.iter("body")}
+    for i, index in enumerate(env.scene.fixture_bodies):
+        body = bodies[env.model.body(int(index)).name]
+        body.set("pos", " ".join(map(repr, episode.fixtures.positions[i].tolist())))
+        body.set("quat", " ".join(map(repr, episode.fixtures.quaternions[i].tolist())))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def test_official_files_replay_with_their_own_fixtures(
+    tmp_path: Path, pack: AssetPack, environments: dict[Task, Environment], scripted: Episode
+) -> None:
+    write_official(tmp_path / f"{DRAWER.name}_demo.hdf5", scripted, environments[DRAWER])
+    config = DemonstrationConfig(episodes_per_way=0, human_demos=str(tmp_path))
+    with make_demonstrations(DRAWER, tmp_path / "out.hdf5", config, pack) as file:
+        assert len(file) == 2
+        for episode in file:
+            assert episode.info.success and episode.info.method == "human"
+            np.testing.assert_array_equal(episode.states[0], scripted.states[0])
+            np.testing.assert_array_equal(episode.fixtures.positions, scripted.fixtures.positions)
+            np.testing.assert_array_equal(
+                episode.fixtures.quaternions, scripted.fixtures.quaternions
+            )
+
+
+def failure(folder: Path, pack: AssetPack) -> str:
+    """Return the message of the one error that a folder of demonstrations gives."""
+    with pytest.raises(DemonstrationError) as caught:
+        list(replay_human(DRAWER, folder, pack))
+    return str(caught.value)
+
+
+def test_a_folder_without_the_task(tmp_path: Path, pack: AssetPack) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        assert f"expected {DRAWER.name}.json or {DRAWER.name}_demo.hdf5" in failure(folder, pack)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"init_state": "x", "actions": 1}', "\x00\xff", '{"a": NaN}']
+)
+def test_garbage_json(tmp_path: Path, pack: AssetPack, text: str) -> None:
+    (tmp_path / f"{DRAWER.name}.json").write_text(text, encoding="latin-1")
+    assert f"{DRAWER.name}.json is not a demonstration" in failure(tmp_path, pack)
+
+
+@pytest.mark.parametrize("actions", [[], [1.0], [[1.0] * 6]])
+def test_actions_of_another_shape(
+    tmp_path: Path, pack: AssetPack, scripted: Episode, actions: list[object]
+) -> None:
+    recording = {"init_state": scripted.states[0].tolist(), "actions": actions}
+    (tmp_path / f"{DRAWER.name}.json").write_text(json.dumps(recording))
+    assert f"{DRAWER.name}.json has actions of shape" in failure(tmp_path, pack)
+
+
+def test_a_state_of_another_task(tmp_path: Path, pack: AssetPack) -> None:
+    recording = {"init_state": [0.0] * 5, "actions": [[0.0] * 7]}
+    (tmp_path / f"{DRAWER.name}.json").write_text(json.dumps(recording))
+    with pytest.raises(InvalidStateError, match="belongs to another task"):
+        list(replay_human(DRAWER, tmp_path, pack))
+
+
+def test_damaged_official_files(
+    tmp_path: Path, pack: AssetPack, environments: dict[Task, Environment], scripted: Episode
+) -> None:
+    path = tmp_path / f"{DRAWER.name}_demo.hdf5"
+    for model_file in ("<mujoco", "<mujoco/>"):
+        write_official(path, scripted, environments[DRAWER], model_file)
+        assert "not an official LIBERO file" in failure(tmp_path, pack)
+    content = path.read_bytes()
+    for size in (0, 100, len(content) // 2):
+        path.write_bytes(content[:size])
+        assert "is truncated or not an official LIBERO file" in failure(tmp_path, pack)
+
+
+def test_only_failures(tmp_path: Path, pack: AssetPack, scripted: Episode) -> None:
+    recording = {"init_state": scripted.states[0].tolist(), "actions": [[0.0] * 7]}
+    (tmp_path / f"{DRAWER.name}.json").write_text(json.dumps(recording))
+    assert "no human demonstration" in failure(tmp_path, pack)

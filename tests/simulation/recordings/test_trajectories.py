@@ -1,0 +1,202 @@
+"""Trajectory files: what is read is what was written, and nothing that was added is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from common.errors import OutputError, TrajectoryError
+from simulation.assets.resolve import AssetPack
+from simulation.recordings.trajectories import (
+    Episode,
+    EpisodeInfo,
+    TrajectoryFile,
+    TrajectoryWriter,
+)
+from simulation.scene import Fixtures
+from simulation.tasks import get_task
+
+TASK = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
+PACK = AssetPack("some-pack", Path(), "0" * 64)
+CONFIG = {"episodes": 3, "folder": Path("x")}
+
+
+def episode(seed: int, steps: int = 4) -> Episode:
+    """Return an episode of random numbers."""
+    rng = np.random.default_rng(seed)
+    return Episode(
+        states=rng.normal(size=(steps, 11)),
+        actions=rng.uniform(-1, 1, (steps, 7)),
+        proprio=rng.normal(size=(steps, 8)),
+        joints=rng.normal(size=(steps, 7)),
+        final_state=rng.normal(size=11),
+        final_proprio=rng.normal(size=8),
+        fixtures=Fixtures(("cabinet", "table"), rng.normal(size=(2, 3)), rng.normal(size=(2, 4))),
+        info=EpisodeInfo(seed, 7, 2, "left", "dlr", "ab12", success=bool(seed % 2)),
+    )
+
+
+def assert_equal(left: Episode, right: Episode) -> None:
+    """Assert that two episodes have the same content, bit for bit."""
+    assert left.info == right.info
+    assert left.fixtures.names == right.fixtures.names
+    np.testing.assert_array_equal(left.fixtures.positions, right.fixtures.positions)
+    np.testing.assert_array_equal(left.fixtures.quaternions, right.fixtures.quaternions)
+    for field in fields(Episode):
+        if field.type == "np.ndarray":
+            np.testing.assert_array_equal(getattr(left, field.name), getattr(right, field.name))
+
+
+def writer(path: Path, config: dict[str, object] = CONFIG) -> TrajectoryWriter:
+    return TrajectoryWriter(path, TASK, PACK, config)
+
+
+def write(path: Path, count: int = 3) -> None:
+    """Write a whole file."""
+    target = writer(path)
+    for index in reversed(range(count)):
+        target.add(index, episode(index))
+    target.finish().close()
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    write(tmp_path / "deep" / "x.hdf5")
+    with TrajectoryFile(tmp_path / "deep" / "x.hdf5") as file:
+        assert len(file) == 3
+        for index, found in enumerate(file):
+            assert_equal(found, episode(index))
+        assert_equal(file[-1], episode(2))
+        assert (file.task, file.asset_pack, file.asset_digest) == (TASK, PACK.name, PACK.digest)
+        assert file.config == {"episodes": 3, "folder": "x"}
+        assert {"mujoco", "robosuite", "hf-libero", "dlr-vla"} == set(file.versions)
+        with pytest.raises(IndexError, match="has 3 episodes"):
+            file[3]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["x.hdf5"]
+
+
+def test_liberos_layout(tmp_path: Path) -> None:
+    write(tmp_path / "x.hdf5")
+    with h5py.File(tmp_path / "x.hdf5") as file:
+        data = file["data"]
+        assert set(data) == {"demo_0", "demo_1", "demo_2"}
+        assert (data.attrs["num_demos"], data.attrs["total"]) == (3, 12)
+        demo = data["demo_1"]
+        assert {"states", "actions", "rewards", "dones", "robot_states", "obs"} <= set(demo)
+        assert demo["rewards"][()].tolist() == [0, 0, 0, 1] == demo["dones"][()].tolist()
+        assert data["demo_0/rewards"][()].sum() == 0
+        np.testing.assert_array_equal(demo.attrs["init_state"], demo["states"][0])
+
+
+def test_resumes_with_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    writer(path).add(5, episode(5))
+    again = writer(path)
+    assert again.done == {5} and not again.finished
+    again.add(1, episode(1))
+    with again.finish() as file:
+        assert [found.info.seed for found in file] == [1, 5]
+
+
+def test_a_finished_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path)
+    assert writer(path).finished
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.hdf5"]
+    assert not writer(path, {"episodes": 4}).finished
+
+
+def test_parts_of_another_configuration_are_discarded(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    writer(path).add(0, episode(0))
+    assert writer(path, {"episodes": 4}).done == set()
+    assert writer(path).done == set()
+
+
+def test_unfinished_parts_are_not_trajectory_files(tmp_path: Path) -> None:
+    writer(tmp_path / "x.hdf5").add(0, episode(0))
+    assert list(tmp_path.rglob("*.hdf5")) == []
+
+
+def test_sigkill_while_adding_loses_only_the_episode_in_work(tmp_path: Path) -> None:
+    """The process dies where the next episode is written but not yet in its place."""
+    path = tmp_path / "x.hdf5"
+    code = (
+        "import os, signal, sys; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path; import test_trajectories as t\n"
+        "w = t.writer(Path(sys.argv[1])); w.add(0, t.episode(0)); w.add(1, t.episode(1))\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "w.add(2, t.episode(2))\n"
+    )
+    here = Path(__file__).resolve().parent
+    result = subprocess.run([sys.executable, "-c", code, path, here, here.parents[1]])
+    assert result.returncode == -signal.SIGKILL
+    survivor = writer(path)
+    assert survivor.done == {0, 1}
+    survivor.add(2, episode(2))
+    with survivor.finish() as file:
+        for index, found in enumerate(file):
+            assert_equal(found, episode(index))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.hdf5"]
+
+
+def test_a_killed_merge_keeps_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.hdf5"
+    target = writer(path)
+    target.add(0, episode(0))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OutputError, match="No space left"):
+            target.finish()
+    assert not path.exists()
+    writer(path).finish().close()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.7, 0.99])
+def test_a_truncated_file_is_one_clear_error(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(TrajectoryError, match=r"x\.hdf5 is truncated .* make it again"):
+        TrajectoryFile(path)
+
+
+def test_a_damaged_episode_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path)
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_1/states"]
+    with TrajectoryFile(path) as file, pytest.raises(TrajectoryError, match="episode 1 of"):
+        file[1]
+
+
+def test_other_mistakes_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TrajectoryError, match="does not exist"):
+        TrajectoryFile(tmp_path / "x.hdf5")
+    with pytest.raises(TrajectoryError, match="no episode was collected"):
+        writer(tmp_path / "x.hdf5").finish()
+    with h5py.File(tmp_path / "official.hdf5", "w") as file:
+        file.create_group("data/demo_0")
+    with pytest.raises(TrajectoryError, match="--human-demos"):
+        TrajectoryFile(tmp_path / "official.hdf5")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write to"):
+        writer(tmp_path / "file" / "x.hdf5")
+
+
+def test_with_info_replaces_provenance() -> None:
+    changed = episode(1).with_info(way="right")
+    assert changed.info == replace(episode(1).info, way="right")
+    np.testing.assert_array_equal(changed.path[-1], episode(1).final_proprio)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import InvalidStateError, UnknownTaskError
+from simulation import tasks as registry
+from simulation.tasks import SUITES, Task, get_task, import_libero, list_tasks
+
+HORIZONS = {
+    "libero_spatial": 220,
+    "libero_object": 280,
+    "libero_goal": 300,
+    "libero_10": 520,
+    "libero_90": 400,
+}
+
+
+def test_there_are_130_tasks_with_unique_keys():
+    tasks = list_tasks()
+    assert len({task.key for task in tasks}) == len(tasks) == 130
+    sizes = {suite: len(list_tasks(suite)) for suite in SUITES}
+    assert sizes == {name: 90 if name == "libero_90" else 10 for name in HORIZONS}
+
+
+@pytest.mark.parametrize("suite", sorted(HORIZONS))
+def test_order_language_and_files_equal_upstreams(suite):
+    import_libero()
+    from libero.libero import benchmark
+
+    theirs = benchmark.get_benchmark_dict()[suite]()
+    for task in list_tasks(suite):
+        other = theirs.get_task(task.index)
+        assert (task.name, task.language) == (other.name, other.language)
+        place = Path("bddl_files", other.problem_folder, other.bddl_file)
+        assert task.bddl_file == registry.libero_root() / place
+        assert task.bddl_file.exists()
+        assert task.horizon == HORIZONS[suite]
+
+
+def test_init_states_are_finite_and_equal_what_torch_reads():
+    import torch
+
+    for task in list_tasks():
+        states = task.init_states()
+        assert states.shape[0] == 50 and states.dtype == np.float64
+    path = registry.libero_root() / "init_files" / task.suite / f"{task.name}.pruned_init"
+    assert np.array_equal(states, torch.load(path, weights_only=False))
+
+
+def test_a_name_alone_means_libero_90_first():
+    shared = "KITCHEN_SCENE3_turn_on_the_stove_and_put_the_moka_pot_on_it"
+    assert get_task(shared).suite == "libero_10"
+    task = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
+    assert task.key == "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
+    assert get_task(task.key) is task
+    assert task.language == "close the top drawer of the cabinet"
+
+
+def test_an_unknown_task_names_close_matches():
+    with pytest.raises(UnknownTaskError) as error:
+        get_task("KITCHEN_SCENE10_close_top_drawer_of_the_cabinet")
+    assert "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet" in str(error.value)
+    with pytest.raises(UnknownTaskError, match=r"'qqq'\. `dlr tasks` lists all 130\."):
+        get_task("qqq")
+    with pytest.raises(UnknownTaskError, match="libero_spatial"):
+        list_tasks("libero_spacial")
+
+
+class _Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def _task_with_init_file(folder: Path, content: bytes, monkeypatch) -> Task:
+    task = Task("libero_90", 0, "made_up")
+    path = folder / "init_files" / task.suite / f"{task.name}.pruned_init"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    monkeypatch.setattr(registry, "libero_root", lambda: folder)
+    return task
+
+
+def _archive(pickled: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+    return buffer.getvalue()
+
+
+def test_a_malicious_pickle_is_not_executed(tmp_path, monkeypatch):
+    marker = tmp_path / "executed"
+    content = _archive(pickle.dumps(_Malicious(marker)))
+    task = _task_with_init_file(tmp_path, content, monkeypatch)
+    with pytest.raises(InvalidStateError, match="not allowed"):
+        task.init_states()
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not a zip file",
+        _archive(b""),
+        _archive(pickle.dumps([1.0, 2.0])),
+        _archive(pickle.dumps(np.full((2, 3), np.nan))),
+        _archive(pickle.dumps(np.zeros((50, 3))))[:100],
+    ],
+    ids=["no archive", "empty", "a list", "not finite", "cut off"],
+)
+def test_a_broken_init_file_is_one_clear_error(content, tmp_path, monkeypatch):
+    task = _task_with_init_file(tmp_path, content, monkeypatch)
+    with pytest.raises(InvalidStateError, match=r"made_up\.pruned_init"):
+        task.init_states()
