@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from cli.train import SLOTS
+from cli.train import SLOTS, RecipeName
 from generator.config import CollectConfig
-from generator.run_folder import DEFAULT_RUN, RunFolder, read_record
+from generator.recipes import get_recipe, read_record
+from generator.run_folder import DEFAULT_RUN, RunFolder
 
 if TYPE_CHECKING:
     from generator.collect import CollectReport
     from simulation.assets.resolve import AssetPack
     from simulation.environment import BatchEnvironment
+    from simulation.tasks import Task
 
 
 def collect(
     task: str,
     /,
-    recipe: Literal["dlr", "o2o_rl"] = "dlr",
+    recipe: RecipeName = "dlr",
+    seed: int = 0,
     run: Path = DEFAULT_RUN,
     assets: Path | None = None,
     slots: int = SLOTS,
@@ -31,6 +34,7 @@ def collect(
     Args:
         task: A task, as `suite/name` or its name alone.
         recipe: Which recipe's policy.
+        seed: Of the training that made it.
         run: Folder that all stages share.
         assets: Folder of assets; by default the one that every command finds.
         slots: Environments stepped together; more use more memory, the result is the same.
@@ -41,9 +45,9 @@ def collect(
     from simulation.tasks import get_task
 
     found, pack = get_task(task), resolve_assets(assets)
-    read_record(RunFolder(run).policies(found, recipe), "reinforce")  # before anything slow
+    _final_record(RunFolder(run), found, recipe, seed)  # before anything slow
     environments = BatchEnvironment(found, slots, pack)
-    report = collect_episodes(RunFolder(run), recipe, environments, pack, config)
+    report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
     for group, row in enumerate(report.rates()):
         print(
             f"group {group}: {row['success']:.0%} of {row['attempts']} attempts succeeded "
@@ -55,6 +59,7 @@ def collect(
 def collect_episodes(
     run: RunFolder,
     recipe: str,
+    seed: int,
     environments: BatchEnvironment,
     assets: AssetPack,
     config: CollectConfig,
@@ -66,12 +71,21 @@ def collect_episodes(
         CollectionError: the policy succeeds too seldom.
         OutputError: the run's folder cannot be written.
     """
-    from generator.checkpoints import load_policy
     from generator.collect import collect
 
     task = environments.task
-    policies, path = run.policies(task, recipe), run.trajectories(task, recipe)
-    record = read_record(policies, "reinforce")
-    policy, _ = load_policy(policies / "reinforce" / "policy.safetensors")
-    provenance = {"training": record["settings"], "versions": record["versions"]}
+    last = get_recipe(recipe).stages[-1]
+    record = _final_record(run, task, recipe, seed)
+    policy = last.load(run.policies(task, recipe, seed) / last.name)
+    provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
+    path = run.trajectories(task, recipe, seed)
     return collect(policy, environments, task, assets, recipe, config, path, provenance)
+
+
+def _final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:
+    """Return the record of a recipe's last stage.
+
+    Raises:
+        UsageError: it is not finished.
+    """
+    return read_record(run.policies(task, recipe, seed), get_recipe(recipe).stages[-1].name)

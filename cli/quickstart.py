@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.collect import collect_episodes
-from cli.report import BASELINE, CANDIDATE, report_run
 from cli.train import SLOTS, train_recipe
 from demonstrations.config import DemonstrationConfig
-from generator.config import GeneratorConfig
+from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ TASKS = {
     "libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate": 80,
 }
 """An articulated object, and with `--full` also a pick-and-place; demonstrations of each way."""
-RECIPES = (CANDIDATE, BASELINE)
+RECIPES = ("dlr", "o2o_rl")
+SEED = 0
 
 
 def quickstart(
@@ -60,7 +60,9 @@ def quickstart(
         _make_trajectories(run, task, pack, source)
     print("\ndataset")
     datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]
-    html, numbers = report_run(run, pack)
+    from reports.run_gather import report_run
+
+    html, numbers = report_run(run, pack, SEED)
     print(f"\nfinished in {_clock(time.monotonic() - started)}")
     for label, path in zip(
         ("report", "numbers", *RECIPES), (html, numbers, *datasets), strict=True
@@ -84,28 +86,25 @@ def _make_trajectories(
     def work(line: int) -> None:
         place = {"TQDM_POSITION": str(line)}
         run_in_fresh_process(
-            _train_and_collect, run, RECIPES[line], task, assets, source, environment=place
+            _train_and_collect, run, RECIPES[line], task, assets, environment=place
         )
 
     with ThreadPoolExecutor(len(RECIPES)) as threads:
         list(threads.map(work, range(len(RECIPES))))
 
 
-def _train_and_collect(
-    run: RunFolder, recipe: str, task: Task, assets: AssetPack, source: DemonstrationConfig
-) -> None:
+def _train_and_collect(run: RunFolder, recipe: str, task: Task, assets: AssetPack) -> None:
     from demonstrations.make import observe
     from simulation.environment import BatchEnvironment
     from simulation.recordings.trajectories import TrajectoryFile
 
-    config = GeneratorConfig(demonstrations=source)
     environments = BatchEnvironment(task, SLOTS, assets)
     with TrajectoryFile(run.demonstrations(task)) as file:
         demonstrations = observe(file, environments.envs[0])
     with _stage(f"train {recipe}"):
-        train_recipe(run, recipe, environments, demonstrations, config)
+        train_recipe(run, recipe, environments, demonstrations, GeneratorConfig(seed=SEED))
     with _stage(f"collect {recipe}"):
-        collect_episodes(run, recipe, environments, assets, config.collect)
+        collect_episodes(run, recipe, SEED, environments, assets, CollectConfig())
 
 
 def _make_dataset(run: RunFolder, recipe: str, assets: AssetPack) -> Path:

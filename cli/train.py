@@ -7,14 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from common.errors import UsageError
-from demonstrations.config import DemonstrationConfig
-from generator.config import DiscoverConfig, GeneratorConfig, LearnConfig, ReinforceConfig
+from generator.config import (
+    DiscoverConfig,
+    EvaluationConfig,
+    GeneratorConfig,
+    LearnConfig,
+    ReinforceConfig,
+)
+from generator.recipes import RECIPES, get_recipe
 from generator.run_folder import DEFAULT_RUN, RunFolder
 
 if TYPE_CHECKING:
+    RecipeName = str
     from demonstrations.demonstration import Demonstration
-    from generator.recipes import RecipeResult
+    from generator.recipes import TrainedRecipe
     from simulation.environment import BatchEnvironment
+
+else:
+    RecipeName = Literal[tuple(RECIPES)]
 
 SLOTS = 36
 """Environments stepped together; results do not depend on it."""
@@ -23,29 +33,31 @@ SLOTS = 36
 def train(
     task: str,
     /,
-    recipe: Literal["dlr", "o2o_rl"] = "dlr",
+    recipe: RecipeName = "dlr",
+    seed: int = 0,
     run: Path = DEFAULT_RUN,
     assets: Path | None = None,
     slots: int = SLOTS,
-    evaluation_episodes: int = GeneratorConfig.evaluation_episodes,
     horizon_factor: float = GeneratorConfig.horizon_factor,
     discover: DiscoverConfig = DiscoverConfig(),
     learn: LearnConfig = LearnConfig(),
     reinforce: ReinforceConfig = ReinforceConfig(),
+    evaluation: EvaluationConfig = EvaluationConfig(),
 ) -> None:
     """Train a recipe's policies on the run's demonstrations; a killed training goes on.
 
     Args:
         task: A task, as `suite/name` or its name alone.
         recipe: Discover, learn, reinforce; or its baseline without patterns.
+        seed: Seed of the training, 0 to 99.
         run: Folder that all stages share.
         assets: Folder of assets; by default the one that every command finds.
         slots: Environments stepped together; more use more memory, the result is the same.
-        evaluation_episodes: Held-out episodes per pattern of each reported success.
         horizon_factor: Training episodes end after the longest demonstration times this.
         discover: Stage 1.
         learn: Stage 2.
         reinforce: Stage 3.
+        evaluation: How success is measured.
     """
     from demonstrations.make import observe
     from simulation.assets.resolve import resolve_assets
@@ -60,18 +72,10 @@ def train(
     environments = BatchEnvironment(found, slots, pack)
     with TrajectoryFile(path) as file:
         demonstrations = observe(file, environments.envs[0])
-        source = DemonstrationConfig(**file.config)
-    config = GeneratorConfig(
-        demonstrations=source,
-        discover=discover,
-        learn=learn,
-        reinforce=reinforce,
-        horizon_factor=horizon_factor,
-        evaluation_episodes=evaluation_episodes,
-    )
+    config = GeneratorConfig(seed, discover, learn, reinforce, evaluation, horizon_factor)
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)
-    print(folder.policies(found, recipe))
+    print(folder.policies(found, recipe, seed))
 
 
 def train_recipe(
@@ -80,22 +84,23 @@ def train_recipe(
     environments: BatchEnvironment,
     demonstrations: Sequence[Demonstration],
     config: GeneratorConfig,
-) -> RecipeResult:
+) -> TrainedRecipe:
     """Run a recipe's stages in a run's folder, those that are finished excepted.
 
     Raises:
-        RecipeError: the folder holds results of other settings.
         OutputError: the run's folder cannot be written.
     """
     from common.files import ensure_writable
     from generator.recipes import run_recipe
 
     task = environments.task
-    folder = ensure_writable(run.policies(task, recipe))
-    return run_recipe(recipe, task, environments, demonstrations, config, folder)
+    folder = ensure_writable(run.policies(task, recipe, config.seed))
+    return run_recipe(
+        get_recipe(recipe), task, environments, demonstrations, config, folder, run.stages(task)
+    )
 
 
-def _print_success(result: RecipeResult) -> None:
+def _print_success(result: TrainedRecipe) -> None:
     for stage, report in result.reports.items():
         for z, row in enumerate(report.get("held_out_success", ())):
             policy = f"pattern {z}" if result.encoder else "no pattern"

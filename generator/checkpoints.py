@@ -12,7 +12,8 @@ from typing import Any
 from common.errors import CheckpointError
 from common.tensors import load_module, load_tensors, save_tensors
 from common.versions import package_versions
-from generator.policies.gaussian import GaussianPolicy
+from generator.policies import POLICIES
+from generator.policies.policy import Policy
 
 _RECORDED_PACKAGES = ("torch", "numpy", "scikit-learn", "mujoco", "robosuite", "hf-libero")
 
@@ -22,7 +23,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **package_versions(_RECORDED_PACKAGES)}
 
 
-def policy_hash(policy: GaussianPolicy) -> str:
+def policy_hash(policy: Policy) -> str:
     """Return the sha256 of a policy's architecture and weights."""
     digest = hashlib.sha256(json.dumps(policy.architecture(), sort_keys=True).encode())
     for name, tensor in sorted(policy.state_dict().items()):
@@ -31,11 +32,12 @@ def policy_hash(policy: GaussianPolicy) -> str:
     return digest.hexdigest()
 
 
-def save_policy(path: Path, policy: GaussianPolicy, metadata: Mapping[str, Any]) -> str:
+def save_policy(path: Path, policy: Policy, metadata: Mapping[str, Any]) -> str:
     """Write a policy with metadata, its versions and its hash; return the hash."""
     digest = policy_hash(policy)
     content = {
         **metadata,
+        "kind": next(kind for kind, cls in POLICIES.items() if type(policy) is cls),
         "architecture": policy.architecture(),
         "versions": versions(),
         "policy_hash": digest,
@@ -44,14 +46,19 @@ def save_policy(path: Path, policy: GaussianPolicy, metadata: Mapping[str, Any])
     return digest
 
 
-def load_policy(path: Path) -> tuple[GaussianPolicy, dict[str, Any]]:
+def load_policy(path: Path) -> tuple[Policy, dict[str, Any]]:
     """Read a policy and its metadata.
 
     Raises:
         CheckpointError: as `load_tensors`, or the weights do not fit their hash.
     """
     tensors, metadata = load_tensors(path, "policy")
-    policy = GaussianPolicy(**metadata["architecture"])
+    if metadata.get("kind") not in POLICIES:
+        raise CheckpointError(
+            f"{path} holds a policy of the kind {metadata.get('kind')!r}; known are "
+            f"{', '.join(POLICIES)}: train it again"
+        )
+    policy = POLICIES[metadata["kind"]](**metadata["architecture"])
     load_module(policy, tensors, path)
     if policy_hash(policy) != metadata["policy_hash"]:
         raise CheckpointError(f"the weights in {path} do not fit their hash: delete it and retrain")

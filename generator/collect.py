@@ -16,7 +16,7 @@ from common.intervals import wilson_interval
 from common.reproducible import reproducible
 from generator.checkpoints import policy_hash
 from generator.config import CollectConfig
-from generator.policies.gaussian import GaussianPolicy
+from generator.policies.policy import Exploration, Policy
 from generator.rollout import Environments, held_out_specs, rollouts, to_episode
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import TrajectoryWriter
@@ -49,7 +49,7 @@ class CollectReport:
 
 
 def collect(
-    policy: GaussianPolicy,
+    policy: Policy,
     environments: Environments,
     task: Task,
     assets: AssetPack,
@@ -104,7 +104,7 @@ def collect(
                 specs = [_spec(attempt, policy, config) for attempt in wave]
                 stream = rollouts(
                     policy, environments, specs, task.horizon,
-                    motion_noise=config.motion_noise, capture=True,
+                    exploration=Exploration(config.motion_noise), capture=True,
                 )  # fmt: skip
                 outcome = {}
                 for position, done in stream:
@@ -117,7 +117,7 @@ def collect(
     return CollectReport(path, ledger.attempts(), ledger.successes())
 
 
-def _spec(attempt: int, policy: GaussianPolicy, config: CollectConfig) -> Any:
+def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
     number, group = divmod(attempt, config.groups)
     specs = held_out_specs(
         range(number, number + 1),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from demonstrations.config import DemonstrationConfig
-
 
 @dataclass(frozen=True)
 class DiscoverConfig:
@@ -34,8 +32,6 @@ class DiscoverConfig:
     """Random restarts of each mixture that initialises the responsibilities."""
     labels: Literal["trajectory", "state"] = "trajectory"
     """How demonstrations are labelled: summed log-posterior, or argmax per state (the paper's)."""
-    seed: int = 0
-    """Seed of initialisation and minibatches."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,6 @@ class LearnConfig:
     """Share of trajectories kept for the validation loss."""
     checkpoint_every: int = 1000
     """Gradient steps between checkpoints."""
-    seed: int = 0
-    """Seed of initialisation, split, minibatches and noise."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +87,8 @@ class ReinforceConfig:
     """Actor's step size at the start; afterwards it follows `desired_kl`."""
     maximum_learning_rate: float = 1e-3
     """Upper end of the actor's adaptive step size; the lower end is a hundredth of it."""
+    critic_hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the critic's hidden layers."""
     critic_learning_rate: float = 1e-3
     """Critic's step size."""
     desired_kl: float = 0.05
@@ -115,17 +111,25 @@ class ReinforceConfig:
     """Iterations between evaluations on held-out init states."""
     evaluation_episodes: int = 30
     """Episodes per pattern of such an evaluation."""
-    evaluation_noise: float = 0.5
-    """What the policy's standard deviation is multiplied by in evaluations, the reported ones
-    included: as in the collection, for without any noise an arm that hovers hovers for ever."""
     target_success: float = 0.95
     """Held-out success that every pattern is to reach."""
     saturated_evaluations: int = 2
     """Consecutive evaluations at the target after which training stops."""
     patience: int = 4
     """Evaluations without a better one after which training stops."""
-    seed: int = 0
-    """Seed of the critic's initialisation, the episodes and the minibatches."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the success of a policy is measured, the one that is reported and PPO's own checks."""
+
+    episodes: int = 50
+    """Held-out episodes per pattern in the reported success after `learn` and `reinforce`."""
+    motion_noise: float = 0.5
+    """What the policy's standard deviation is multiplied by: as in the collection, for without any
+    noise an arm that hovers hovers for ever."""
+    fresh_share: float = 0.5
+    """Share of episodes that start from a fresh reset instead of a held-out init state."""
 
 
 @dataclass(frozen=True)
@@ -148,19 +152,17 @@ class CollectConfig:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """All stages of a recipe."""
+    """All that a recipe's training depends on beside the task and its demonstrations."""
 
-    demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
-    """What the recipe learns from."""
+    seed: int = 0
+    """Seed of every stage: initialisation, minibatches, noise and training episodes."""
     discover: DiscoverConfig = field(default_factory=DiscoverConfig)
     """Stage 1."""
     learn: LearnConfig = field(default_factory=LearnConfig)
     """Stage 2."""
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
     """Stage 3."""
-    collect: CollectConfig = field(default_factory=CollectConfig)
-    """Rollouts of the result."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """How success is measured."""
     horizon_factor: float = 1.5
     """Training episodes last this times the longest demonstration, or the task's horizon."""
-    evaluation_episodes: int = 50
-    """Held-out episodes per pattern in the reported success after each of stages 2 and 3."""

@@ -19,28 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
-from sklearn.decomposition import PCA
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from common.errors import DlrError
 from common.tensors import load_module, load_tensors, save_tensors
 from generator.checkpoints import versions
 from generator.config import DiscoverConfig
-from generator.policies.gaussian import Normalizer
+from generator.networks import Normalizer
+from generator.paths import FEATURES, FLOORS, PATH_POINTS, DiscoveryError, features, path_mixture
 
-_FEATURES = 10
-_FLOORS = np.array([0.01] * 3 + [0.1] * 6 + [0.02])
-"""Least spread of each feature that counts: 1 cm, about 6 degrees, 2 cm of gripper opening."""
-_POSITION, _ROTATION = slice(0, 3), slice(3, 9)
-_PATH_POINTS = 24
-_FLAT = 0.05
-"""A view of the paths that spreads less than this, in units of `_FLOORS`, holds no ways."""
-_PATH_NOISE = 0.25
-"""Least variance within a cluster of paths, in units of `_FLOORS` squared."""
 _PATH_FLOOR = 0.01
 """Least responsibility that the path's mixture leaves to the encoder's evidence."""
 _TEMPERATURE = 10.0
@@ -51,35 +40,14 @@ _EVIDENCE_FLOOR = 0.02
 """Probability mass that q(z|s) spreads evenly, so that no single state decides a trajectory."""
 
 
-class DiscoveryError(DlrError, ValueError):
-    """The demonstrations cannot be clustered."""
-
-
-def features(proprio: np.ndarray) -> np.ndarray:
-    """Return continuous features of proprioceptive states.
-
-    The axis-angle of a gripper that points down has a length near pi and flips its sign, so
-    rotations become the first two columns of their matrix.
-
-    Args:
-        proprio: (T, 8): position 3 (m), axis-angle 3 (rad), gripper finger positions 2 (m).
-
-    Returns:
-        (T, 10): position 3, rotation 6, gripper opening 1.
-    """
-    rotation = Rotation.from_rotvec(proprio[:, 3:6]).as_matrix()[:, :, :2].reshape(-1, 6)
-    opening = proprio[:, 6:7] - proprio[:, 7:8]
-    return np.concatenate([proprio[:, :3], rotation, opening], axis=1)
-
-
 class MixtureVae(nn.Module):
     """Encoder q(u|s), mixture prior p(u|z) and decoder p(s|u)."""
 
     def __init__(self, patterns: int, latent_dim: int, hidden: int) -> None:
         super().__init__()
-        self.normalizer = Normalizer(_FEATURES)
-        self.encoder = _two_layers(_FEATURES, hidden, 2 * latent_dim)
-        self.decoder = _two_layers(latent_dim, hidden, _FEATURES)
+        self.normalizer = Normalizer(FEATURES)
+        self.encoder = _two_layers(FEATURES, hidden, 2 * latent_dim)
+        self.decoder = _two_layers(latent_dim, hidden, FEATURES)
         self.prior_mean = nn.Parameter(torch.randn(patterns, latent_dim))
         self.prior_raw_std = nn.Parameter(torch.full((patterns, latent_dim), 0.5))
 
@@ -179,12 +147,15 @@ class PatternEncoder:
         return cls(model.eval().requires_grad_(False), config, content["report"])
 
 
-def discover(trajectories: Sequence[np.ndarray], config: DiscoverConfig) -> PatternEncoder:
+def discover(
+    trajectories: Sequence[np.ndarray], config: DiscoverConfig, seed: int
+) -> PatternEncoder:
     """Fit the mixture VAE to demonstrations and freeze it.
 
     Args:
         trajectories: proprioceptive states (T_i, 8) of successful demonstrations.
         config: settings.
+        seed: of initialisation and minibatches.
 
     Raises:
         DiscoveryError: fewer trajectories than twice the patterns, or values not finite.
@@ -197,26 +168,30 @@ def discover(trajectories: Sequence[np.ndarray], config: DiscoverConfig) -> Patt
     if not all(np.isfinite(t).all() and len(t) > 1 for t in trajectories):
         raise DiscoveryError("a demonstration has fewer than two states, or NaN or infinity")
     paths = [features(t) for t in trajectories]
-    responsibilities, score = path_mixture(paths, config)
+    responsibilities, score = path_mixture(paths, config, seed)
     responsibilities = _in_order(paths, responsibilities)
-    torch.manual_seed(config.seed)
+    torch.manual_seed(seed)
     model = MixtureVae(config.patterns, config.latent_dim, config.hidden)
-    model.normalizer.fit(np.concatenate(paths), floor=_FLOORS, constant=0.0)
-    losses = _train(model, paths, responsibilities, config)
+    model.normalizer.fit(np.concatenate(paths), floor=FLOORS, constant=0.0)
+    losses = _train(model, paths, responsibilities, config, seed)
     encoder = PatternEncoder(model.eval().requires_grad_(False), config, {})
     encoder.report.update(_report(encoder, trajectories, paths, responsibilities, score), **losses)
     return encoder
 
 
 def _train(
-    model: MixtureVae, paths: list[np.ndarray], responsibilities: np.ndarray, config: DiscoverConfig
+    model: MixtureVae,
+    paths: list[np.ndarray],
+    responsibilities: np.ndarray,
+    config: DiscoverConfig,
+    seed: int,
 ) -> dict[str, float]:
     """Train by generalised EM; return the last losses."""
     states = torch.from_numpy(np.concatenate(paths).astype(np.float32))
     trajectory = np.repeat(np.arange(len(paths)), [len(p) for p in paths])
     weights = torch.from_numpy(1 / np.array([len(p) for p in paths]))[trajectory]
     r = initial = torch.from_numpy(responsibilities.astype(np.float32))
-    rng = torch.Generator().manual_seed(config.seed)
+    rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     index = torch.from_numpy(trajectory)
@@ -275,85 +250,6 @@ def _sharpness(log_q: Tensor) -> Tensor:
     return 1 - entropy / max(float(np.log(log_q.shape[1])), 1e-9)
 
 
-def resample(path: np.ndarray, points: int = _PATH_POINTS) -> np.ndarray:
-    """Return a path at equal steps of arc length, so that speed and pauses do not matter.
-
-    Arc length counts metres of translation, and 0.1 m per unit of the rotation features.
-
-    Args:
-        path: features (T, 10).
-        points: number of points to return.
-    """
-    scaled = np.concatenate([path[:, _POSITION], 0.1 * path[:, _ROTATION]], axis=1)
-    steps = np.linalg.norm(np.diff(scaled, axis=0), axis=1)
-    length = np.concatenate([[0.0], np.cumsum(steps + 1e-6)])
-    at = np.linspace(0, length[-1], points)
-    return np.stack([np.interp(at, length, column) for column in path.T], axis=1)
-
-
-def path_mixture(paths: Sequence[np.ndarray], config: DiscoverConfig) -> tuple[np.ndarray, float]:
-    """Cluster whole paths to initialise responsibilities.
-
-    Ways may differ in position or in rotation, along the whole path or a part of it, seen
-    absolutely or beside the straight line from start to end. Each such view gets a Gaussian
-    mixture with tied covariance (so that the spread of objects, however large, is no cluster);
-    the view whose mixture explains the most beyond a single Gaussian, per trajectory, wins.
-
-    Returns:
-        responsibilities (N, K) and the winner's score in nats.
-    """
-    best: tuple[float, np.ndarray] | None = None
-    for view in _views(np.stack([resample(p) for p in paths])):
-        found = _tied_mixture(view, config)
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found
-    if best is None:
-        raise DiscoveryError(
-            f"no split of the demonstrations into {config.patterns} patterns was found: "
-            "give demonstrations that solve the task in more ways, or ask for fewer patterns"
-        )
-    return best[1], best[0]
-
-
-def _views(paths: np.ndarray) -> list[np.ndarray]:
-    """Return views (N, features) of resampled paths (N, points, 10), in units of `_FLOORS`."""
-    scaled = paths / _FLOORS
-    line = np.linspace(0, 1, paths.shape[1])[:, None]
-    chord = scaled[:, :1] * (1 - line) + scaled[:, -1:] * line
-    half = paths.shape[1] // 2
-    views = []
-    for base in (scaled, scaled - chord):
-        for window in (slice(None), slice(0, half), slice(half // 2, half + half // 2),
-                       slice(half, None)):  # fmt: skip
-            for part in (_POSITION, _ROTATION, slice(0, 9)):
-                views.append(base[:, window, part].reshape(len(paths), -1))
-    return views
-
-
-def _tied_mixture(view: np.ndarray, config: DiscoverConfig) -> tuple[float, np.ndarray] | None:
-    """Return (score, responsibilities) of the best balanced mixture, or None."""
-    n, k = len(view), config.patterns
-    if view.std(axis=0).max() < _FLAT:
-        return None
-    components = PCA(min(6, n - 1, view.shape[1]), random_state=config.seed).fit(view)
-    kept = max(1, int((components.explained_variance_ > 1.0).sum()))
-    points = components.transform(view)[:, :kept]
-    single = GaussianMixture(1, covariance_type="tied", reg_covar=_PATH_NOISE).fit(points)
-    mixture = GaussianMixture(
-        k,
-        covariance_type="tied",
-        reg_covar=_PATH_NOISE,
-        n_init=config.restarts,
-        random_state=config.seed,
-    ).fit(points)
-    shares = mixture.predict_proba(points).mean(axis=0)
-    if shares.min() < 0.3 / k:
-        return None
-    balance = float(-(shares * np.log(shares)).sum() / np.log(k)) if k > 1 else 1.0
-    gain = float(single.bic(points) - mixture.bic(points)) / (2 * n)
-    return gain * balance, mixture.predict_proba(points)
-
-
 def _in_order(paths: Sequence[np.ndarray], responsibilities: np.ndarray) -> np.ndarray:
     """Return responsibilities with patterns ordered by their mean lateral position, then height."""
     means = np.stack([p.mean(axis=0) for p in paths])
@@ -384,13 +280,13 @@ def _report(
 
 
 def _mean_path(latent: np.ndarray) -> np.ndarray:
-    at = np.linspace(0, len(latent) - 1, _PATH_POINTS)
+    at = np.linspace(0, len(latent) - 1, PATH_POINTS)
     columns = [np.interp(at, np.arange(len(latent)), column) for column in latent.T]
     return np.concatenate(columns)
 
 
 def gmm_state_labels(
-    trajectories: Sequence[np.ndarray], config: DiscoverConfig
+    trajectories: Sequence[np.ndarray], config: DiscoverConfig, seed: int
 ) -> list[np.ndarray]:
     """Label states by a plain Gaussian mixture over states, the comparison that finds phases.
 
@@ -399,9 +295,9 @@ def gmm_state_labels(
     """
     paths = [features(t) for t in trajectories]
     states = np.concatenate(paths)
-    normal = (states - states.mean(axis=0)) / np.maximum(states.std(axis=0), _FLOORS)
+    normal = (states - states.mean(axis=0)) / np.maximum(states.std(axis=0), FLOORS)
     mixture = GaussianMixture(
-        config.patterns, n_init=config.restarts, random_state=config.seed, reg_covar=1e-3
+        config.patterns, n_init=config.restarts, random_state=seed, reg_covar=1e-3
     ).fit(normal)
     ends = np.cumsum([len(p) for p in paths])[:-1]
     return np.split(mixture.predict(normal), ends)

@@ -35,6 +35,7 @@ def learn(
     labels: Sequence[np.ndarray] | None,
     config: LearnConfig,
     patterns: int,
+    seed: int,
     out_dir: Path,
 ) -> tuple[GaussianPolicy, dict[str, Any]]:
     """Train a policy by behaviour cloning; continue from `out_dir`'s checkpoint if there is one.
@@ -47,6 +48,7 @@ def learn(
         labels: the pattern of each state, an array (T_i,) per demonstration; None without.
         config: settings.
         patterns: K; 0 without labels.
+        seed: of initialisation, split, minibatches and noise.
         out_dir: receives `policy.safetensors` at the end.
 
     Returns:
@@ -57,8 +59,8 @@ def learn(
     """
     _check(demonstrations)
     with reproducible():
-        training, validation = _split(demonstrations, labels, config)
-        trainer = _Trainer(training, config, patterns)
+        training, validation = _split(demonstrations, labels, config, seed)
+        trainer = _Trainer(training, config, patterns, seed)
         state = out_dir / "training.safetensors"
         if state.exists():
             trainer.load(state)
@@ -79,9 +81,11 @@ def learn(
             "states": sum(len(d.actions) for d in demonstrations),
             "training": _losses(policy, training),
             "validation": _losses(policy, validation),
-            "std": policy.log_std.exp().tolist(),
+            "std": policy.std.tolist(),
         }
-    save_policy(out_dir / "policy.safetensors", policy, {"config": asdict(config), **report})
+    save_policy(
+        out_dir / "policy.safetensors", policy, {"config": asdict(config), "seed": seed, **report}
+    )
     state.unlink(missing_ok=True)
     return policy, report
 
@@ -107,11 +111,12 @@ def _split(
     demonstrations: Sequence[Demonstration],
     labels: Sequence[np.ndarray] | None,
     config: LearnConfig,
+    seed: int,
 ) -> tuple[_Data, _Data]:
     """Return training and validation data, split by trajectory."""
     if labels is None:
         labels = [np.zeros(len(d.actions), dtype=np.int64) for d in demonstrations]
-    order = np.random.default_rng([config.seed, 0]).permutation(len(demonstrations))
+    order = np.random.default_rng([seed, 0]).permutation(len(demonstrations))
     held_out = int(len(order) * config.validation_share)
     parts = []
     for part in (order[held_out:], order[:held_out] if held_out else order):
@@ -132,9 +137,9 @@ def _tensor(arrays: list[np.ndarray]) -> Tensor:
 class _Trainer:
     """Weights, their moving average and the optimiser."""
 
-    def __init__(self, data: _Data, config: LearnConfig, patterns: int) -> None:
-        self.data, self.config, self.step = data, config, 0
-        torch.manual_seed(config.seed)
+    def __init__(self, data: _Data, config: LearnConfig, patterns: int, seed: int) -> None:
+        self.data, self.config, self.seed, self.step = data, config, seed, 0
+        torch.manual_seed(seed)
         self.policy = GaussianPolicy(data.observations.shape[1], patterns, config.hidden)
         self.policy.normalizer.fit(data.observations.numpy())
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
@@ -147,16 +152,20 @@ class _Trainer:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1 + np.cos(np.pi * step / config.steps))
-        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         batch = torch.randint(len(self.data.actions), (config.batch_size,), generator=rng)
         features = self.policy.features(self.data.observations[batch], self.data.patterns[batch])
         noise = torch.randn((config.batch_size, self.policy.observation_dim), generator=rng)
         features[:, : self.policy.observation_dim] += config.observation_noise * noise
-        loss = -self.policy.distribution(features).log_prob(self.data.actions[batch]).mean()
+        loss = (
+            -self.policy.distribution(features)
+            .log_prob({"chosen": self.data.actions[batch]})
+            .mean()
+        )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.policy.bound_std()
+        self.policy.constrain()
         self._average(step)
         self.step = step + 1
 
@@ -194,7 +203,7 @@ def _losses(policy: GaussianPolicy, data: _Data) -> dict[str, float]:
     distribution = policy(data.observations, data.patterns)
     mode = distribution.mode()
     return {
-        "negative_log_likelihood": float(-distribution.log_prob(data.actions).mean()),
+        "negative_log_likelihood": float(-distribution.log_prob({"chosen": data.actions}).mean()),
         "motion_error": float((mode - data.actions)[:, :6].abs().mean()),
         "gripper_accuracy": float((mode[:, 6] * data.actions[:, 6] > 0).float().mean()),
     }

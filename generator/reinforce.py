@@ -7,7 +7,7 @@ KL to the cloned policy, per pattern.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
@@ -31,10 +30,13 @@ from common.tensors import (
     save_tensors,
     select,
 )
+from generator.batch import Batch, advantages_and_returns, make_batch, normalise_per_pattern
 from generator.checkpoints import policy_hash, save_policy
-from generator.config import ReinforceConfig
+from generator.config import EvaluationConfig, ReinforceConfig
+from generator.critic import Critic
 from generator.discover import PatternEncoder
-from generator.policies.gaussian import MOTION, ActionDistribution, Critic, GaussianPolicy
+from generator.policies.policy import Distribution, Exploration, Policy
+from generator.reward import Reward, SparseSuccess
 from generator.rollout import (
     Environments,
     Rollout,
@@ -46,14 +48,29 @@ from generator.rollout import (
 from simulation.starts import EVALUATION_SEED
 
 
+@dataclass(frozen=True)
+class Finetuning:
+    """What PPO is run with."""
+
+    config: ReinforceConfig = ReinforceConfig()
+    """Settings."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How held-out success is measured."""
+    reward: Reward = SparseSuccess()
+    """What is maximised."""
+    horizon: int = 300
+    """Control steps after which a training episode is a failure."""
+    seed: int = 0
+    """Of the critic's initialisation, the episodes and the minibatches."""
+
+
 def reinforce(
-    policy: GaussianPolicy,
+    policy: Policy,
     environments: Environments,
     encoder: PatternEncoder | None,
-    config: ReinforceConfig,
-    horizon: int,
+    settings: Finetuning,
     out_dir: Path,
-) -> tuple[GaussianPolicy, dict[str, Any]]:
+) -> tuple[Policy, dict[str, Any]]:
     """Fine-tune a cloned policy; continue from `out_dir`'s checkpoint if there is one.
 
     Every random number of an iteration derives from the seed and the iteration's number, so that
@@ -63,8 +80,7 @@ def reinforce(
         policy: the cloned policy; it is not changed.
         environments: slots of the task.
         encoder: the frozen q(z|s), to measure leakage; None without patterns.
-        config: settings.
-        horizon: control steps after which a training episode is a failure.
+        settings: what PPO is run with.
         out_dir: receives `policy.safetensors` at the end, and TensorBoard's events.
 
     Returns:
@@ -74,6 +90,7 @@ def reinforce(
         ValueError: the episodes of an iteration cannot be shared evenly by the patterns.
         CheckpointError: the checkpoint in `out_dir` continues another policy.
     """
+    config = settings.config
     if config.episodes % max(policy.patterns, 1):
         raise ValueError(
             f"{config.episodes} episodes an iteration cannot be shared by {policy.patterns} "
@@ -81,7 +98,7 @@ def reinforce(
         )
     state = out_dir / "training.safetensors"
     with reproducible():
-        learner = _Learner(policy, encoder, config, horizon)
+        learner = _Learner(policy, encoder, settings)
         if state.exists():
             learner.load(state)
         writer = scalar_writer(out_dir / "tensorboard", learner.iteration)
@@ -95,114 +112,31 @@ def reinforce(
                 bar.update()
         writer.close()
     report = {"best": learner.best_success, "history": learner.history}
-    metadata = {"config": asdict(config), "initial_policy": policy_hash(policy), **report}
-    save_policy(out_dir / "policy.safetensors", learner.best, metadata)
+    metadata = {
+        "config": asdict(config),
+        "seed": settings.seed,
+        "initial_policy": policy_hash(policy),
+    }
+    save_policy(out_dir / "policy.safetensors", learner.best, metadata | report)
     state.unlink(missing_ok=True)
     return learner.best, report
-
-
-@dataclass(frozen=True)
-class Batch:
-    """All steps of an iteration's episodes, one after the other: n in total."""
-
-    features: Tensor
-    """Normalised observation and pattern. Shape: (n, P + K)."""
-    patterns: Tensor
-    """z, or zeros without patterns. Shape: (n,), int64."""
-    actions: Tensor
-    """Without the noise carried over from earlier steps, which is no choice. Shape: (n, 7)."""
-    time: Tensor
-    """Step / horizon. Shape: (n,)."""
-    lengths: list[int]
-    """Steps of each episode."""
-    successes: list[bool]
-    """Outcome of each episode."""
-
-
-def make_batch(policy: GaussianPolicy, episodes: Sequence[Rollout], horizon: int) -> Batch:
-    """Put episodes together."""
-    patterns = np.concatenate([np.full(len(e), max(e.spec.pattern, 0)) for e in episodes])
-    observations = torch.from_numpy(np.concatenate([e.observations for e in episodes]))
-    z = torch.from_numpy(patterns)
-    time = np.concatenate([np.arange(len(e)) / horizon for e in episodes])
-    with torch.no_grad():
-        features = policy.features(observations, z)
-    return Batch(
-        features=features,
-        patterns=z,
-        actions=torch.from_numpy(np.concatenate([_chosen(e) for e in episodes])),
-        time=torch.from_numpy(time.astype(np.float32)),
-        lengths=[len(e) for e in episodes],
-        successes=[e.success for e in episodes],
-    )
-
-
-def _chosen(episode: Rollout) -> np.ndarray:
-    chosen = episode.actions.copy()
-    chosen[:, :MOTION] -= episode.carried
-    return chosen
-
-
-def advantages_and_returns(
-    values: np.ndarray,
-    lengths: Sequence[int],
-    successes: Sequence[bool],
-    gamma: float,
-    gae_lambda: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return generalised advantages and lambda-returns (n,) of consecutive episodes.
-
-    The reward is 1 at the last step of a success. Every episode's end is terminal: running out of
-    time is a failure, which the critic can foresee because it is told the time.
-
-    Args:
-        values: V at every step (n,).
-        lengths: steps of each episode, summing to n.
-        successes: outcome of each episode.
-        gamma: discount.
-        gae_lambda: lambda.
-    """
-    advantages = np.zeros_like(values)
-    start = 0
-    for length, success in zip(lengths, successes, strict=True):
-        last, following = 0.0, 0.0
-        for t in reversed(range(start, start + length)):
-            reward = float(success and t == start + length - 1)
-            delta = reward + gamma * following - values[t]
-            last = delta + gamma * gae_lambda * last
-            advantages[t], following = last, values[t]
-        start += length
-    return advantages, advantages + values
-
-
-def normalise_per_pattern(advantages: Tensor, patterns: Tensor, floor: float) -> Tensor:
-    """Standardise advantages within each pattern, so that none drowns another. Shape: (n,)."""
-    normal = torch.zeros_like(advantages)
-    for z in patterns.unique():
-        chosen = patterns == z
-        part = advantages[chosen]
-        normal[chosen] = (part - part.mean()) / part.std(unbiased=False).clamp_min(floor)
-    return normal
 
 
 class _Learner:
     """Actor, critic, optimisers and progress of one fine-tuning run."""
 
     def __init__(
-        self,
-        policy: GaussianPolicy,
-        encoder: PatternEncoder | None,
-        config: ReinforceConfig,
-        horizon: int,
+        self, policy: Policy, encoder: PatternEncoder | None, settings: Finetuning
     ) -> None:
-        self.config, self.encoder, self.horizon = config, encoder, horizon
+        self.encoder, self.settings = encoder, settings
+        self.config = config = settings.config
         self.initial_hash = policy_hash(policy)
         self.policy = copy.deepcopy(policy).requires_grad_(True)
-        self.policy.set_std(config.initial_std)
+        self.policy.explore(config.initial_std)
         self.reference = copy.deepcopy(self.policy).requires_grad_(False)
         self.best = copy.deepcopy(self.policy).requires_grad_(False)
-        torch.manual_seed(config.seed)
-        self.critic = Critic(policy.observation_dim + policy.patterns, policy.hidden)
+        torch.manual_seed(settings.seed)
+        self.critic = Critic(policy.feature_dim, config.critic_hidden, settings.reward.bounds)
         self.actor_optimizer = torch.optim.Adam(self.policy.parameters(), config.learning_rate)
         self.critic_optimizer = torch.optim.Adam(
             self.critic.parameters(), config.critic_learning_rate
@@ -234,9 +168,12 @@ class _Learner:
         if self.iteration == 0:
             self._evaluate(environments)
         first = self.iteration * config.episodes
-        specs = training_specs(first, config.episodes, self.policy.patterns, config.fresh_share)
+        specs = training_specs(
+            first, config.episodes, self.policy.patterns, config.fresh_share, self.settings.seed
+        )
+        exploration = Exploration(memory=config.noise_memory)
         episodes = rollout(
-            self.policy, environments, specs, self.horizon, noise_memory=config.noise_memory
+            self.policy, environments, specs, self.settings.horizon, exploration=exploration
         )
         measures = {**self._outcome(episodes), **self._update(episodes)}
         self.iteration += 1
@@ -249,14 +186,11 @@ class _Learner:
         """Evaluate on held-out initial states; keep the policy if none was better."""
         numbers = range(self.config.evaluation_episodes)
         specs = held_out_specs(
-            numbers, EVALUATION_SEED, self.policy.patterns, self.config.fresh_share
+            numbers, EVALUATION_SEED, self.policy.patterns, self.settings.evaluation.fresh_share
         )
+        exploration = Exploration(self.settings.evaluation.motion_noise)
         success = evaluate(
-            self.policy,
-            environments,
-            specs,
-            self.horizon,
-            motion_noise=self.config.evaluation_noise,
+            self.policy, environments, specs, self.settings.horizon, exploration=exploration
         )
         rates = success.reshape(-1, self.groups).mean(axis=0).tolist()
         better = (min(rates), sum(rates)) >= (
@@ -290,13 +224,13 @@ class _Learner:
     def _update(self, episodes: Sequence[Rollout]) -> dict[str, float]:
         """Improve critic and, after its warm-up, actor."""
         config = self.config
-        batch = make_batch(self.policy, episodes, self.horizon)
+        batch = make_batch(self.policy, episodes, self.settings.reward, self.settings.horizon)
         with torch.no_grad():
-            old = self.policy.distribution(batch.features)
-            reference = self.reference.distribution(batch.features)
-            values = torch.sigmoid(self.critic(batch.features, batch.time)).numpy()
+            old = self.policy.distribution(batch.features, batch.trace)
+            reference = self.reference.distribution(batch.features, batch.trace)
+            values = self.critic.values(batch.features, batch.time).numpy()
         advantages, returns = advantages_and_returns(
-            values, batch.lengths, batch.successes, config.gamma, config.gae_lambda
+            values, batch.rewards, batch.lengths, config.gamma, config.gae_lambda
         )
         normal = normalise_per_pattern(
             torch.from_numpy(advantages), batch.patterns, config.advantage_floor
@@ -306,9 +240,9 @@ class _Learner:
         measures = {
             "explained_variance": float(1 - advantages.var() / max(returns.var(), 1e-8)),
             "learning_rate": self.learning_rate,
-            "std": self.policy.log_std.exp().mean().item(),
+            "std": self.policy.std.mean().item(),
         }
-        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + self.iteration)
+        rng = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.iteration)
         for _ in range(config.critic_warmup_epochs if warm_up else config.epochs):
             for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
                 self._critic_step(batch, target, index)
@@ -319,32 +253,30 @@ class _Learner:
         return measures | self._update_measures(batch, old, reference)
 
     def _critic_step(self, batch: Batch, target: Tensor, index: Tensor) -> None:
-        logits = self.critic(batch.features[index], batch.time[index])
-        loss = binary_cross_entropy_with_logits(logits, target[index].clamp(0, 1))
+        loss = self.critic.loss(batch.features[index], batch.time[index], target[index])
         _descend(loss, self.critic_optimizer, self.config.gradient_norm)
 
     def _actor_step(
         self,
         batch: Batch,
         advantages: Tensor,
-        old: ActionDistribution,
-        reference: ActionDistribution,
+        old: Distribution,
+        reference: Distribution,
         index: Tensor,
     ) -> None:
         config = self.config
-        before = _take(old, index)
-        now = self.policy.distribution(batch.features[index])
+        before, trace = old[index], {name: part[index] for name, part in batch.trace.items()}
+        now = self.policy.distribution(batch.features[index], trace)
         with torch.no_grad():
             self._adapt_learning_rate(float(before.kl(now).mean()))
-        actions = batch.actions[index]
-        ratio = torch.exp(now.log_prob(actions) - before.log_prob(actions))
+        ratio = torch.exp(now.log_prob(trace) - before.log_prob(trace))
         clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
         surrogate = torch.minimum(ratio * advantages[index], clipped * advantages[index]).mean()
-        closeness = now.kl(_take(reference, index)).mean()
+        closeness = now.kl(reference[index]).mean()
         loss = -surrogate + config.initial_kl_coefficient * closeness
         loss = loss - config.entropy_coefficient * now.entropy().mean()
         _descend(loss, self.actor_optimizer, config.gradient_norm)
-        self.policy.bound_std()
+        self.policy.constrain()
 
     def _adapt_learning_rate(self, kl: float) -> None:
         """Follow `desired_kl` by rsl_rl's rule."""
@@ -357,15 +289,15 @@ class _Learner:
             group["lr"] = self.learning_rate
 
     @torch.no_grad()
-    def _kl_from(self, other: ActionDistribution, batch: Batch) -> Tensor:
-        return other.kl(self.policy.distribution(batch.features))
+    def _kl_from(self, other: Distribution, batch: Batch) -> Tensor:
+        return other.kl(self.policy.distribution(batch.features, batch.trace))
 
     @torch.no_grad()
     def _update_measures(
-        self, batch: Batch, old: ActionDistribution, reference: ActionDistribution
+        self, batch: Batch, old: Distribution, reference: Distribution
     ) -> dict[str, float]:
-        now = self.policy.distribution(batch.features)
-        ratio = torch.exp(now.log_prob(batch.actions) - old.log_prob(batch.actions))
+        now = self.policy.distribution(batch.features, batch.trace)
+        ratio = torch.exp(now.log_prob(batch.trace) - old.log_prob(batch.trace))
         to_initial = now.kl(reference)
         measures = {
             "kl": float(old.kl(now).mean()),
@@ -406,19 +338,8 @@ _PROGRESS = (
 )  # fmt: skip
 
 
-def _take(distribution: ActionDistribution, index: Tensor) -> ActionDistribution:
-    return ActionDistribution(
-        distribution.mean[index], distribution.log_std, distribution.logit[index]
-    )
-
-
 def _descend(loss: Tensor, optimizer: torch.optim.Optimizer, gradient_norm: float) -> None:
     optimizer.zero_grad()
     loss.backward()
     clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], gradient_norm)
     optimizer.step()
-
-
-def total_environment_steps(history: Sequence[Mapping[str, float]]) -> int:
-    """Return the environment steps of training rollouts."""
-    return int(sum(measures["environment_steps"] for measures in history))

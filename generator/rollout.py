@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from generator.policies.gaussian import MOTION, GaussianPolicy, draw_noise
+from common.errors import SettingError
+from generator.policies.policy import Exploration, Policy
 from simulation.recordings.trajectories import Episode, EpisodeInfo
 from simulation.scene import Fixtures
-from simulation.starts import FIRST_HELD_OUT_INIT, OFFICIAL_INITS
+from simulation.starts import (
+    FIRST_HELD_OUT_INIT,
+    OFFICIAL_INITS,
+    STARTS_PER_TRAINING_SEED,
+    TRAINING_SEEDS,
+)
 
 
 class Environments(Protocol):
@@ -69,10 +75,8 @@ class Rollout:
     """Shape: (T, 8), float64."""
     actions: np.ndarray
     """As applied, unclipped. Shape: (T, 7), float32."""
-    carried: np.ndarray
-    """Part of the motion that is noise remembered from earlier steps. Shape: (T, 6), float32."""
-    log_probs: np.ndarray
-    """log pi(a|s,z) of the action without the carried noise. Shape: (T,), float32."""
+    trace: Mapping[str, np.ndarray]
+    """What the policy noted of its decisions, arrays with T rows."""
     success: bool
     capture: Capture | None = None
     """Simulator states, where they were asked for."""
@@ -99,13 +103,12 @@ class Capture:
 
 
 def rollouts(
-    policy: GaussianPolicy,
+    policy: Policy,
     environments: Environments,
     specs: Sequence[EpisodeSpec],
     horizon: int,
     *,
-    motion_noise: float = 1.0,
-    noise_memory: float = 0.0,
+    exploration: Exploration = Exploration(),
     capture: bool = False,
 ) -> Iterator[tuple[int, Rollout]]:
     """Run an episode per spec and yield `(position in specs, rollout)` as they end.
@@ -118,10 +121,7 @@ def rollouts(
         environments: slots of one task.
         specs: the episodes.
         horizon: steps at most.
-        motion_noise: what the noise of the six motion actions is multiplied by: 1 to sample from
-            the policy, 0 for its mean. The gripper is always sampled: its policy hesitates at
-            the moment of grasping, and the likelier of its two actions may be to wait forever.
-        noise_memory: share of the motion noise that the next step inherits.
+        exploration: how the policy's own randomness is used.
         capture: record simulator states too.
     """
     waiting = iter(enumerate(specs))
@@ -131,11 +131,14 @@ def rollouts(
         started = dict(zip(free, waiting, strict=False))
         if started:
             _start(environments, started)
-            running |= {s: _Running(i, spec, capture) for s, (i, spec) in started.items()}
+            running |= {
+                slot: _Running(i, spec, policy.noise(spec.noise(), exploration), capture)
+                for slot, (i, spec) in started.items()
+            }
         if not running:
             return
         slots = sorted(running)
-        _step(policy, environments, slots, [running[s] for s in slots], motion_noise, noise_memory)
+        _step(policy, environments, slots, [running[s] for s in slots])
         for slot in slots:
             if running[slot].success or len(running[slot].actions) == horizon:
                 episode = running.pop(slot)
@@ -147,45 +150,39 @@ def _start(environments: Environments, started: dict[int, tuple[int, EpisodeSpec
     environments.reset(list(started), [s.seed for s in specs], [s.init_index for s in specs])
 
 
+OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
+    "state": lambda environments, slots: environments.privileged(slots),
+}
+"""What a policy observes -> how it is had from the environments. Returns: (n, ...)."""
+
+
 def _step(
-    policy: GaussianPolicy,
-    environments: Environments,
-    slots: list[int],
-    episodes: list[_Running],
-    motion_noise: float,
-    noise_memory: float,
+    policy: Policy, environments: Environments, slots: list[int], episodes: list[_Running]
 ) -> None:
-    observations = np.asarray(environments.privileged(slots), dtype=np.float32)
+    seen = OBSERVERS[policy.observes](environments, slots)
+    observations = np.asarray(seen, dtype=np.float32)
     proprio = environments.proprio(slots)
     patterns = np.array([e.spec.pattern for e in episodes])
-    noise = np.stack([draw_noise(e.noise) for e in episodes])
-    noise[:, :MOTION] *= motion_noise
-    actions, log_probs = policy.act(observations, patterns, noise)
-    carried = np.stack([e.carry for e in episodes])
-    actions[:, :MOTION] += carried
-    fresh = noise[:, :MOTION] * policy.log_std.exp().numpy(force=True)
+    decision = policy.act(observations, patterns, [e.noise for e in episodes])
     for i, (slot, episode) in enumerate(zip(slots, episodes, strict=True)):
         episode.before(observations[i], proprio[i], environments.envs[slot])
-        episode.actions.append(actions[i])
-        episode.carried.append(carried[i])
-        episode.carry = noise_memory * (carried[i] + fresh[i])
-        episode.log_probs.append(float(log_probs[i]))
-    for episode, success in zip(episodes, environments.step(slots, actions), strict=True):
+        episode.actions.append(decision.actions[i])
+        episode.trace.append({name: part[i] for name, part in decision.trace.items()})
+    results = environments.step(slots, decision.actions)
+    for episode, success in zip(episodes, results, strict=True):
         episode.success = bool(success)
 
 
 class _Running:
     """An episode under way."""
 
-    def __init__(self, index: int, spec: EpisodeSpec, capture: bool) -> None:
+    def __init__(self, index: int, spec: EpisodeSpec, noise: Any, capture: bool) -> None:
         self.index, self.spec, self.capture, self.success = index, spec, capture, False
-        self.noise = spec.noise()
+        self.noise = noise
         self.observations: list[np.ndarray] = []
         self.proprio: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
-        self.carry = np.zeros(MOTION, np.float32)
-        self.carried: list[np.ndarray] = []
-        self.log_probs: list[float] = []
+        self.trace: list[dict[str, np.ndarray]] = []
         self.states: list[np.ndarray] = []
         self.joints: list[np.ndarray] = []
 
@@ -213,21 +210,19 @@ class _Running:
             np.stack(self.observations),
             np.stack(self.proprio),
             np.stack(self.actions),
-            np.stack(self.carried),
-            np.array(self.log_probs, dtype=np.float32),
+            {name: np.stack([part[name] for part in self.trace]) for name in self.trace[0]},
             self.success,
             captured,
         )
 
 
 def rollout(
-    policy: GaussianPolicy,
+    policy: Policy,
     environments: Environments,
     specs: Sequence[EpisodeSpec],
     horizon: int,
     *,
-    motion_noise: float = 1.0,
-    noise_memory: float = 0.0,
+    exploration: Exploration = Exploration(),
     capture: bool = False,
 ) -> list[Rollout]:
     """Return the rollouts of `rollouts`, in the order of specs."""
@@ -236,20 +231,31 @@ def rollout(
         environments,
         specs,
         horizon,
-        motion_noise=motion_noise,
-        noise_memory=noise_memory,
+        exploration=exploration,
         capture=capture,
     )
     return [finished for _, finished in sorted(stream, key=lambda item: item[0])]
 
 
 def training_specs(
-    first: int, episodes: int, patterns: int, fresh_share: float
+    first: int, episodes: int, patterns: int, fresh_share: float, seed: int
 ) -> list[EpisodeSpec]:
-    """Return training episodes `first`, `first + 1`, ...: each initial state once per pattern."""
+    """Return training episodes `first`, `first + 1`, ...: each initial state once per pattern.
+
+    Each training seed has a range of episode seeds of its own, below those of evaluation.
+
+    Raises:
+        SettingError: the seed is not in 0..`TRAINING_SEEDS` - 1, or there are too many episodes.
+    """
     groups = max(patterns, 1)
     numbers = range(first // groups, (first + episodes) // groups)
-    return _specs(numbers, 0, range(FIRST_HELD_OUT_INIT), fresh_share, patterns, groups)
+    if seed not in range(TRAINING_SEEDS) or numbers.stop > STARTS_PER_TRAINING_SEED:
+        raise SettingError(
+            f"training seed {seed} with {numbers.stop} initial states: seeds go from 0 to "
+            f"{TRAINING_SEEDS - 1}, with {STARTS_PER_TRAINING_SEED} initial states each"
+        )
+    offset = seed * STARTS_PER_TRAINING_SEED
+    return _specs(numbers, offset, range(FIRST_HELD_OUT_INIT), fresh_share, patterns, groups)
 
 
 def held_out_specs(
@@ -279,15 +285,15 @@ def _specs(
 
 
 def evaluate(
-    policy: GaussianPolicy,
+    policy: Policy,
     environments: Environments,
     specs: Sequence[EpisodeSpec],
     horizon: int,
     *,
-    motion_noise: float = 0.0,
+    exploration: Exploration,
 ) -> np.ndarray:
     """Return the success of each spec. Shape: (len(specs),), bool."""
-    done = rollout(policy, environments, specs, horizon, motion_noise=motion_noise)
+    done = rollout(policy, environments, specs, horizon, exploration=exploration)
     return np.array([r.success for r in done], dtype=bool)
 
 

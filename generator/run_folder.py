@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from common.errors import UsageError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from simulation.tasks import Task
@@ -27,13 +24,17 @@ class RunFolder:
         """Demonstrations that the task's policies learn from."""
         return self.root / "demonstrations" / f"{task.key}.hdf5"
 
-    def policies(self, task: Task, recipe: str) -> Path:
-        """Folder with a folder for each stage of a recipe."""
-        return self.root / "policies" / task.key / recipe
+    def stages(self, task: Task) -> Path:
+        """Folders of finished stages and those in work, which recipes and settings share."""
+        return self.root / "policies" / task.key / "stages"
 
-    def trajectories(self, task: Task, recipe: str) -> Path:
+    def policies(self, task: Task, recipe: str, seed: int) -> Path:
+        """Folder with a link to the folder of each stage of a recipe."""
+        return self.root / "policies" / task.key / recipe / _seed(seed)
+
+    def trajectories(self, task: Task, recipe: str, seed: int) -> Path:
         """Successful episodes of a recipe's final policy."""
-        return self.all_trajectories / task.key / f"{recipe}.hdf5"
+        return self.all_trajectories / task.key / recipe / f"{_seed(seed)}.hdf5"
 
     @property
     def all_trajectories(self) -> Path:
@@ -46,14 +47,5 @@ class RunFolder:
         return self.root / "datasets"
 
 
-def read_record(policies: Path, stage: str) -> dict[str, Any]:
-    """Return the record (settings, versions, report) of a finished stage of a recipe.
-
-    Raises:
-        UsageError: the stage is not finished.
-    """
-    path = policies / stage / "record.json"
-    if not path.exists():
-        raise UsageError(f"{path} is not there: finish `dlr train` for this recipe first")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def _seed(seed: int) -> str:
+    return f"seed_{seed}"

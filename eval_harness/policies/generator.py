@@ -12,7 +12,7 @@ import numpy.typing as npt
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 
 if TYPE_CHECKING:
-    from generator.policies.gaussian import GaussianPolicy
+    from generator.policies.policy import Policy as Network
 
 STATE = "simulator_state"
 """What these policies look at: `Environment.privileged`."""
@@ -32,9 +32,7 @@ class GeneratorPolicy(Policy):
 
     requirements = Requirements(cameras=(), state=(STATE,), chunk=1)
 
-    def __init__(
-        self, network: GaussianPolicy, policy_hash: str, pattern: int | None = None
-    ) -> None:
+    def __init__(self, network: Network, policy_hash: str, pattern: int | None = None) -> None:
         if pattern is not None and not 0 <= pattern < network.patterns:
             raise PolicyError(f"the policy has {network.patterns} patterns, but not {pattern}")
         self._network, self._hash, self._pattern = network, policy_hash, pattern
@@ -61,19 +59,19 @@ class GeneratorPolicy(Policy):
         Raises:
             PolicyError: the policy is of a task with another privileged state.
         """
-        from generator.policies.gaussian import MOTION, draw_noise
+        from generator.policies.policy import Exploration
 
         states = [o.state[STATE] for o in observations]
-        if wrong := [s for s in states if len(s) != self._network.observation_dim]:
+        size = self._network.architecture().get("observation_dim")
+        if wrong := [s for s in states if len(s) != size]:
             raise PolicyError(
-                f"the policy sees {self._network.observation_dim} numbers, but the task has "
-                f"{len(wrong[0])}: it was trained on another task"
+                f"the policy sees {size} numbers, but the task has {len(wrong[0])}: it was trained "
+                "on another task"
             )
         rngs = [np.random.default_rng([o.key.seed, o.step]) for o in observations]
-        noise = np.stack([draw_noise(rng) for rng in rngs])
-        noise[:, :MOTION] = 0
+        noise = [self._network.noise(rng, Exploration(scale=0)) for rng in rngs]
         patterns = np.array([self._pattern_of(o.key) for o in observations])
-        actions, _ = self._network.act(np.stack(states), patterns, noise)
+        actions = self._network.act(np.stack(states), patterns, noise).actions
         return actions[:, None].astype(np.float64)
 
     def identity(self) -> dict[str, Any]:

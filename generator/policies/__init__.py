@@ -1,1 +1,9 @@
-"""Pattern-conditioned policies pi(a|s,z)."""
+"""Pattern-conditioned policies pi(a|s,z), one class a file."""
+
+from __future__ import annotations
+
+from generator.policies.gaussian import GaussianPolicy
+from generator.policies.policy import Policy
+
+POLICIES: dict[str, type[Policy]] = {"gaussian": GaussianPolicy}
+"""Kind, as checkpoints name it -> class."""

@@ -1,88 +1,23 @@
-"""The pattern-conditioned policy pi(a|s,z) and its critic: small MLPs on privileged state."""
+"""The pattern-conditioned policy pi(a|s,z) as a small Gaussian MLP on the simulator's state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
+from generator.networks import Normalizer, mlp
+from generator.policies.policy import Decision, Exploration, Policy
+
 MOTION = 6
 """The first six actions, Gaussian: end-effector translation and rotation."""
 ACTIONS = 7
 """With the gripper, Bernoulli: +1 closes, -1 opens."""
 MINIMUM_STD, MAXIMUM_STD = 0.02, 0.2
-OBSERVATION_CLIP = 5.0
-
-
-class Linear(nn.Linear):
-    """A linear layer; without gradients, each row is computed by itself.
-
-    A matrix product's rounding depends on its number of rows. Rollouts multiply row by row, so
-    that an episode does not depend on how many others run beside it.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return `input @ weight.T + bias`. Shapes: (n, in) -> (n, out)."""
-        if torch.is_grad_enabled():
-            return super().forward(input)
-        n = len(input)
-        weight = self.weight.t().expand(n, -1, -1)
-        return torch.baddbmm(self.bias.expand(n, 1, -1), input[:, None], weight)[:, 0]
-
-
-def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
-    """Return a tanh MLP with orthogonal weights; its last layer starts near zero."""
-    sizes = [inputs, *hidden]
-    layers: list[nn.Module] = []
-    for a, b in pairwise(sizes):
-        layer = Linear(a, b)
-        nn.init.orthogonal_(layer.weight, gain=5 / 3)
-        nn.init.zeros_(layer.bias)
-        layers += [layer, nn.Tanh()]
-    last = Linear(sizes[-1], outputs)
-    nn.init.orthogonal_(last.weight, gain=0.01)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)
-
-
-class Normalizer(nn.Module):
-    """Standardises observations by fixed statistics, clips to +-5 and zeroes constant features."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("scale", torch.ones(size))
-
-    def fit(
-        self,
-        observations: np.ndarray,
-        floor: float | np.ndarray = 1e-3,
-        constant: float = 1e-5,
-    ) -> None:
-        """Take mean and standard deviation from data.
-
-        Args:
-            observations: (n, size).
-            floor: smallest standard deviation that is divided by, for all features or each.
-            constant: a feature whose standard deviation is below this says nothing and is zeroed.
-        """
-        std = observations.std(axis=0, dtype=np.float64)
-        scale = np.where(std < constant, 0.0, 1 / np.maximum(std, floor))
-        self.mean.copy_(torch.from_numpy(observations.mean(axis=0, dtype=np.float64)))
-        self.scale.copy_(torch.from_numpy(scale))
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Normalise. Shape: (n, size)."""
-        normal = (observations - self.mean) * self.scale
-        return normal.clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP)
 
 
 @dataclass(frozen=True)
@@ -96,8 +31,9 @@ class ActionDistribution:
     logit: Tensor
     """Log-odds of closing the gripper. Shape: (n,)."""
 
-    def log_prob(self, actions: Tensor) -> Tensor:
-        """Return the log-likelihood of actions (n, 7). Shape: (n,)."""
+    def log_prob(self, trace: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-likelihood of the chosen actions (n, 7). Shape: (n,)."""
+        actions = trace["chosen"]
         z = (actions[:, :MOTION] - self.mean) * torch.exp(-self.log_std)
         motion = (-0.5 * z**2 - self.log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
         return motion + logsigmoid(torch.where(actions[:, MOTION] > 0, self.logit, -self.logit))
@@ -118,6 +54,10 @@ class ActionDistribution:
         open_ = logsigmoid(-self.logit) - logsigmoid(-other.logit)
         return motion.sum(-1) + p * close + (1 - p) * open_
 
+    def __getitem__(self, index: Tensor) -> ActionDistribution:
+        """Return some of the distributions."""
+        return ActionDistribution(self.mean[index], self.log_std, self.logit[index])
+
     def mode(self) -> Tensor:
         """Return the likeliest actions. Shape: (n, 7)."""
         return torch.cat([self.mean, _gripper(self.logit > 0)], dim=-1)
@@ -132,19 +72,34 @@ def _gripper(close: Tensor) -> Tensor:
     return (close.float() * 2 - 1)[:, None]
 
 
-def draw_noise(generator: np.random.Generator) -> np.ndarray:
-    """Return the noise of one action for `ActionDistribution.sample`. Shape: (7,), float32."""
-    noise = np.append(generator.standard_normal(MOTION), generator.random())
-    return noise.astype(np.float32)
+class GaussianNoise:
+    """One episode's noise: six standard normals, of which a share is remembered, and a uniform."""
+
+    def __init__(self, rng: np.random.Generator, exploration: Exploration) -> None:
+        self._rng, self._exploration = rng, exploration
+        self.carry = np.zeros(MOTION, np.float32)
+
+    def draw(self) -> np.ndarray:
+        """Return the next step's fresh noise for `ActionDistribution.sample`. Shape: (7,)."""
+        noise = np.append(self._rng.standard_normal(MOTION), self._rng.random()).astype(np.float32)
+        noise[:MOTION] *= self._exploration.scale
+        return noise
+
+    def remember(self, fresh: np.ndarray) -> None:
+        """Carry a share of the motion's noise, this step's fresh part (6,) included, on."""
+        self.carry = self._exploration.memory * (self.carry + fresh)
 
 
-class GaussianPolicy(nn.Module):
+class GaussianPolicy(Policy):
     """An MLP from normalised observation and one-hot pattern to an action distribution."""
+
+    observes = "state"
 
     def __init__(self, observation_dim: int, patterns: int, hidden: Sequence[int]) -> None:
         """Build with `patterns` one-hot inputs; 0 means that there is no pattern."""
         super().__init__()
         self.observation_dim, self.patterns, self.hidden = observation_dim, patterns, tuple(hidden)
+        self.feature_dim = observation_dim + patterns
         self.normalizer = Normalizer(observation_dim)
         self.network = mlp(observation_dim + patterns, hidden, ACTIONS)
         self.raw_log_std = nn.Parameter(torch.full((MOTION,), float(np.log(0.1))))
@@ -162,13 +117,18 @@ class GaussianPolicy(nn.Module):
         """Log standard deviation of the motion actions, within its bounds. Shape: (6,)."""
         return self.raw_log_std.clamp(float(np.log(MINIMUM_STD)), float(np.log(MAXIMUM_STD)))
 
-    def set_std(self, std: float) -> None:
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of the motion actions. Shape: (6,)."""
+        return self.log_std.exp()
+
+    def explore(self, std: float) -> None:
         """Set the standard deviation of all motion actions."""
         with torch.no_grad():
             self.raw_log_std.fill_(float(np.log(std)))
 
     @torch.no_grad()
-    def bound_std(self) -> None:
+    def constrain(self) -> None:
         """Put the standard deviations back within their bounds, after an optimiser's step."""
         self.raw_log_std.copy_(self.log_std)
 
@@ -179,8 +139,10 @@ class GaussianPolicy(nn.Module):
             return normal
         return torch.cat([normal, one_hot(pattern, self.patterns).float()], dim=-1)
 
-    def distribution(self, features: Tensor) -> ActionDistribution:
-        """Return pi(a|s,z) from `features`."""
+    def distribution(
+        self, features: Tensor, trace: Mapping[str, Tensor] | None = None
+    ) -> ActionDistribution:
+        """Return pi(a|s,z) from `features`; it does not depend on what was decided."""
         output = self.network(features)
         return ActionDistribution(output[:, :MOTION], self.log_std, output[:, MOTION])
 
@@ -188,32 +150,31 @@ class GaussianPolicy(nn.Module):
         """Return pi(a|s,z). Shapes: (n, P) float32, (n,) int64 (ignored without patterns)."""
         return self.distribution(self.features(observations, pattern))
 
+    def noise(self, rng: np.random.Generator, exploration: Exploration) -> GaussianNoise:
+        """Return one episode's noise."""
+        return GaussianNoise(rng, exploration)
+
     @torch.no_grad()
     def act(
-        self, observations: np.ndarray, pattern: np.ndarray, noise: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return actions (n, 7) and their log-probabilities (n,), both float32.
+        self, observations: np.ndarray, pattern: np.ndarray, noise: Sequence[GaussianNoise]
+    ) -> Decision:
+        """Sample actions (n, 7); the trace has those without the noise carried from before.
 
         Args:
             observations: (n, P).
             pattern: (n,) integers in 0..K-1; ignored without patterns.
-            noise: (n, 7) of `draw_noise`, its first six columns scaled as wished.
+            noise: of each episode.
         """
         policy = self(
             torch.from_numpy(np.asarray(observations, dtype=np.float32)),
             torch.from_numpy(np.asarray(pattern, dtype=np.int64)),
         )
-        actions = policy.sample(torch.from_numpy(noise))
-        return actions.numpy(), policy.log_prob(actions).numpy()
-
-
-class Critic(nn.Module):
-    """V(s, z, t): log-odds of the discounted success, which lies in [0, 1]."""
-
-    def __init__(self, features: int, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.network = mlp(features + 1, hidden, 1)
-
-    def forward(self, features: Tensor, time: Tensor) -> Tensor:
-        """Return logits (n,) from the policy's features (n, F) and time / horizon (n,)."""
-        return self.network(torch.cat([features, time[:, None] * 2 - 1], dim=-1))[:, 0]
+        fresh = np.stack([episode.draw() for episode in noise])
+        carried = np.stack([episode.carry for episode in noise])
+        actions = policy.sample(torch.from_numpy(fresh)).numpy()
+        actions[:, :MOTION] += carried
+        chosen = actions.copy()
+        chosen[:, :MOTION] -= carried
+        for episode, part in zip(noise, fresh[:, :MOTION] * self.std.numpy(), strict=True):
+            episode.remember(part)
+        return Decision(actions, {"chosen": chosen})

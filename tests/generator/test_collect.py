@@ -28,7 +28,7 @@ def trained(patterns: int) -> GaussianPolicy:
     labels = way_labels(demonstrations) if patterns else None
     config = LearnConfig(steps=900, hidden=(128, 128), ema_decay=0.99)
     folder = Path(os.environ["COLLECT_TEST_FOLDER"]) / f"learn{patterns}"
-    return learn(demonstrations, labels, config, patterns, folder)[0]
+    return learn(demonstrations, labels, config, patterns, 0, folder)[0]
 
 
 def run(path: Path, patterns: int = 3, environments: PointMasses | None = None) -> CollectReport:

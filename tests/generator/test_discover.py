@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from generator.config import DiscoverConfig
-from generator.discover import (
-    DiscoveryError,
-    PatternEncoder,
-    discover,
-    features,
-    gmm_state_labels,
-    mutual_information,
-    resample,
-)
+from generator.discover import PatternEncoder, discover, gmm_state_labels, mutual_information
+from generator.paths import DiscoveryError, features, resample
 from tests.generator.conftest import DIFFERENCES, synthetic_trajectories
 
 FAST = DiscoverConfig(steps=700)
@@ -23,7 +16,7 @@ FAST = DiscoverConfig(steps=700)
 @pytest.mark.parametrize("difference", DIFFERENCES)
 def test_finds_ways(difference: str) -> None:
     trajectories, ways = synthetic_trajectories(difference, 90)
-    encoder = discover(trajectories, FAST)
+    encoder = discover(trajectories, FAST, 0)
     found = [encoder.classify_trajectory(t) for t in trajectories]
     assert mutual_information(found, ways) >= 0.8
     fresh, fresh_ways = synthetic_trajectories(difference, 60, 100)
@@ -33,13 +26,13 @@ def test_finds_ways(difference: str) -> None:
 
 def test_posterior_is_flat_where_ways_share_states_and_sharp_where_they_differ() -> None:
     trajectories, ways = synthetic_trajectories("carry_side", 90)
-    encoder = discover(trajectories, FAST)
+    encoder = discover(trajectories, FAST, 0)
     start = np.concatenate([np.exp(encoder.log_posterior(t[:3])) for t in trajectories])
     middle = np.stack([np.exp(encoder.log_posterior(t)).max(axis=0).max() for t in trajectories])
     assert start.max(axis=1).mean() < 0.6
     assert middle.mean() > 0.9
     np.testing.assert_allclose(start.sum(axis=1), 1, rtol=1e-5)
-    phases = np.concatenate(gmm_state_labels(trajectories, FAST))
+    phases = np.concatenate(gmm_state_labels(trajectories, FAST, 0))
     by_state = [way for way, t in zip(ways, trajectories, strict=True) for _ in t]
     assert mutual_information(phases, by_state) < 0.3
 
@@ -47,7 +40,7 @@ def test_posterior_is_flat_where_ways_share_states_and_sharp_where_they_differ()
 def test_result_is_reproducible_and_survives_a_file(tmp_path: Path) -> None:
     trajectories, _ = synthetic_trajectories("yaw", 30)
     config = DiscoverConfig(steps=200)
-    encoder, again = discover(trajectories, config), discover(trajectories, config)
+    encoder, again = discover(trajectories, config, 0), discover(trajectories, config, 0)
     encoder.save(tmp_path / "encoder.safetensors")
     loaded = PatternEncoder.load(tmp_path / "encoder.safetensors")
     for other in (again, loaded):
@@ -61,8 +54,8 @@ def test_result_is_reproducible_and_survives_a_file(tmp_path: Path) -> None:
 
 def test_labels_by_state_and_by_trajectory() -> None:
     trajectories, _ = synthetic_trajectories("yaw", 30)
-    by_trajectory = discover(trajectories, DiscoverConfig(steps=200))
-    by_state = discover(trajectories, DiscoverConfig(steps=200, labels="state"))
+    by_trajectory = discover(trajectories, DiscoverConfig(steps=200), 0)
+    by_state = discover(trajectories, DiscoverConfig(steps=200, labels="state"), 0)
     assert {len(set(by_trajectory.label(t))) for t in trajectories} == {1}
     assert max(len(set(by_state.label(t))) for t in trajectories) > 1
     assert len(by_state.label(trajectories[0])) == len(trajectories[0])
@@ -84,7 +77,7 @@ def test_resampling_forgets_speed_and_pauses() -> None:
 def test_bad_input() -> None:
     trajectories, _ = synthetic_trajectories("yaw", 12)
     with pytest.raises(DiscoveryError, match="too few"):
-        discover(trajectories[:3], FAST)
+        discover(trajectories[:3], FAST, 0)
     trajectories[0][2, 1] = np.nan
     with pytest.raises(DiscoveryError, match="NaN"):
-        discover(trajectories, FAST)
+        discover(trajectories, FAST, 0)

@@ -11,6 +11,7 @@ from generator.checkpoints import load_policy, policy_hash
 from generator.config import LearnConfig
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
+from generator.policies.policy import Exploration
 from generator.rollout import evaluate, held_out_specs
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 
@@ -25,14 +26,15 @@ def way_labels(demonstrations: list[Demonstration]) -> list[np.ndarray]:
 def run(out_dir: Path) -> GaussianPolicy:
     """Clone the point mass's demonstrations."""
     demonstrations = point_mass_demonstrations(15)
-    return learn(demonstrations, way_labels(demonstrations), CONFIG, 3, out_dir)[0]
+    return learn(demonstrations, way_labels(demonstrations), CONFIG, 3, 0, out_dir)[0]
 
 
 def test_clones(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    policy, report = learn(demonstrations, way_labels(demonstrations), CONFIG, 3, tmp_path)
+    policy, report = learn(demonstrations, way_labels(demonstrations), CONFIG, 3, 0, tmp_path)
     assert report["training"]["gripper_accuracy"] > 0.9
     assert report["validation"]["motion_error"] < 0.15
-    success = evaluate(policy, PointMasses(), held_out_specs(range(10), 1_000_000, 3, 0.5), 80)
+    specs = held_out_specs(range(10), 1_000_000, 3, 0.5)
+    success = evaluate(policy, PointMasses(), specs, 80, exploration=Exploration(0))
     assert success.mean() > 0.3
     loaded, metadata = load_policy(tmp_path / "policy.safetensors")
     assert policy_hash(loaded) == policy_hash(policy) == metadata["policy_hash"]
@@ -41,10 +43,10 @@ def test_clones(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
 def test_pattern_changes_the_action(tmp_path: Path) -> None:
     policy = run(tmp_path)
     demonstration = next(d for d in point_mass_demonstrations(15) if d.way == "way2")
-    noise = np.zeros((3, 7), dtype=np.float32)
+    noise = [policy.noise(np.random.default_rng(0), Exploration(0)) for _ in range(3)]
     lifted = int(demonstration.observations[:, 6].argmax() * 0.7)
     observation = np.repeat(demonstration.observations[lifted : lifted + 1], 3, axis=0)
-    actions, _ = policy.act(observation, np.arange(3), noise)
+    actions = policy.act(observation, np.arange(3), noise).actions
     assert actions[2, 0] > actions[0, 0]
 
 
@@ -60,10 +62,10 @@ def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     with pytest.raises(DemonstrationError, match="no demonstrations"):
-        learn([], None, CONFIG, 0, tmp_path)
+        learn([], None, CONFIG, 0, 0, tmp_path)
     first = demonstrations[0]
     actions = first.actions.copy()
     actions[3, 2] = np.nan
     broken = Demonstration(first.observations, first.proprio, actions)
     with pytest.raises(DemonstrationError, match="NaN"):
-        learn([broken], None, CONFIG, 0, tmp_path)
+        learn([broken], None, CONFIG, 0, 0, tmp_path)

@@ -1,4 +1,4 @@
-"""Recipes run their stages once, and refuse results of other settings."""
+"""Recipes run their stages once; stages are keyed by what they read, and shared."""
 
 import dataclasses
 import json
@@ -10,8 +10,14 @@ import torch
 from common.errors import DemonstrationError
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
-from generator.config import DiscoverConfig, GeneratorConfig, LearnConfig, ReinforceConfig
-from generator.recipes import RecipeError, run_recipe
+from generator.config import (
+    DiscoverConfig,
+    EvaluationConfig,
+    GeneratorConfig,
+    LearnConfig,
+    ReinforceConfig,
+)
+from generator.recipes import RECIPES, RecipeError, TrainedRecipe, get_recipe, run_recipe
 from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses
 
@@ -20,43 +26,91 @@ CONFIG = GeneratorConfig(
     discover=DiscoverConfig(steps=600),
     learn=LearnConfig(steps=600, hidden=(128, 128), ema_decay=0.99),
     reinforce=ReinforceConfig(
-        iterations=2, episodes=12, evaluate_every=1, evaluation_episodes=3, epochs=2
+        iterations=2,
+        episodes=12,
+        evaluate_every=1,
+        evaluation_episodes=3,
+        epochs=2,
+        critic_hidden=(128, 128),
     ),
-    evaluation_episodes=6,
+    evaluation=EvaluationConfig(episodes=6),
 )
 
 
+def run(
+    root: Path,
+    demonstrations: list[Demonstration],
+    recipe: str = "dlr",
+    config: GeneratorConfig = CONFIG,
+    environments: PointMasses | None = None,
+) -> TrainedRecipe:
+    """Run a recipe with one folder of stages below `root`."""
+    folder = root / recipe / f"seed_{config.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return run_recipe(
+        get_recipe(recipe),
+        TASK,
+        environments or PointMasses(),
+        demonstrations,
+        config,
+        folder,
+        root / "stages",
+    )
+
+
+def stages(root: Path) -> list[str]:
+    """Return the stages that were run, each as often as it was, in alphabetical order."""
+    return sorted(path.name.rpartition("-")[0] for path in (root / "stages").iterdir())
+
+
 def test_dlr(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    result = run_recipe("dlr", TASK, PointMasses(), demonstrations, CONFIG, tmp_path)
+    result = run(tmp_path, demonstrations)
     assert result.reports["discover"]["mutual_information_with_ways"] >= 0.8
     assert len(result.reports["reinforce"]["held_out_success"]) == 3
     assert result.encoder is not None and result.policy.patterns == 3
-    record = json.loads((tmp_path / "learn" / "record.json").read_text())
-    assert record["settings"]["config"]["learn"]["steps"] == 600
+    record = json.loads((tmp_path / "dlr/seed_0/learn/record.json").read_text())
+    assert record["settings"]["learn"]["steps"] == 600 and "reinforce" not in record["settings"]
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     untouched = PointMasses()
-    again = run_recipe("dlr", TASK, untouched, demonstrations, CONFIG, tmp_path)
+    again = run(tmp_path, demonstrations, environments=untouched)
     assert untouched.steps == 0
     assert policy_hash(again.policy) == policy_hash(result.policy)
     assert again.reports == result.reports
 
 
+def test_settings_touch_the_stages_that_read_them(
+    tmp_path: Path, demonstrations: list[Demonstration]
+) -> None:
+    run(tmp_path, demonstrations)
+    first = (tmp_path / "dlr/seed_0/reinforce").resolve()
+    harder = dataclasses.replace(CONFIG.reinforce, epochs=3)
+    run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, reinforce=harder))
+    assert stages(tmp_path) == ["discover", "learn", "reinforce", "reinforce"]
+    assert (tmp_path / "dlr/seed_0/reinforce").resolve() != first
+    assert (first / "policy.safetensors").exists()
+    run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, seed=1))
+    assert stages(tmp_path) == ["discover"] * 2 + ["learn"] * 2 + ["reinforce"] * 3
+    hashes = {path.read_bytes() for path in tmp_path.glob("dlr/*/learn/policy.safetensors")}
+    assert len(hashes) == 2
+
+
 def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    result = run_recipe("o2o_rl", TASK, PointMasses(), demonstrations, CONFIG, tmp_path)
+    result = run(tmp_path, demonstrations, "o2o_rl")
     assert result.encoder is None and result.policy.patterns == 0
     assert set(result.reports) == {"learn", "reinforce"}
-    other = dataclasses.replace(CONFIG, learn=LearnConfig(steps=700))
-    with pytest.raises(RecipeError, match="other settings"):
-        run_recipe("o2o_rl", TASK, PointMasses(), demonstrations, other, tmp_path)
     first = demonstrations[0]
     seen_otherwise = dataclasses.replace(first, observations=first.observations + 1e-6)
-    changed = [seen_otherwise, *demonstrations[1:]]
-    with pytest.raises(RecipeError, match="or demonstrations"):
-        run_recipe("o2o_rl", TASK, PointMasses(), changed, CONFIG, tmp_path)
+    run(tmp_path, [seen_otherwise, *demonstrations[1:]], "o2o_rl")
+    assert stages(tmp_path) == ["learn", "learn", "reinforce", "reinforce"]
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     with pytest.raises(RecipeError, match="choose one of dlr, o2o_rl"):
-        run_recipe("drl", TASK, PointMasses(), demonstrations, CONFIG, tmp_path)
+        get_recipe("drl")
     with pytest.raises(DemonstrationError, match="no demonstrations"):
-        run_recipe("dlr", TASK, PointMasses(), [], CONFIG, tmp_path)
+        run(tmp_path, [])
+
+
+def test_names_agree() -> None:
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert len({recipe.label for recipe in RECIPES.values()}) == len(RECIPES)

@@ -7,17 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, SettingError
+from generator.batch import advantages_and_returns, normalise_per_pattern
 from generator.checkpoints import policy_hash
 from generator.config import LearnConfig, ReinforceConfig
+from generator.critic import Critic
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
-from generator.reinforce import _Learner, advantages_and_returns, normalise_per_pattern, reinforce
+from generator.reinforce import Finetuning, _Learner, reinforce
+from generator.rollout import training_specs
+from simulation.starts import EVALUATION_SEED
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 from tests.generator.test_learn import way_labels
 
 SHORT = ReinforceConfig(
-    iterations=4, episodes=12, evaluate_every=2, evaluation_episodes=4, epochs=3
+    critic_hidden=(128, 128),
+    iterations=4,
+    episodes=12,
+    evaluate_every=2,
+    evaluation_episodes=4,
+    epochs=3,
 )
 
 
@@ -25,21 +34,23 @@ def clone(out_dir: Path) -> GaussianPolicy:
     """Return a weak clone of few demonstrations."""
     demonstrations = point_mass_demonstrations(15, 0.1)
     config = LearnConfig(steps=500, hidden=(128, 128), ema_decay=0.99)
-    return learn(demonstrations, way_labels(demonstrations), config, 3, out_dir)[0]
+    return learn(demonstrations, way_labels(demonstrations), config, 3, 0, out_dir)[0]
 
 
 def short_run(out_dir: Path) -> str:
     """Train shortly and return the result's hash."""
     policy = clone(out_dir / "learn")
-    return policy_hash(reinforce(policy, PointMasses(), None, SHORT, 75, out_dir)[0])
+    return policy_hash(
+        reinforce(policy, PointMasses(), None, Finetuning(SHORT, horizon=75), out_dir)[0]
+    )
 
 
 def test_gae_against_the_definition() -> None:
     rng = np.random.default_rng(0)
     values, gamma, lam = rng.random(7), 0.9, 0.8
-    advantages, returns = advantages_and_returns(values, [4, 3], [True, False], gamma, lam)
-    following = np.array([values[1], values[2], values[3], 0, values[5], values[6], 0])
     rewards = np.array([0, 0, 0, 1, 0, 0, 0])
+    advantages, returns = advantages_and_returns(values, rewards, [4, 3], gamma, lam)
+    following = np.array([values[1], values[2], values[3], 0, values[5], values[6], 0])
     deltas = rewards + gamma * following - values
     expected = [
         sum((gamma * lam) ** i * d for i, d in enumerate(deltas[t : 4 if t < 4 else 7]))
@@ -47,7 +58,7 @@ def test_gae_against_the_definition() -> None:
     ]
     np.testing.assert_allclose(advantages, expected)
     np.testing.assert_allclose(returns, advantages + values)
-    _, sparse = advantages_and_returns(np.zeros(4), [4], [True], gamma, 1.0)
+    _, sparse = advantages_and_returns(np.zeros(4), rewards[:4], [4], gamma, 1.0)
     np.testing.assert_allclose(sparse, gamma ** np.arange(3, -1, -1))
 
 
@@ -62,8 +73,8 @@ def test_advantages_are_normalised_within_patterns() -> None:
 def test_improves_a_weak_clone(tmp_path: Path) -> None:
     policy = clone(tmp_path / "learn")
     before = policy_hash(policy)
-    config = ReinforceConfig(iterations=14, evaluate_every=7, episodes=36)
-    _, report = reinforce(policy, PointMasses(), None, config, 75, tmp_path)
+    config = ReinforceConfig(iterations=14, evaluate_every=7, episodes=36, critic_hidden=(128, 128))
+    _, report = reinforce(policy, PointMasses(), None, Finetuning(config, horizon=75), tmp_path)
     assert policy_hash(policy) == before
     history = report["history"]
     success = [m["success"] for m in history]
@@ -85,11 +96,11 @@ def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
 def test_refuses_another_policys_checkpoint(tmp_path: Path) -> None:
     policy = clone(tmp_path / "learn")
     state = tmp_path / "training.safetensors"
-    one = ReinforceConfig(iterations=1, episodes=3, evaluation_episodes=1)
-    _Learner(policy, None, one, 75).save(state)
-    policy.set_std(0.15)
+    one = Finetuning(ReinforceConfig(iterations=1, episodes=3, evaluation_episodes=1), horizon=75)
+    _Learner(policy, None, one).save(state)
+    policy.explore(0.15)
     with pytest.raises(CheckpointError, match="another cloned policy"):
-        reinforce(policy, PointMasses(), None, one, 75, tmp_path)
+        reinforce(policy, PointMasses(), None, one, tmp_path)
 
 
 def test_episodes_must_fit_patterns(tmp_path: Path) -> None:
@@ -98,7 +109,26 @@ def test_episodes_must_fit_patterns(tmp_path: Path) -> None:
             GaussianPolicy(17, 3, (8,)),
             PointMasses(),
             None,
-            ReinforceConfig(episodes=10),
-            5,
+            Finetuning(ReinforceConfig(episodes=10), horizon=5),
             tmp_path,
         )
+
+
+def test_seeds_train_on_different_episodes() -> None:
+    first, second = (training_specs(0, 12, 3, 0.5, seed) for seed in (0, 1))
+    assert {s.seed for s in first}.isdisjoint(s.seed for s in second)
+    assert max(s.seed for s in training_specs(2000, 72, 3, 0.5, 99)) < EVALUATION_SEED
+    with pytest.raises(SettingError, match="0 to 99"):
+        training_specs(0, 12, 3, 0.5, 100)
+
+
+def test_critic_stays_within_the_rewards_range() -> None:
+    torch.manual_seed(0)
+    critic, features, time = Critic(4, (16,), (-0.5, 1.0)), torch.randn(9, 4) * 50, torch.rand(9)
+    optimizer = torch.optim.Adam(critic.parameters(), 0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        critic.loss(features, time, torch.full((9,), -0.4)).backward()
+        optimizer.step()
+    values = critic.values(features, time)
+    assert (values > -0.5).all() and (values - -0.4).abs().max() < 0.1

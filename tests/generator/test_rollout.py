@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.intervals import wilson_interval
 from generator.policies.gaussian import GaussianPolicy
+from generator.policies.policy import Exploration
 from generator.rollout import (
     EpisodeSpec,
     evaluate,
@@ -31,6 +31,10 @@ def _same(a: object, b: object) -> None:
         x, y = getattr(a, field.name), getattr(b, field.name)
         if isinstance(x, np.ndarray):
             np.testing.assert_array_equal(x, y)
+        if field.name == "trace":
+            assert x.keys() == y.keys() and len(x) > 0
+            for name in x:
+                np.testing.assert_array_equal(x[name], y[name])
 
 
 def test_independent_of_slots_and_neighbours() -> None:
@@ -49,12 +53,12 @@ def test_streams_differ_in_noise_alone() -> None:
     a, b = rollout(_policy(patterns=0), PointMasses(2), specs, 10)
     np.testing.assert_array_equal(a.observations[0], b.observations[0])
     assert not np.array_equal(a.actions[:, :6], b.actions[:, :6])
-    quiet = rollout(_policy(patterns=0), PointMasses(2), specs, 1, motion_noise=0.0)
+    quiet = rollout(_policy(patterns=0), PointMasses(2), specs, 1, exploration=Exploration(0))
     np.testing.assert_array_equal(quiet[0].actions[:, :6], quiet[1].actions[:, :6])
 
 
 def test_timeout_is_a_failure_and_capture_becomes_an_episode() -> None:
-    done = rollout(_policy(), PointMasses(2), training_specs(0, 3, 3, 0.5), 12, capture=True)[0]
+    done = rollout(_policy(), PointMasses(2), training_specs(0, 3, 3, 0.5, 0), 12, capture=True)[0]
     assert len(done) == 12 and not done.success
     episode = to_episode(done, "dlr", "hash")
     assert episode.states.shape == (12, 7) and episode.final_state.shape == (7,)
@@ -65,10 +69,10 @@ def test_timeout_is_a_failure_and_capture_becomes_an_episode() -> None:
 
 
 def test_specs() -> None:
-    training = training_specs(96, 48, 3, 0.5)
+    training = training_specs(96, 48, 3, 0.5, 0)
     assert [s.pattern for s in training[:4]] == [0, 1, 2, 0]
     assert len({(s.seed, s.init_index) for s in training}) == 16
-    assert {s.seed for s in training}.isdisjoint(s.seed for s in training_specs(48, 48, 3, 0.5))
+    assert {s.seed for s in training}.isdisjoint(s.seed for s in training_specs(48, 48, 3, 0.5, 0))
     assert all(s.init_index is None or s.init_index < 35 for s in training)
     held_out = held_out_specs(range(40), 1_000_000, 0, 0.5, groups=3)
     assert all(s.init_index is None or 35 <= s.init_index < 50 for s in held_out)
@@ -76,14 +80,6 @@ def test_specs() -> None:
     assert {s.init_index for s in held_out} >= set(range(35, 50))
     assert [(s.pattern, s.stream) for s in held_out[:3]] == [(-1, 0), (-1, 1), (-1, 2)]
     assert not any(s.init_index is None for s in held_out_specs(range(9), 0, 0, 0.0))
-
-
-def test_wilson_interval() -> None:
-    assert wilson_interval(45, 50) == pytest.approx((0.7864, 0.9565), abs=1e-4)
-    assert wilson_interval(0, 10)[0] == 0 and wilson_interval(10, 10)[1] == 1
-    assert wilson_interval(0, 0) == (0, 1)
-    with pytest.raises(ValueError, match="successes"):
-        wilson_interval(11, 10)
 
 
 def test_real_simulator() -> None:
@@ -97,5 +93,5 @@ def test_real_simulator() -> None:
     np.testing.assert_array_equal(done[2].observations, alone[0].observations)
     episode = to_episode(done[0], "dlr", "hash")
     assert episode.states.shape[0] == 5 and episode.joints.shape == (5, 7)
-    assert not evaluate(policy, environments, specs[:1], 3).any()
+    assert not evaluate(policy, environments, specs[:1], 3, exploration=Exploration(0)).any()
     environments.close()

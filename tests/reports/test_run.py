@@ -18,14 +18,8 @@ from rich.console import Console
 
 from analysis.diversity import Trajectory, compare, match_initial_states
 from common.errors import OutputError
-from reports.run import (
-    Count,
-    Filmstrip,
-    LearningCurve,
-    RecipeResult,
-    TaskResult,
-    write_report,
-)
+from reports.run import write_report
+from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
 
 HOSTILE = '<script>alert("$x^2$")</script> & co'
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -43,10 +37,10 @@ def rollout(pattern: int, seed: int) -> Trajectory:
     return Trajectory(proprio, proprio[:, :3] * 10, pattern, seed, -1, True)
 
 
-def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12) -> TaskResult:
+def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12) -> TaskOutcome:
     curve = LearningCurve(None, np.array([0, 1000]), np.array([0.5, 1.0]))
     frame = np.full((24, 32, 3), 120, np.uint8)
-    baseline = RecipeResult(
+    baseline = RecipeOutcome(
         name="O2O-RL",
         trajectories=[rollout(-1, seed) for seed in range(seeds)],
         learned={-1: Count(31, 50)},
@@ -54,7 +48,7 @@ def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12)
         curves=[curve],
         collection={"attempts": 60},
     )
-    candidate = RecipeResult(
+    candidate = RecipeOutcome(
         name=name,
         trajectories=[rollout(z, seed) for seed in range(seeds) for z in range(3)],
         learned={z: Count(20 + z, 50) for z in range(3)},
@@ -66,10 +60,10 @@ def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12)
         filmstrips=[Filmstrip(z, [frame] * 3) for z in range(3)],
     )
     provenance = {"asset_pack": "embedded", "config": {"clip": 0.2}, "folder": Path("a/b")}
-    return TaskResult("libero_90/DRAWER", language, baseline, candidate, provenance)
+    return TaskOutcome("libero_90/DRAWER", language, baseline, candidate, provenance)
 
 
-def write(results: list[TaskResult], folder: Path) -> tuple[str, dict, str]:
+def write(results: list[TaskOutcome], folder: Path) -> tuple[str, dict, str]:
     """Return page, JSON and printed text."""
     console = Console(file=io.StringIO(), width=100, record=True)
     html, data = write_report(results, folder, console)
@@ -207,9 +201,9 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_recipes_without_common_successes_are_still_reported(tmp_path: Path) -> None:
     result = task()
-    lone = RecipeResult("O2O-RL", [], {-1: Count(0, 50)}, {-1: Count(0, 50)})
+    lone = RecipeOutcome("O2O-RL", [], {-1: Count(0, 50)}, {-1: Count(0, 50)})
     html, data, printed = write(
-        [TaskResult("t", "close", lone, result.candidate, result.provenance)], tmp_path
+        [TaskOutcome("t", "close", lone, result.candidate, result.provenance)], tmp_path
     )
     assert "Diversity was not measured" in printed and "Diversity was not measured" in html
     assert data["tasks"][0]["diversity"]["metrics"] == {}

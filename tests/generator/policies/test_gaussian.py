@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from generator.policies.gaussian import (
-    ActionDistribution,
-    Critic,
-    GaussianPolicy,
-    Normalizer,
-    draw_noise,
-)
+from generator.critic import Critic
+from generator.networks import Normalizer
+from generator.policies.gaussian import ActionDistribution, GaussianNoise, GaussianPolicy
+from generator.policies.policy import Exploration
+
+
+def _noise(seed: int, scale: float = 1.0) -> GaussianNoise:
+    return GaussianNoise(np.random.default_rng(seed), Exploration(scale))
 
 
 def _distribution(seed: int) -> ActionDistribution:
@@ -27,12 +28,10 @@ def test_distribution_equals_torch() -> None:
     a, b = _distribution(0), _distribution(1)
     normals = [Independent(Normal(d.mean, d.log_std.exp()), 1) for d in (a, b)]
     grippers = [Bernoulli(logits=d.logit) for d in (a, b)]
-    actions = a.sample(
-        torch.from_numpy(np.stack([draw_noise(np.random.default_rng(i)) for i in range(5)]))
-    )
+    actions = a.sample(torch.from_numpy(np.stack([_noise(i).draw() for i in range(5)])))
     log_prob = normals[0].log_prob(actions[:, :6])
     log_prob = log_prob + grippers[0].log_prob((actions[:, 6] > 0).float())
-    torch.testing.assert_close(a.log_prob(actions), log_prob)
+    torch.testing.assert_close(a.log_prob({"chosen": actions}), log_prob)
     torch.testing.assert_close(a.entropy(), normals[0].entropy() + grippers[0].entropy())
     expected = kl_divergence(*normals) + kl_divergence(*grippers)
     torch.testing.assert_close(a.kl(b), expected)
@@ -43,9 +42,9 @@ def test_gripper_is_sampled_by_its_probability() -> None:
     distribution = ActionDistribution(
         torch.zeros(4000, 6), torch.full((6,), -2.0), torch.full((4000,), 1.0)
     )
-    rng = np.random.default_rng(0)
-    noise = torch.from_numpy(np.stack([draw_noise(rng) for _ in range(4000)]))
-    gripper = distribution.sample(noise)[:, 6]
+    noise = _noise(0)
+    drawn = torch.from_numpy(np.stack([noise.draw() for _ in range(4000)]))
+    gripper = distribution.sample(drawn)[:, 6]
     assert set(gripper.tolist()) == {-1.0, 1.0}
     assert abs((gripper > 0).float().mean() - torch.sigmoid(torch.tensor(1.0))) < 0.03
 
@@ -57,12 +56,25 @@ def test_row_does_not_depend_on_batch(patterns: int) -> None:
     rng = np.random.default_rng(0)
     observations = rng.normal(size=(24, 42)).astype(np.float32)
     pattern = rng.integers(0, 3, 24)
-    noise = np.stack([draw_noise(rng) for _ in range(24)])
-    everything = policy.act(observations, pattern, noise)
+    everything = policy.act(observations, pattern, [_noise(i) for i in range(24)])
     for chosen in (slice(3, 4), slice(5, 12), slice(0, 24, 2)):
-        part = policy.act(observations[chosen], pattern[chosen], noise[chosen])
-        for whole, piece in zip(everything, part, strict=True):
-            np.testing.assert_array_equal(whole[chosen], piece)
+        noise = [_noise(i) for i in range(24)][chosen]
+        part = policy.act(observations[chosen], pattern[chosen], noise)
+        np.testing.assert_array_equal(everything.actions[chosen], part.actions)
+        np.testing.assert_array_equal(everything.trace["chosen"][chosen], part.trace["chosen"])
+
+
+def test_noise_is_remembered_and_not_chosen() -> None:
+    torch.manual_seed(0)
+    policy, exploration = GaussianPolicy(5, 0, (8,)), Exploration(scale=1.0, memory=0.5)
+    noise = [policy.noise(np.random.default_rng(3), exploration)]
+    observation, pattern = np.zeros((1, 5), np.float32), np.array([-1])
+    first = policy.act(observation, pattern, noise)
+    np.testing.assert_array_equal(first.actions, first.trace["chosen"])
+    second = policy.act(observation, pattern, noise)
+    mean = policy.act(observation, pattern, [_noise(0, scale=0)]).actions[:, :6]
+    carried = (second.actions - second.trace["chosen"])[:, :6]
+    np.testing.assert_allclose(carried, 0.5 * (first.actions[:, :6] - mean), atol=1e-6)
 
 
 def test_rollout_and_training_paths_agree() -> None:
@@ -87,14 +99,14 @@ def test_normalizer_zeroes_constant_features_and_clips() -> None:
 
 def test_std_stays_within_bounds() -> None:
     policy = GaussianPolicy(3, 0, (8,))
-    policy.set_std(10.0)
-    policy.bound_std()
+    policy.explore(10.0)
+    policy.constrain()
     torch.testing.assert_close(policy.raw_log_std.exp(), torch.full((6,), 0.2))
 
 
 def test_critic_sees_time() -> None:
     torch.manual_seed(0)
-    critic = Critic(4, (16,))
+    critic = Critic(4, (16,), (0.0, 1.0))
     features = torch.zeros(2, 4)
     early, late = critic(features, torch.tensor([0.0, 1.0]))
     assert early != late

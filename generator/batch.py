@@ -1,0 +1,94 @@
+"""An iteration's episodes put together for PPO, and their advantages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generator.policies.policy import FloatArray, Policy
+from generator.reward import Reward
+from generator.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All steps of an iteration's episodes, one after the other: n in total."""
+
+    features: Tensor
+    """Normalised observation and pattern. Shape: (n, P + K)."""
+    patterns: Tensor
+    """z, or zeros without patterns. Shape: (n,), int64."""
+    trace: Mapping[str, Tensor]
+    """What the policy noted of its decisions, n rows each."""
+    time: Tensor
+    """Step / horizon. Shape: (n,)."""
+    lengths: list[int]
+    """Steps of each episode."""
+    rewards: FloatArray
+    """Shape: (n,)."""
+
+
+def make_batch(policy: Policy, episodes: Sequence[Rollout], reward: Reward, horizon: int) -> Batch:
+    """Put episodes together."""
+    patterns = np.concatenate([np.full(len(e), max(e.spec.pattern, 0)) for e in episodes])
+    observations = torch.from_numpy(np.concatenate([e.observations for e in episodes]))
+    z = torch.from_numpy(patterns)
+    time = np.concatenate([np.arange(len(e)) / horizon for e in episodes])
+    with torch.no_grad():
+        features = policy.features(observations, z)
+    return Batch(
+        features=features,
+        patterns=z,
+        trace={
+            name: torch.from_numpy(np.concatenate([e.trace[name] for e in episodes]))
+            for name in episodes[0].trace
+        },
+        time=torch.from_numpy(time.astype(np.float32)),
+        lengths=[len(e) for e in episodes],
+        rewards=np.concatenate([reward(e) for e in episodes]),
+    )
+
+
+def advantages_and_returns(
+    values: np.ndarray,
+    rewards: np.ndarray,
+    lengths: Sequence[int],
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return generalised advantages and lambda-returns (n,) of consecutive episodes.
+
+    Every episode's end is terminal: running out of time is a failure, which the critic can foresee
+    because it is told the time.
+
+    Args:
+        values: V at every step (n,).
+        rewards: of every step (n,).
+        lengths: steps of each episode, summing to n.
+        gamma: discount.
+        gae_lambda: lambda.
+    """
+    advantages = np.zeros_like(values)
+    start = 0
+    for length in lengths:
+        last, following = 0.0, 0.0
+        for t in reversed(range(start, start + length)):
+            delta = rewards[t] + gamma * following - values[t]
+            last = delta + gamma * gae_lambda * last
+            advantages[t], following = last, values[t]
+        start += length
+    return advantages, advantages + values
+
+
+def normalise_per_pattern(advantages: Tensor, patterns: Tensor, floor: float) -> Tensor:
+    """Standardise advantages within each pattern, so that none drowns another. Shape: (n,)."""
+    normal = torch.zeros_like(advantages)
+    for z in patterns.unique():
+        chosen = patterns == z
+        part = advantages[chosen]
+        normal[chosen] = (part - part.mean()) / part.std(unbiased=False).clamp_min(floor)
+    return normal

@@ -1,0 +1,106 @@
+"""What every policy pi(a|s,z) of the generator offers: acting, and being fine-tuned by PPO."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+FloatArray = npt.NDArray[np.floating[Any]]
+Trace = Mapping[str, np.ndarray]
+"""What a policy notes of its decisions, to score them later; each array has a row per decision."""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How a policy's own randomness is used."""
+
+    scale: float = 1.0
+    """What the noise of the six motion actions is multiplied by: 1 to sample from the policy, 0
+    for its mean. The gripper is always sampled: its policy hesitates at the moment of grasping,
+    and the likelier of its two actions may be to wait forever."""
+    memory: float = 0.0
+    """Share of the motion noise that the next step inherits (an AR(1) process)."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy decides for n episodes at one step."""
+
+    actions: FloatArray
+    """As applied, unclipped. Shape: (n, 7), float32."""
+    trace: Trace
+    """What `Policy.distribution` needs to score the decision."""
+
+
+class Distribution(Protocol):
+    """The distribution of n recorded decisions."""
+
+    def log_prob(self, trace: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-likelihood of what was decided. Shape: (n,)."""
+
+    def kl(self, other: Any) -> Tensor:
+        """Return KL(self || other), both of the same policy class and trace. Shape: (n,)."""
+
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats. Shape: (n,)."""
+
+    def __getitem__(self, index: Tensor) -> Self:
+        """Return the distributions of some of the decisions."""
+
+
+class Policy(nn.Module, ABC):
+    """pi(a|s,z): acts on many episodes at once, each with randomness of its own."""
+
+    observes: ClassVar[Literal["state", "pixels"]]
+    """What it looks at: a key of `generator.rollout.OBSERVERS`."""
+    patterns: int
+    """K, or 0 where it has no pattern."""
+    feature_dim: int
+    """Size F of its features, which the critic sees too."""
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON can hold them."""
+
+    @abstractmethod
+    def noise(self, rng: np.random.Generator, exploration: Exploration) -> Any:
+        """Return one episode's source of randomness, which `act` draws from step by step."""
+
+    @abstractmethod
+    def act(
+        self, observations: FloatArray, pattern: npt.NDArray[np.integer[Any]], noise: Sequence[Any]
+    ) -> Decision:
+        """Decide for n episodes; an episode's decision does not depend on the others.
+
+        Args:
+            observations: (n, ...), what `observes` says.
+            pattern: (n,) integers in 0..K-1; ignored without patterns.
+            noise: of `noise`, one for each episode.
+        """
+
+    @abstractmethod
+    def features(self, observations: Tensor, pattern: Tensor) -> Tensor:
+        """Return the networks' input, which training does not change. Shape: (n, F)."""
+
+    @abstractmethod
+    def distribution(self, features: Tensor, trace: Mapping[str, Tensor]) -> Distribution:
+        """Return the distribution of recorded decisions under the present weights."""
+
+    @abstractmethod
+    def explore(self, std: float) -> None:
+        """Set the standard deviation of the motion actions, with which fine-tuning starts."""
+
+    @property
+    @abstractmethod
+    def std(self) -> Tensor:
+        """Standard deviation of the motion actions. Shape: (6,)."""
+
+    @abstractmethod
+    def constrain(self) -> None:
+        """Put parameters back within their bounds, after an optimiser's step."""

@@ -1,0 +1,260 @@
+"""The stages of every recipe: each is keyed by what it reads, and keeps its result in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from common.files import write_json
+from demonstrations.demonstration import Demonstration
+from generator.config import GeneratorConfig
+from simulation.starts import FINAL_EVALUATION_SEED
+from simulation.tasks import Task
+
+if TYPE_CHECKING:
+    from generator.discover import PatternEncoder
+    from generator.policies.policy import Policy
+    from generator.reward import Reward
+    from generator.rollout import Environments
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the stages of a run share."""
+
+    task: Task
+    environments: Environments
+    demonstrations: Sequence[Demonstration]
+    config: GeneratorConfig
+    results: dict[str, Any] = field(default_factory=dict)
+    """Name of a finished stage -> what its `load` returned."""
+
+    @property
+    def encoder(self) -> PatternEncoder | None:
+        """The frozen q(z|s); None in a recipe without discovery."""
+        return self.results.get("discover")
+
+    @property
+    def horizon(self) -> int:
+        """Control steps of a training episode at most."""
+        lengths = [len(d.actions) for d in self.demonstrations]
+        longest = float(np.quantile(lengths, 0.95))
+        return min(self.task.horizon, math.ceil(longest * self.config.horizon_factor))
+
+
+class Stage(Protocol):
+    """One step of a recipe. Its fields are options of the stage, and part of its key."""
+
+    @property
+    def name(self) -> str:
+        """Name of the stage, its folder and its result."""
+
+    @property
+    def file(self) -> str:
+        """Name of the file that holds the result."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the earlier stages whose results it reads."""
+
+    def settings(self, config: GeneratorConfig) -> dict[str, Any]:
+        """Return what it reads of the settings."""
+
+    def run(self, context: Context, folder: Path) -> dict[str, Any]:
+        """Write the result into the folder, going on from a killed run; return a report."""
+
+    def load(self, folder: Path) -> Any:
+        """Return the result."""
+
+
+@dataclass(frozen=True)
+class Discover:
+    """Stage 1: the pattern encoder q(z|s)."""
+
+    name: str = "discover"
+    file: str = "encoder.safetensors"
+    reads: tuple[str, ...] = ()
+
+    def settings(self, config: GeneratorConfig) -> dict[str, Any]:
+        """Return what it reads of the settings."""
+        return {"discover": asdict(config.discover)}
+
+    def run(self, context: Context, folder: Path) -> dict[str, Any]:
+        """Fit the encoder; report its agreement with known ways."""
+        from common.reproducible import reproducible
+        from generator.discover import discover, mutual_information
+
+        trajectories = [d.proprio for d in context.demonstrations]
+        with reproducible():
+            encoder = discover(trajectories, context.config.discover, context.config.seed)
+        report = dict(encoder.report)
+        known = [d for d in context.demonstrations if d.way]
+        if known:
+            labels = [encoder.classify_trajectory(d.proprio) for d in known]
+            ways = [d.way for d in known]
+            report["mutual_information_with_ways"] = mutual_information(labels, ways)
+        encoder.save(folder / self.file)
+        return report
+
+    def load(self, folder: Path) -> PatternEncoder:
+        """Return the encoder."""
+        from generator.discover import PatternEncoder
+
+        return PatternEncoder.load(folder / self.file)
+
+
+@dataclass(frozen=True)
+class Learn:
+    """Stage 2: behaviour cloning, conditioned on the patterns where `reads` names `discover`."""
+
+    name: str = "learn"
+    file: str = "policy.safetensors"
+    reads: tuple[str, ...] = ()
+
+    def settings(self, config: GeneratorConfig) -> dict[str, Any]:
+        """Return what it reads of the settings."""
+        return {"learn": asdict(config.learn), "evaluation": asdict(config.evaluation)}
+
+    def run(self, context: Context, folder: Path) -> dict[str, Any]:
+        """Clone; report held-out success."""
+        from generator.learn import learn
+
+        encoder, config = context.encoder if self.reads else None, context.config
+        labels = [encoder.label(d.proprio) for d in context.demonstrations] if encoder else None
+        patterns = encoder.patterns if encoder else 0
+        policy, report = learn(
+            context.demonstrations, labels, config.learn, patterns, config.seed, folder
+        )
+        return {**report, "held_out_success": held_out_success(context, policy)}
+
+    def load(self, folder: Path) -> Policy:
+        """Return the policy."""
+        return _load_policy(folder / self.file)
+
+
+def sparse_success(context: Context) -> Reward:
+    """Return the sparse success reward (section 4.4)."""
+    from generator.reward import SparseSuccess
+
+    return SparseSuccess()
+
+
+@dataclass(frozen=True)
+class Reinforce:
+    """Stage 3: PPO on a reward, close to the cloned policy."""
+
+    name: str = "reinforce"
+    file: str = "policy.safetensors"
+    reads: tuple[str, ...] = ("learn",)
+    reward: Callable[[Context], Reward] = sparse_success
+    """Maker of what PPO maximises."""
+
+    def settings(self, config: GeneratorConfig) -> dict[str, Any]:
+        """Return what it reads of the settings."""
+        return {
+            "reinforce": asdict(config.reinforce),
+            "evaluation": asdict(config.evaluation),
+            "horizon_factor": config.horizon_factor,
+        }
+
+    def run(self, context: Context, folder: Path) -> dict[str, Any]:
+        """Fine-tune; report held-out success."""
+        from generator.reinforce import Finetuning, reinforce
+
+        config = context.config
+        policy, report = reinforce(
+            context.results["learn"],
+            context.environments,
+            context.encoder,
+            Finetuning(
+                config.reinforce,
+                config.evaluation,
+                self.reward(context),
+                context.horizon,
+                config.seed,
+            ),
+            folder,
+        )
+        return {**report, "held_out_success": held_out_success(context, policy)}
+
+    def load(self, folder: Path) -> Policy:
+        """Return the policy."""
+        return _load_policy(folder / self.file)
+
+
+def _load_policy(path: Path) -> Policy:
+    from generator.checkpoints import load_policy
+
+    return load_policy(path)[0]
+
+
+def held_out_success(context: Context, policy: Policy) -> list[dict[str, float]]:
+    """Return success per pattern with its Wilson interval, on episodes that selected nothing."""
+    from common.intervals import wilson_interval
+    from common.reproducible import reproducible
+    from generator.policies.policy import Exploration
+    from generator.rollout import evaluate, held_out_specs
+
+    evaluation = context.config.evaluation
+    n = evaluation.episodes
+    specs = held_out_specs(range(n), FINAL_EVALUATION_SEED, policy.patterns, evaluation.fresh_share)
+    exploration = Exploration(evaluation.motion_noise)
+    with reproducible():
+        success = evaluate(
+            policy, context.environments, specs, context.task.horizon, exploration=exploration
+        )
+    rows = []
+    for rate in success.reshape(n, -1).T:
+        low, high = wilson_interval(int(rate.sum()), n)
+        rows.append({"success": float(rate.mean()), "low": low, "high": high, "episodes": n})
+    return rows
+
+
+def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent: Path) -> Path:
+    """Run a stage unless its result is there, put it into `context.results`; return its folder.
+
+    The folder's name ends with the key: a digest of the stage with its options, its settings, the
+    task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
+    are another folder, and recipes share stages. `record.json` holds report, settings, inputs,
+    versions, and the sha256 of the result.
+
+    Args:
+        stage: the stage.
+        context: the run.
+        inputs: name -> digest of everything else that it reads.
+        parent: where the folders of stages lie.
+    """
+    from generator.checkpoints import versions
+
+    read = {
+        "stage": {name: _text(value) for name, value in vars(stage).items()},
+        "task": context.task.key,
+        "seed": context.config.seed,
+        "settings": stage.settings(context.config),
+        "inputs": dict(inputs),
+    }
+    key = hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+    folder = parent / f"{stage.name}-{key[:12]}"
+    if not (folder / RECORD).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        report = stage.run(context, folder)
+        result = hashlib.sha256((folder / stage.file).read_bytes()).hexdigest()
+        content = {**read, "versions": versions(), "report": report, "result": result}
+        write_json(folder / RECORD, content)
+    context.results[stage.name] = stage.load(folder)
+    return folder
+
+
+RECORD = "record.json"
+"""Name of a finished stage's record."""
+
+
+def _text(value: Any) -> Any:
+    return value.__name__ if callable(value) else value

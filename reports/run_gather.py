@@ -1,0 +1,194 @@
+"""Gathers what a run made of each task, for its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.diversity import Trajectory
+from common.errors import UsageError
+from generator.discover import PatternEncoder
+from generator.recipes import RECIPES, SUMMARY, read_record
+from generator.run_folder import RunFolder
+from reports.run import write_report
+from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
+from simulation.assets.resolve import AssetPack
+from simulation.pictures.rendering import Renderer
+from simulation.recordings.trajectories import Episode, TrajectoryFile
+from simulation.tasks import Task, list_tasks
+
+BASELINE, CANDIDATE = "o2o_rl", "dlr"
+"""What is compared: the candidate with the baseline."""
+
+
+def report_run(run: RunFolder, assets: AssetPack, seed: int = 0) -> tuple[Path, Path]:
+    """Print and write the report; return the paths of the page and of the numbers.
+
+    Raises:
+        UsageError: no task was collected with both recipes.
+        OutputError: the run's folder cannot be written.
+    """
+    tasks = [
+        task
+        for task in list_tasks()
+        if all(run.trajectories(task, name, seed).exists() for name in (BASELINE, CANDIDATE))
+    ]
+    if not tasks:
+        raise UsageError(
+            f"{run.root} has no task that both {BASELINE} and {CANDIDATE} have collected with seed "
+            f"{seed}; run `dlr train` and `dlr collect` for both"
+        )
+    return write_report([gather(run, task, seed, assets) for task in tasks], run.root)
+
+
+def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack) -> TaskOutcome:
+    """Read one task's results of both recipes; both are embedded by DLR's frozen encoder."""
+    encoder = PatternEncoder.load(
+        run.policies(task, CANDIDATE, seed) / "discover" / "encoder.safetensors"
+    )
+    baseline, candidate = (
+        _recipe_outcome(run, task, recipe, seed, encoder, assets)
+        for recipe in (BASELINE, CANDIDATE)
+    )
+    return TaskOutcome(
+        task=task.key,
+        language=task.language,
+        baseline=baseline,
+        candidate=candidate,
+        provenance=_provenance(run, task, seed),
+    )
+
+
+def _recipe_outcome(
+    run: RunFolder,
+    task: Task,
+    recipe: str,
+    seed: int,
+    encoder: PatternEncoder,
+    assets: AssetPack,
+) -> RecipeOutcome:
+    folder = run.policies(task, recipe, seed)
+    learned, reinforced = (read_record(folder, stage)["report"] for stage in ("learn", "reinforce"))
+    patterns = any(stage.name == "discover" for stage in RECIPES[recipe].stages)
+    with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
+        _check_assets(file, assets)
+        episodes = list(file)
+        filmstrips = _filmstrips(task, episodes, assets)
+    trajectories = [
+        Trajectory(
+            proprio=episode.path,
+            embedding=encoder.embed(episode.path).astype(float),
+            pattern=episode.info.pattern,
+            seed=episode.info.seed,
+            init_index=episode.info.init_index,
+            success=episode.info.success,
+        )
+        for episode in episodes
+    ]
+    nmi = None
+    if patterns:
+        nmi = read_record(folder, "discover")["report"].get("mutual_information_with_ways")
+    return RecipeOutcome(
+        name=RECIPES[recipe].label,
+        trajectories=trajectories,
+        learned=_counts(learned, patterns),
+        reinforced=_counts(reinforced, patterns),
+        recognised=_recognised(episodes, encoder) if patterns else {},
+        discovery_nmi=nmi,
+        curves=_curves(learned, reinforced, patterns),
+        collection=_collection(episodes),
+        filmstrips=filmstrips,
+    )
+
+
+def _counts(report: Mapping[str, Any], patterns: bool) -> dict[int, Count]:
+    """Return held-out successes per pattern; -1 where the recipe has none."""
+    return {
+        z if patterns else -1: Count(round(row["success"] * row["episodes"]), row["episodes"])
+        for z, row in enumerate(report["held_out_success"])
+    }
+
+
+def _recognised(episodes: Sequence[Episode], encoder: PatternEncoder) -> dict[int, Count]:
+    """Return, per pattern, how many collected episodes the encoder recognises as theirs."""
+    found: dict[int, list[bool]] = {z: [] for z in range(encoder.patterns)}
+    for episode in episodes:
+        z = episode.info.pattern
+        found[z].append(encoder.classify_trajectory(episode.proprio) == z)
+    return {z: Count(sum(hits), len(hits)) for z, hits in found.items()}
+
+
+def _curves(
+    learned: Mapping[str, Any], reinforced: Mapping[str, Any], patterns: bool
+) -> list[LearningCurve]:
+    """Return held-out success over environment steps, per pattern and, in bold, over all.
+
+    The curves start with the cloned policy's reported success.
+    """
+    steps, rates = [0.0], [[row["success"] for row in learned["held_out_success"]]]
+    total = 0.0
+    for measures in reinforced["history"]:
+        total += measures["environment_steps"]
+        if "held_out_success/0" in measures:
+            steps.append(total)
+            rates.append([measures[f"held_out_success/{z}"] for z in range(len(rates[0]))])
+    overall = [sum(row) / len(row) for row in rates]
+    curves = [LearningCurve(None, steps, overall)]
+    if patterns:
+        curves += [LearningCurve(z, steps, list(r)) for z, r in enumerate(zip(*rates, strict=True))]
+    return curves
+
+
+def _collection(episodes: Sequence[Episode]) -> dict[str, Any]:
+    lengths = [len(episode) for episode in episodes]
+    return {
+        "episodes": len(episodes),
+        "mean length": round(sum(lengths) / len(lengths), 1),
+        "from official init states": sum(episode.info.init_index >= 0 for episode in episodes),
+    }
+
+
+def _check_assets(file: TrajectoryFile, assets: AssetPack) -> None:
+    if file.asset_digest != assets.digest:
+        raise UsageError(
+            f"{file.path} was made with the asset pack {file.asset_pack} "
+            f"({file.asset_digest[:12]}), not {assets.name} ({assets.digest[:12]}): "
+            "give the right one with --assets"
+        )
+
+
+def _filmstrips(task: Task, episodes: Sequence[Episode], assets: AssetPack) -> list[Filmstrip]:
+    """Draw the first, the middle and the last moment of each pattern's first episode."""
+    first: dict[int, Episode] = {}
+    for episode in episodes:
+        first.setdefault(episode.info.pattern, episode)
+    strips = []
+    with Renderer(task, assets) as renderer:
+        for pattern, episode in sorted(first.items()):
+            states = [episode.states[0], episode.states[len(episode) // 2], episode.final_state]
+            frames = [renderer.render(state, episode.fixtures) for state in states]
+            strips.append(Filmstrip(pattern, frames))
+    return strips
+
+
+def _provenance(run: RunFolder, task: Task, seed: int) -> dict[str, Any]:
+    with TrajectoryFile(run.trajectories(task, CANDIDATE, seed)) as file:
+        simulator = {"asset_pack": file.asset_pack, "asset_digest": file.asset_digest}
+        versions = file.versions
+    with TrajectoryFile(run.demonstrations(task)) as file:
+        sources: dict[str, int] = {}
+        for episode in file:
+            name = " ".join(filter(None, (episode.info.method, episode.info.way)))
+            sources[name] = sources.get(name, 0) + 1
+    folder = run.policies(task, CANDIDATE, seed)
+    record = read_record(folder, "reinforce")
+    config = json.loads((folder / SUMMARY).read_text())["config"]
+    return {
+        "simulator": simulator | versions,
+        "learner": record["versions"],
+        "demonstrations": sources,
+        "seed": seed,
+        "config": config,
+    }

@@ -1,0 +1,150 @@
+"""What the recipes gave on a task, and the diversity of both where they share initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.diversity import (
+    Contrast,
+    DiversityError,
+    Trajectory,
+    compare,
+    match_initial_states,
+    trajectory_features,
+)
+from common.intervals import wilson_interval
+
+FloatArray = npt.NDArray[np.float64]
+Matched = tuple[list[Trajectory], list[Trajectory]]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Successes among trials."""
+
+    successes: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """Fraction of successes; 0 without trials."""
+        return self.successes / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% Wilson interval of the rate."""
+        return wilson_interval(self.successes, self.n)
+
+    def as_json(self) -> dict[str, float]:
+        """Return counts, rate and interval."""
+        low, high = self.interval
+        return {**asdict(self), "rate": self.rate, "low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Held-out success while a policy is reinforced."""
+
+    pattern: int | None
+    """Pattern that was evaluated; None for all of a recipe's rollouts together."""
+    steps: npt.ArrayLike
+    """(M,) environment steps taken before each evaluation."""
+    success: npt.ArrayLike
+    """(M,) fraction of successes, 0..1."""
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """A few frames of one rollout, in order of time."""
+
+    pattern: int
+    frames: Sequence[npt.NDArray[np.uint8]]
+    """Upright RGB pictures (H, W, 3), such as the first, the middle and the last."""
+
+
+@dataclass(frozen=True)
+class RecipeOutcome:
+    """What one recipe gave on one task; the pattern of a policy without patterns is -1."""
+
+    name: str
+    """Name to show, such as `DLR`."""
+    trajectories: Sequence[Trajectory]
+    """Collected rollouts; the report takes the successes that both recipes' starts allow."""
+    learned: Mapping[int, Count]
+    """Held-out success per pattern of the cloned policy."""
+    reinforced: Mapping[int, Count]
+    """Held-out success per pattern of the final policy."""
+    recognised: Mapping[int, Count] = field(default_factory=dict)
+    """Rollouts of pattern z that the frozen encoder recognises as z, per pattern."""
+    discovery_nmi: float | None = None
+    """Normalised mutual information of discovered patterns and the demonstrator's ways."""
+    curves: Sequence[LearningCurve] = ()
+    collection: Mapping[str, Any] = field(default_factory=dict)
+    """Statistics of the collection, JSON values by name."""
+    filmstrips: Sequence[Filmstrip] = ()
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """Both recipes on one task."""
+
+    task: str
+    """Key of the task, such as `libero_90/NAME`."""
+    language: str
+    """Instruction of the task."""
+    baseline: RecipeOutcome
+    """Standard RL with a single pattern (O2O-RL)."""
+    candidate: RecipeOutcome
+    """What is compared with it (DLR)."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Configurations, versions and asset pack, JSON values by name."""
+
+    def __post_init__(self) -> None:
+        """Refuse two recipes of one name, which would hide each other."""
+        if self.baseline.name == self.candidate.name:
+            raise ValueError(f"both recipes are named {self.baseline.name!r}; name them apart")
+
+    @property
+    def recipes(self) -> tuple[RecipeOutcome, RecipeOutcome]:
+        """Baseline and candidate, the order of every table and figure."""
+        return self.baseline, self.candidate
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A task's results with the diversity of both recipes on the initial states they share."""
+
+    result: TaskOutcome
+    matched: Matched | None
+    """Successes of both recipes from the same initial states; None if they share too few."""
+    contrasts: Mapping[str, Contrast]
+    """Every diversity metric by its key; empty if they share too few."""
+    note: str
+    """On what diversity was measured, or why it was not."""
+
+    @cached_property
+    def features(self) -> tuple[FloatArray, FloatArray]:
+        """Feature vectors (N, F) of the matched trajectories of both recipes."""
+        assert self.matched is not None
+        return trajectory_features(self.matched[0]), trajectory_features(self.matched[1])
+
+
+def analyse(result: TaskOutcome, resamples: int = 2000, seed: int = 0) -> Analysis:
+    """Match the recipes' initial states and compute every diversity metric on them.
+
+    Recipes that share too few successes have no diversity to compare; the report then says so and
+    shows the rest.
+    """
+    try:
+        matched = match_initial_states(result.baseline.trajectories, result.candidate.trajectories)
+    except DiversityError as error:
+        return Analysis(result, None, {}, f"Diversity was not measured: {error}.")
+    starts = len({t.start for t in matched[0]})
+    note = f"{len(matched[0])} successes of each recipe, from the same {starts} initial states."
+    return Analysis(result, matched, compare(*matched, resamples=resamples, seed=seed), note)
