@@ -85,14 +85,16 @@ def train_recipe(
 
     Raises:
         RecipeError: the folder holds results of other settings.
+        BusyError: another process is training there.
         OutputError: the run's folder cannot be written.
     """
-    from common.files import ensure_writable
+    from common.locks import lock_folder
     from generator.recipes import run_recipe
 
     task = environments.task
-    folder = ensure_writable(run.policies(task, recipe))
-    return run_recipe(recipe, task, environments, demonstrations, config, folder)
+    folder = run.policies(task, recipe)
+    with lock_folder(folder):
+        return run_recipe(recipe, task, environments, demonstrations, config, folder)
 
 
 def _print_success(result: RecipeResult) -> None:

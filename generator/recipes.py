@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DemonstrationError, DlrError
-from common.files import write_json
+from common.files import ensure_writable, write_json
 from common.intervals import wilson_interval
 from common.reproducible import reproducible
 from demonstrations.demonstration import Demonstration
@@ -155,7 +155,7 @@ def run_recipe(
         folder = out_dir / stage
         record = folder / "record.json"
         if not record.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            ensure_writable(folder)
             report = STAGES[stage](run, folder)
             write_json(record, {"settings": settings, "versions": versions(), "report": report})
         content = json.loads(record.read_text())
