@@ -1,4 +1,10 @@
-"""Entry point of `dlr`: runs a subcommand, turns known errors into one line."""
+"""Entry point of `dlr`: runs a subcommand, turns known errors into one line and a status.
+
+The statuses: 0 done; 1 done, but with something missing or unsound (`doctor`, `eval run`, `eval
+check`); 2 an error that its line says how to mend; 74 a disk that is full, over its quota or
+read-only; 75 another process is writing the same output; 130 interrupted. After 74, 75 and 130
+the same command goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from common.errors import DlrError, UsageError
+from common.errors import DlrError, StorageError, UsageError
+from common.files import storage_fault
 
 COMMANDS: dict[str, str] = {
     "quickstart": "the whole line on one task, or on two with --full",
@@ -28,15 +35,15 @@ COMMANDS: dict[str, str] = {
 }
 """Subcommand -> one line of help. `cli.NAME.NAME` is the function that does it."""
 
-EXIT_FAILED = 2
 EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `dlr` with the given arguments (default: the process's own) and exit.
 
-    Errors of this project end with one line on standard error and status 2. With `--debug`, or
-    `DLR_DEBUG=1` in the environment, they keep their traceback like unexpected ones.
+    Errors of this project end with one line on standard error and their status; so does a disk
+    that takes nothing more, whichever library met it. With `--debug`, or `DLR_DEBUG=1` in the
+    environment, they keep their traceback like unexpected ones.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("DLR_DEBUG", "") not in ("", "0")
@@ -47,7 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         if debug:
             raise
         print(f"dlr: {error}", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
+        sys.exit(error.status)
+    except OSError as error:
+        if debug or not storage_fault(error):
+            raise
+        print(f"dlr: {error}; make room, and the same command goes on", file=sys.stderr)
+        sys.exit(StorageError.status)
     except KeyboardInterrupt:
         print("dlr: interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

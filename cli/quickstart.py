@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,19 +44,24 @@ def quickstart(
         human_demos: Folder of human demonstrations to mix into the scripted ones.
         out: Folder of the run; by default runs/quickstart, or runs/full with --full.
     """
-    from common.files import ensure_writable
+    from common.locks import lock_folder
     from simulation.assets.resolve import embedded_pack, resolve_assets
     from simulation.tasks import get_task
 
-    started = time.monotonic()
-    folder = out or Path("runs/full" if full else "runs/quickstart")
-    run = RunFolder(ensure_writable(folder))
+    run = RunFolder(out or Path("runs/full" if full else "runs/quickstart"))
     pack = embedded_pack() if assets is None else resolve_assets(assets)
     tasks = {get_task(name): n for name, n in list(TASKS.items())[: 2 if full else 1]}
+    with lock_folder(run.root):
+        _run_all(run, tasks, pack, str(human_demos or ""))
+
+
+def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_demos: str) -> None:
+    """Run every stage on tasks, each with its number of scripted demonstrations of each way."""
+    started = time.monotonic()
     print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
     for task, episodes_per_way in tasks.items():
         print(f"\n{task.language} ({task.key})")
-        source = DemonstrationConfig(episodes_per_way, str(human_demos or ""))
+        source = DemonstrationConfig(episodes_per_way, human_demos)
         _make_trajectories(run, task, pack, source)
     print("\ndataset")
     datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]

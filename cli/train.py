@@ -88,16 +88,18 @@ def train_recipe(
     """Run a recipe's stages in a run's folder, those that are finished excepted.
 
     Raises:
+        BusyError: another process is training there.
         OutputError: the run's folder cannot be written.
     """
-    from common.files import ensure_writable
+    from common.locks import lock_folder
     from generator.recipes import run_recipe
 
     task = environments.task
-    folder = ensure_writable(run.policies(task, recipe, config.seed))
-    return run_recipe(
-        get_recipe(recipe), task, environments, demonstrations, config, folder, run.stages(task)
-    )
+    folder = run.policies(task, recipe, config.seed)
+    with lock_folder(folder):
+        return run_recipe(
+            get_recipe(recipe), task, environments, demonstrations, config, folder, run.stages(task)
+        )
 
 
 def _print_success(result: TrainedRecipe) -> None:

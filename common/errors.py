@@ -1,8 +1,15 @@
 """Errors of the product: one clear line each, which the command line prints without a traceback."""
 
+from __future__ import annotations
+
+from typing import ClassVar
+
 
 class DlrError(Exception):
     """Base of every error that a user can mend; its message says what is wrong and what to do."""
+
+    status: ClassVar[int] = 2
+    """Exit status of a command that ends with this error."""
 
 
 class UnknownTaskError(DlrError, KeyError):
@@ -35,6 +42,18 @@ class RenderError(DlrError, RuntimeError):
 
 class OutputError(DlrError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class StorageError(OutputError):
+    """A disk takes nothing more: it is full, over its quota or read-only."""
+
+    status = 74  # EX_IOERR of sysexits.h
+
+
+class BusyError(DlrError, RuntimeError):
+    """Another process is writing what is asked for."""
+
+    status = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class SettingError(DlrError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -10,7 +11,46 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.errors import DlrError, OutputError
+from common.errors import DlrError, OutputError, StorageError
+
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk answers that is full, over its quota or read-only."""
+
+
+def storage_fault(error: BaseException) -> str | None:
+    """Return in words why a disk takes nothing more; None for any other error.
+
+    Libraries that write by themselves (HDF5, TensorFlow, safetensors) have errors of their own,
+    without the system's number but with its words.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno in _REFUSALS else None
+    text = str(error)
+    return next((words for words in map(os.strerror, _REFUSALS) if words in text), None)
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Give any failure to write `path` inside, whichever library meets it, one clear error.
+
+    Raises:
+        StorageError: the disk is full, over its quota or read-only.
+        OutputError: the system has another reason.
+    """
+    try:
+        yield
+    except DlrError:
+        raise
+    except Exception as error:
+        if reason := storage_fault(error):
+            raise StorageError(
+                f"cannot write to {path}: {reason}; make room or choose another folder, and the "
+                "same command goes on"
+            ) from error
+        if isinstance(error, OSError) or "(os error " in str(error):  # (Rust's words)
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"cannot write to {path}: {reason}; choose another folder") from error
+        raise
 
 
 @contextmanager
@@ -25,7 +65,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     writer = f"{os.getpid()}-{threading.get_ident()}"
     temporary = path.with_name(f".{path.name}.{writer}.tmp")
-    try:
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -34,12 +74,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except DlrError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder or make room"
-        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -58,21 +92,35 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
+def append_bytes(path: Path, content: bytes, sync: bool = True) -> None:
+    """Add to a file's end all of `content` or nothing; with `sync` it is then safe on disk.
+
+    Raises:
+        OutputError: the file cannot be written; it ends where it ended before.
+    """
+    with output_errors(path), path.open("ab", buffering=0) as file:
+        end, left = file.tell(), memoryview(content)
+        try:
+            while left:
+                left = left[file.write(left) :]
+            if sync:
+                os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+
+
 def ensure_writable(folder: Path) -> Path:
     """Create `folder` and return it.
 
     Raises:
         OutputError: it cannot be created or written.
     """
-    try:
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-probe-{os.getpid()}"
+        probe = folder / f".write-probe-{os.getpid()}-{threading.get_ident()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror}. Choose another output folder."
-        ) from error
     return folder
 
 

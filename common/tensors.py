@@ -15,11 +15,16 @@ from torch import Tensor, nn
 from common.errors import CheckpointError
 from common.files import write_bytes
 
+_LENGTH = 8
+"""Bytes of a safetensors file that hold its header's length; the header is padded to it."""
+
 
 def save_tensors(
     path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
 ) -> None:
     """Write tensors and JSON metadata into one safetensors file, atomically.
+
+    Equal content has equal bytes, in whichever order and process it is written.
 
     Args:
         path: where to.
@@ -29,7 +34,19 @@ def save_tensors(
     """
     clean = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     header = {"kind": kind, "content": json.dumps(metadata, sort_keys=True)}
-    write_bytes(path, save(clean, header))
+    write_bytes(path, _in_order(save(clean, header)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its header sorted: the library's order changes by the call.
+
+    The file is 8 bytes of the header's length, little-endian, the header, and the numbers.
+    """
+    start = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+    header = json.dumps(json.loads(content[_LENGTH:start]), sort_keys=True, separators=(",", ":"))
+    text = header.encode()
+    text += b" " * (-len(text) % _LENGTH)
+    return len(text).to_bytes(_LENGTH, "little") + text + content[start:]
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

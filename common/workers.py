@@ -14,6 +14,7 @@ import functools
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -121,8 +122,14 @@ def _processes(
 
 def _executor(workers: int, environment: dict[str, str] | None = None) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        workers, initializer=_die_with_parent, initargs=(os.getpid(),), env=environment
+        workers, initializer=_serve, initargs=(os.getpid(), sys.argv), env=environment
     )
+
+
+def _serve(parent: int, command: Sequence[str]) -> None:
+    """Work for a command, and speak for it where someone asks which one is at work here."""
+    sys.argv[:] = command
+    _die_with_parent(parent)
 
 
 def _die_with_parent(parent: int) -> None:

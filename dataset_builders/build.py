@@ -48,11 +48,13 @@ def build(config: BuildConfig) -> Path:
     """Build a dataset and return its folder; one that is there already is left as it is.
 
     A build that was killed leaves nothing that matters: TFDS writes into a temporary folder and
-    renames it at the end. Run it again.
+    renames it at the end. Run it again; what it left is removed. A dataset that is replaced stays
+    until the new one is whole.
 
     Raises:
         TrajectoryError: the trajectories are missing or damaged.
         DatasetError: there is nothing to publish, an option is wrong, or other content is there.
+        BusyError: another process is building the dataset.
         OutputError: `data_dir` cannot be written.
     """
     from common.files import ensure_writable
@@ -70,24 +72,25 @@ def build(config: BuildConfig) -> Path:
 def build_in_this_process(config: BuildConfig) -> Path:
     """Do what `build` does in a process that may load TensorFlow, and then must not render."""
     tfds = import_tfds()
+    from common.locks import lock_file
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl
+    from dataset_builders.replacing import making_way
 
-    builder_config = _builder_config(config)
-    builder = LiberoRl(data_dir=config.data_dir, config=builder_config)
-    if builder.is_prepared():
-        if not config.overwrite:
+    settings = {"data_dir": config.data_dir, "config": _builder_config(config)}
+    folder = Path(LiberoRl(**settings).data_path)
+    with lock_file(folder) as lock, making_way(folder, config.overwrite):
+        builder = LiberoRl(**settings)
+        if builder.is_prepared():
             _check_same_content(builder, config)
-            return Path(builder.data_path)
-        builder.data_path.rmtree()
-        builder = LiberoRl(data_dir=config.data_dir, config=builder_config)
-    tfds.disable_progress_bar()  # ours knows the number of episodes
-    builder.assets, builder.workers = config.assets, config.workers
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=config.trajectories, beam_options=_beam_options(config)
+            return folder
+        tfds.disable_progress_bar()  # ours knows the number of episodes
+        builder.assets, builder.workers, builder.lock = config.assets, config.workers, lock
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=config.trajectories, beam_options=_beam_options(config)
+            )
         )
-    )
-    return Path(builder.data_path)
+    return folder
 
 
 def _builder_config(config: BuildConfig) -> LiberoRlConfig:

@@ -125,8 +125,7 @@ def list_episodes(folder: Path, method: str, only_successes: bool = True) -> lis
     refs = []
     for path in find_trajectory_files(folder):
         with TrajectoryFile(path) as source:
-            for index, episode in enumerate(source):
-                info = episode.info
+            for index, info in enumerate(source.infos):
                 seen[info.method] += 1
                 if method in ("", info.method) and (info.success or not only_successes):
                     name = path.relative_to(folder).as_posix()

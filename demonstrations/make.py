@@ -44,25 +44,32 @@ def make_demonstrations(
 
     Raises:
         DemonstrationError: a source is missing or unreadable, or has no success.
+        BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
-    writer = TrajectoryWriter(path, task, assets, asdict(config))
-    if writer.finished:
-        return TrajectoryFile(path)
-    if config.human_demos:
-        for index, episode in enumerate(replay_human(task, Path(config.human_demos), assets)):
-            writer.add(_FIRST_HUMAN_INDEX + index, episode)
-    if config.episodes_per_way:
-        _demonstrate_all(task, writer, config, assets)
-    return writer.finish()
+    demonstrator = find_demonstrator(task) if config.episodes_per_way else None
+    scripted = config.episodes_per_way * len(demonstrator.ways) if demonstrator else 0
+    expected = scripted + bool(config.human_demos)
+    with TrajectoryWriter(path, task, assets, asdict(config), expected) as writer:
+        if writer.finished:
+            return TrajectoryFile(path)
+        if config.human_demos:
+            for index, episode in enumerate(replay_human(task, Path(config.human_demos), assets)):
+                writer.add(_FIRST_HUMAN_INDEX + index, episode)
+        if demonstrator:
+            _demonstrate_all(demonstrator, scripted, writer, config, assets)
+        return writer.finish()
 
 
 def _demonstrate_all(
-    task: Task, writer: TrajectoryWriter, config: DemonstrationConfig, assets: AssetPack
+    demonstrator: Demonstrator,
+    count: int,
+    writer: TrajectoryWriter,
+    config: DemonstrationConfig,
+    assets: AssetPack,
 ) -> None:
-    """Fill in the scripted demonstrations that are missing, on one thread per core."""
-    demonstrator = find_demonstrator(task)
-    wanted = range(config.episodes_per_way * len(demonstrator.ways))
+    """Fill in those of the `count` demonstrations that are missing, on one thread per core."""
+    task, wanted = writer.task, range(count)
     missing = [index for index in wanted if index not in writer.done]
     local = threading.local()
 

@@ -7,8 +7,10 @@ episodes/<task>/<n>.npz  states, actions and fixtures, from which an episode can
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from common.errors import DlrError, OutputError
-from common.files import atomic_write, ensure_writable, write_bytes, write_json
+from common.files import append_bytes, output_errors, write_bytes, write_json
 from common.intervals import wilson_interval
+from common.locks import lock_file, lock_folder
 from eval_harness.protocols import Protocol
 from eval_harness.timing import Timing
 from simulation.scene import Fixtures
@@ -178,12 +181,22 @@ class ResultsWriter:
 
     Raises:
         ResultsError: the folder holds results of another evaluation, or is damaged.
+        BusyError: another process is writing the folder.
         OutputError: it cannot be written.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder = ensure_writable(Path(folder))
+        self.folder = Path(folder)
+        self._writer = lock_folder(self.folder)
+        try:
+            self.results = self._begin(config)
+        except BaseException:
+            self._writer.release()
+            raise
         self._lock = threading.Lock()
+
+    def _begin(self, config: Mapping[str, Any]) -> Results:
+        """Return what the folder holds, after making it, or mending its last line."""
         path = self.folder / CONFIG
         if path.exists():
             check_same(config, _read_config(self.folder), self.folder)
@@ -192,8 +205,7 @@ class ResultsWriter:
         else:
             write_json(path, config)
         _drop_torn_line(self.folder / EPISODES)
-        self.results = load_results(self.folder)
-        self._file = (self.folder / EPISODES).open("ab")
+        return load_results(self.folder)
 
     @property
     def done(self) -> set[tuple[str, int]]:
@@ -209,25 +221,16 @@ class ResultsWriter:
         if trajectory is not None:
             save_trajectory(trajectory_path(self.folder, result.task, result.episode), trajectory)
         line = json.dumps(asdict(result)).encode() + b"\n"
-        try:
-            with self._lock:
-                self._file.write(line)
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {self.folder / EPISODES}: {error.strerror}; make room and run "
-                "the same command again"
-            ) from error
+        with self._lock:
+            append_bytes(self.folder / EPISODES, line)
 
     def add_timing(self, timing: Timing) -> None:
         """Note where the time of a run into this folder went."""
-        with (self.folder / TIMING).open("a") as file:
-            file.write(json.dumps(timing.as_dict()) + "\n")
+        append_bytes(self.folder / TIMING, json.dumps(timing.as_dict()).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Let others write the folder."""
+        self._writer.release()
 
 
 def load_results(folder: Path) -> Results:
@@ -281,7 +284,8 @@ def _drop_torn_line(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        os.truncate(path, whole)
+        with output_errors(path):
+            os.truncate(path, whole)
 
 
 def trajectory_path(folder: Path, task: str, episode: int) -> Path:
@@ -291,16 +295,17 @@ def trajectory_path(folder: Path, task: str, episode: int) -> Path:
 
 def save_trajectory(path: Path, trajectory: StoredTrajectory) -> None:
     """Write a trajectory, whole or not at all."""
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            states=trajectory.states,
-            actions=trajectory.actions,
-            final_state=trajectory.final_state,
-            fixture_names=np.array(trajectory.fixtures.names, dtype=np.str_),
-            fixture_positions=trajectory.fixtures.positions,
-            fixture_quaternions=trajectory.fixtures.quaternions,
-        )
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        states=trajectory.states,
+        actions=trajectory.actions,
+        final_state=trajectory.final_state,
+        fixture_names=np.array(trajectory.fixtures.names, dtype=np.str_),
+        fixture_positions=trajectory.fixtures.positions,
+        fixture_quaternions=trajectory.fixtures.quaternions,
+    )
+    write_bytes(path, file.getvalue())
 
 
 def load_trajectory(path: Path) -> StoredTrajectory:
@@ -331,8 +336,6 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
     parts = [load_results(folder) for folder in folders]
     if not parts:
         raise ResultsError("name at least one results folder to merge")
-    if out.exists() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty: give a new folder")
     chosen: dict[tuple[str, int], tuple[EpisodeResult, Results]] = {}
     for part in parts:
         check_same(parts[0].config, part.config, part.folder)
@@ -347,7 +350,25 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
                 )
     merged = [str(part.folder) for part in parts]
     config = {k: v for k, v in parts[0].config.items() if k != "shard"} | {"merged": merged}
-    ensure_writable(out)
+    with lock_file(out):
+        if out.exists() and any(out.iterdir()):
+            raise OutputError(f"{out} is not empty: give a new folder")
+        unfinished = out.with_name(f".{out.name}.merging")
+        with output_errors(out):
+            if unfinished.exists():
+                shutil.rmtree(unfinished)
+            _write_merged(unfinished, config, chosen, parts)
+            unfinished.rename(out)
+    return load_results(out)
+
+
+def _write_merged(
+    out: Path,
+    config: Mapping[str, Any],
+    chosen: Mapping[tuple[str, int], tuple[EpisodeResult, Results]],
+    parts: Sequence[Results],
+) -> None:
+    """Write a results folder of chosen episodes, and what is known of the runs' time."""
     for result, part in chosen.values():
         source = trajectory_path(part.folder, result.task, result.episode)
         if source.exists():
@@ -358,7 +379,6 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
     write_bytes(out / TIMING, b"".join(path.read_bytes() for path in times))
     write_bytes(out / EPISODES, "".join(lines).encode())
     write_json(out / CONFIG, config)
-    return load_results(out)
 
 
 def summarise(results: Results) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def collect(
     Raises:
         CollectionError: groups differ from the policy's patterns or do not divide the episodes,
             or a group reached `maximum_attempts` per wanted episode.
+        BusyError: another process is writing the file.
         OutputError: the file cannot be written.
     """
     if policy.patterns not in (0, config.groups) or config.episodes % config.groups:
@@ -87,34 +88,47 @@ def collect(
             f"{policy.patterns} patterns: ask for {groups} groups and a multiple of {groups} "
             "episodes"
         )
-    digest = policy_hash(policy)
     settings = {
         "collect": asdict(config),
-        "policy_hash": digest,
+        "policy_hash": policy_hash(policy),
         "method": method,
         "provenance": dict(provenance or {}),
     }
-    writer = TrajectoryWriter(path, task, assets, settings)
-    ledger = _Ledger(path.with_name(path.name + ".attempts.json"), settings, config)
-    if not writer.finished:
-        ledger.forget_lost(writer.done)
-        with reproducible(), tqdm(total=config.episodes, desc="collect", disable=None) as bar:
-            bar.update(sum(ledger.successes()))
-            while wave := ledger.next_wave():
-                specs = [_spec(attempt, policy, config) for attempt in wave]
-                stream = rollouts(
-                    policy, environments, specs, task.horizon,
-                    exploration=Exploration(config.motion_noise), capture=True,
-                )  # fmt: skip
-                outcome = {}
-                for position, done in stream:
-                    outcome[wave[position]] = done.success
-                    if done.success:
-                        writer.add(wave[position], to_episode(done, method, digest))
-                        bar.update()
-                ledger.record(outcome)
-        writer.finish().close()
+    with TrajectoryWriter(path, task, assets, settings, config.episodes) as writer:
+        ledger = _Ledger(path.with_name(path.name + ".attempts.json"), settings, config)
+        if not writer.finished:
+            ledger.forget_lost(writer.done)
+            _collect_missing(policy, environments, task.horizon, method, config, writer, ledger)
+            writer.finish().close()
     return CollectReport(path, ledger.attempts(), ledger.successes())
+
+
+def _collect_missing(
+    policy: Policy,
+    environments: Environments,
+    horizon: int,
+    method: str,
+    config: CollectConfig,
+    writer: TrajectoryWriter,
+    ledger: _Ledger,
+) -> None:
+    """Run waves of attempts until every group is complete."""
+    digest = policy_hash(policy)
+    with reproducible(), tqdm(total=config.episodes, desc="collect", disable=None) as bar:
+        bar.update(sum(ledger.successes()))
+        while wave := ledger.next_wave():
+            specs = [_spec(attempt, policy, config) for attempt in wave]
+            stream = rollouts(
+                policy, environments, specs, horizon,
+                exploration=Exploration(config.motion_noise), capture=True,
+            )  # fmt: skip
+            outcome = {}
+            for position, done in stream:
+                outcome[wave[position]] = done.success
+                if done.success:
+                    writer.add(wave[position], to_episode(done, method, digest))
+                    bar.update()
+            ledger.record(outcome)
 
 
 def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from common.errors import CheckpointError
 from common.reproducible import reproducible
-from common.scalars import scalar_writer
+from common.scalars import ScalarWriter
 from common.tensors import (
     load_module,
     load_optimizer,
@@ -101,7 +101,7 @@ def reinforce(
         learner = _Learner(policy, encoder, settings)
         if state.exists():
             learner.load(state)
-        writer = scalar_writer(out_dir / "tensorboard", learner.iteration)
+        writer = ScalarWriter(out_dir / "tensorboard", learner.iteration)
         with tqdm(total=config.iterations, initial=learner.iteration, disable=None) as bar:
             while not learner.finished:
                 measures = learner.iterate(environments)
@@ -110,7 +110,6 @@ def reinforce(
                     writer.add_scalar(name, value, learner.iteration)
                 bar.set_description(f"reinforce {measures['success']:.0%}")
                 bar.update()
-        writer.close()
     report = {"best": learner.best_success, "history": learner.history}
     metadata = {
         "config": asdict(config),

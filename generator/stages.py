@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from common.files import write_json
+from common.files import ensure_writable, write_json
+from common.locks import lock_file
 from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
 from simulation.starts import FINAL_EVALUATION_SEED
@@ -230,6 +231,10 @@ def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent:
         context: the run.
         inputs: name -> digest of everything else that it reads.
         parent: where the folders of stages lie.
+
+    Raises:
+        BusyError: another process is running this very stage there.
+        OutputError: the folder cannot be written.
     """
     from generator.checkpoints import versions
 
@@ -242,12 +247,12 @@ def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent:
     }
     key = hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
     folder = parent / f"{stage.name}-{key[:12]}"
-    if not (folder / RECORD).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        report = stage.run(context, folder)
-        result = hashlib.sha256((folder / stage.file).read_bytes()).hexdigest()
-        content = {**read, "versions": versions(), "report": report, "result": result}
-        write_json(folder / RECORD, content)
+    with lock_file(folder):
+        if not (folder / RECORD).exists():
+            report = stage.run(context, ensure_writable(folder))
+            result = hashlib.sha256((folder / stage.file).read_bytes()).hexdigest()
+            content = {**read, "versions": versions(), "report": report, "result": result}
+            write_json(folder / RECORD, content)
     context.results[stage.name] = stage.load(folder)
     return folder
 

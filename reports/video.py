@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from eval_harness.compare import Comparison
 from eval_harness.results import EpisodeResult, Results, StoredTrajectory, trajectory_path
 from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.physics.control import CONTROL_FREQUENCY
-from simulation.pictures.pictures import draw_states, write_video
+from simulation.pictures.pictures import draw_states, encode_video
 from simulation.pictures.rendering import Renderer
 from simulation.tasks import get_task
 
@@ -216,10 +215,7 @@ def draw_clip(
     ]
     pictures = [_beside(row) for row in zip(*columns, strict=True)]
     fps = CONTROL_FREQUENCY / every * settings.speed
-    with tempfile.TemporaryDirectory(prefix="dlr-video-") as folder:
-        path = Path(folder) / "clip.mp4"
-        write_video(path, pictures, fps)
-        mp4 = path.read_bytes()
+    mp4, _ = encode_video(pictures, fps)
     poster = io.BytesIO()
     Image.fromarray(pictures[-1]).save(poster, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     height, width = pictures[-1].shape[:2]

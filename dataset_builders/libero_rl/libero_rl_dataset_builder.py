@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from common.files import output_errors
+from common.locks import Lock, lock_file
 from common.workers import map_in_processes, run_beside
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
@@ -19,6 +22,7 @@ from dataset_builders.episodes import (
     render_episode,
 )
 from dataset_builders.provenance import describe_dataset, split_episodes
+from dataset_builders.replacing import remove_unfinished
 
 
 @dataclasses.dataclass(eq=False)
@@ -66,6 +70,8 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
     """Asset pack to render with; by default the one that `simulation.assets.resolve` finds."""
     workers: int | None = None
     """Rendering processes; by default one for each core."""
+    lock: Lock | None = None
+    """The dataset's lock, of one who has it; by default it is taken while building."""
     _with_beam = False
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -81,6 +87,19 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
             supervised_keys=None,
             metadata=tfds.core.MetadataDict(),
         )
+
+    def download_and_prepare(self, **settings: Any) -> None:
+        """Build alone, without what killed builds have left.
+
+        Raises:
+            BusyError: another process is building the dataset.
+            OutputError: it cannot be written.
+        """
+        folder = Path(self.data_path)
+        alone = contextlib.nullcontext() if self.lock else lock_file(folder)
+        with alone, output_errors(folder):
+            remove_unfinished(folder)
+            super().download_and_prepare(**settings)
 
     def _download_and_prepare(
         self,

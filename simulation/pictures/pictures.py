@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from common.errors import OutputError
-from common.files import atomic_write
+from common.files import write_bytes
 from simulation.pictures.rendering import Renderer
 from simulation.scene import Fixtures
 
@@ -20,7 +22,7 @@ _GAP = 6
 """Pixels between pictures."""
 _FONT_SIZE = 13
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
-_JPEG_QUALITY = 88
+_JPEG = {"format": "JPEG", "quality": 88}
 
 
 def draw_states(
@@ -83,12 +85,10 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
         OutputError: the suffix names no kind of picture, or the file cannot be written.
     """
     _check_suffix(path, PICTURE_SUFFIXES)
-    with atomic_write(path) as temporary:
-        image = Image.fromarray(picture)
-        if path.suffix == ".png":
-            image.save(temporary, "PNG", optimize=True)
-        else:
-            image.save(temporary, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    kind = {"format": "PNG"} if path.suffix == ".png" else _JPEG
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, optimize=True, **kind)
+    write_bytes(path, content.getvalue())
 
 
 def write_video(path: Path, pictures: Iterable[np.ndarray], fps: float) -> int:
@@ -98,12 +98,22 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], fps: float) -> int:
         OutputError: the suffix is not that of a video, or the file cannot be written.
     """
     _check_suffix(path, VIDEO_SUFFIXES)
+    content, count = encode_video(pictures, fps)
+    write_bytes(path, content)
+    return count
+
+
+def encode_video(pictures: Iterable[np.ndarray], fps: float) -> tuple[bytes, int]:
+    """Return pictures, uint8 (H, W, 3) each of one size, as an H.264 video, and their number.
+
+    ffmpeg writes to memory: it reports no disk that becomes full.
+    """
     frames = iter(pictures)
     first = next(frames)
     count = 1
-    with atomic_write(path) as temporary:
+    with open(os.memfd_create("video"), "rb") as memory:
         writer = imageio_ffmpeg.write_frames(
-            str(temporary),
+            f"/proc/{os.getpid()}/fd/{memory.fileno()}",
             first.shape[1::-1],
             fps=fps,
             quality=8,
@@ -118,7 +128,7 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], fps: float) -> int:
                 count += 1
         finally:
             writer.close()
-    return count
+        return memory.read(), count
 
 
 def _check_suffix(path: Path, suffixes: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulation.environment import Environment
-from simulation.recordings.trajectories import Episode, EpisodeInfo
+from simulation.recordings.episode import Episode, EpisodeInfo
 
 
 class Recorder:

@@ -6,8 +6,8 @@ import functools
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,84 +15,28 @@ import h5py
 import numpy as np
 
 from common.errors import TrajectoryError
-from common.files import atomic_write, ensure_writable, write_text
+from common.files import ensure_writable, output_errors, write_bytes, write_text
+from common.locks import lock_file
 from common.versions import package_versions
 from simulation.assets.resolve import AssetPack
-from simulation.scene import Fixtures
+from simulation.recordings.episode import Episode, EpisodeInfo
+from simulation.recordings.stored_episode import (
+    DIGEST,
+    digest,
+    hdf5_bytes,
+    read_episode,
+    read_part,
+    write_episode,
+)
 from simulation.tasks import Task, get_task
 
-FORMAT_VERSION = 1
-"""Version of the attributes that this module adds to LIBERO's layout."""
+__all__ = ["Episode", "EpisodeInfo", "TrajectoryFile", "TrajectoryWriter", "simulator_versions"]
+
+FORMAT_VERSION = 2
+"""Version of what this module adds to LIBERO's layout; the first one had no digests."""
+_INDEX = "index"
+"""Group beside LIBERO's `data`: digest, steps and provenance of each episode, in order."""
 _PART = re.compile(r"episode_(\d{8})\.part")
-
-
-@dataclass(frozen=True)
-class EpisodeInfo:
-    """Where an episode comes from."""
-
-    seed: int
-    """Seed of the reset, which draws fixture poses (and object poses of a fresh start)."""
-    init_index: int = -1
-    """Official init state, or -1 for a fresh start."""
-    pattern: int = -1
-    """Pattern that the policy was conditioned on, or -1."""
-    way: str = ""
-    """Name of the scripted demonstrator's way, or empty."""
-    method: str = ""
-    """`human`, `scripted` or the recipe's name."""
-    policy_hash: str = ""
-    """Hash of the policy's weights, or empty."""
-    success: bool = True
-    """Whether the task's goal held at the end."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode of T control steps."""
-
-    states: np.ndarray
-    """Simulator state before each action: time, qpos, qvel; float64 (T, 1 + nq + nv)."""
-    actions: np.ndarray
-    """In [-1, 1]: translation, rotation, gripper; float64 (T, 7)."""
-    proprio: np.ndarray
-    """LIBERO's 8-D state before each action, float64 (T, 8)."""
-    joints: np.ndarray
-    """Arm joint angles before each action, rad, float64 (T, 7)."""
-    final_state: np.ndarray
-    """Simulator state after the last action, float64 (1 + nq + nv,)."""
-    final_proprio: np.ndarray
-    """LIBERO's 8-D state after the last action, float64 (8,)."""
-    fixtures: Fixtures
-    """Poses of the fixtures, which the states do not hold."""
-    info: EpisodeInfo
-    """Where the episode comes from."""
-
-    def __len__(self) -> int:
-        """Return the number of control steps."""
-        return len(self.actions)
-
-    @property
-    def rewards(self) -> np.ndarray:
-        """1 at the last step of a success, else 0; float64 (T,)."""
-        rewards = np.zeros(len(self))
-        rewards[-1] = float(self.info.success)
-        return rewards
-
-    @property
-    def dones(self) -> np.ndarray:
-        """1 at the last step, else 0; uint8 (T,)."""
-        dones = np.zeros(len(self), np.uint8)
-        dones[-1] = 1
-        return dones
-
-    @property
-    def path(self) -> np.ndarray:
-        """Proprioceptive states with the final one, float64 (T + 1, 8)."""
-        return np.concatenate((self.proprio, self.final_proprio[None]))
-
-    def with_info(self, **changes: Any) -> Episode:
-        """Return the episode with some of its provenance replaced."""
-        return replace(self, info=replace(self.info, **changes))
 
 
 def simulator_versions() -> dict[str, str]:
@@ -104,23 +48,31 @@ class TrajectoryWriter:
     """Collects a task's episodes, each safe on disk once added, into one HDF5 file.
 
     Every episode is first a file of its own beside the target, so a killed run loses at most
-    the episode in work, and running again goes on with those that are missing.
+    the episode in work, and running again goes on with those that are missing. From its making
+    until `finish` or `close` no other process can write the file.
 
     Args:
         path: the HDF5 file to make.
         task: the task.
         assets: asset pack that the episodes were simulated with.
         config: what produced the episodes; parts of another configuration are discarded.
+        expected: episodes that the whole file holds at least.
 
     Raises:
+        BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
 
     def __init__(
-        self, path: Path, task: Task, assets: AssetPack, config: Mapping[str, Any]
+        self,
+        path: Path,
+        task: Task,
+        assets: AssetPack,
+        config: Mapping[str, Any],
+        expected: int = 1,
     ) -> None:
         self.path = Path(path)
-        self._task = task
+        self.task, self._expected = task, expected
         self._attributes = {
             "format_version": FORMAT_VERSION,
             "task": task.key,
@@ -135,6 +87,7 @@ class TrajectoryWriter:
             "macros_image_convention": "opengl",
         }
         ensure_writable(self.path.parent)
+        self._lock = lock_file(self.path)
 
     @functools.cached_property
     def _parts(self) -> Path:
@@ -153,72 +106,166 @@ class TrajectoryWriter:
 
     @property
     def finished(self) -> bool:
-        """Whether the file already exists with this very configuration."""
-        if not self.path.exists():
+        """Whether the file already exists, whole and with this very configuration.
+
+        Raises:
+            TrajectoryError: it exists, but is damaged.
+        """
+        if not self.path.exists() or _format_version(self.path) != FORMAT_VERSION:
             return False
         with TrajectoryFile(self.path) as file:
-            return all(file.attributes.get(k) == v for k, v in self._attributes.items())
+            same = all(file.attributes.get(k) == v for k, v in self._attributes.items())
+            return same and len(file) >= self._expected
 
-    @property
+    @functools.cached_property
     def done(self) -> set[int]:
-        """Indices of the episodes that are on disk."""
+        """Indices of the episodes that are on disk; a damaged one is removed, to be made again."""
         matches = (_PART.fullmatch(entry.name) for entry in self._parts.iterdir())
-        return {int(match[1]) for match in matches if match}
+        found = {int(match[1]) for match in matches if match}
+        return {index for index in found if self._is_whole(index)}
+
+    def _is_whole(self, index: int) -> bool:
+        try:
+            self._read(index)
+        except TrajectoryError:
+            self._part(index).unlink()
+            return False
+        return True
+
+    def _read(self, index: int) -> Episode:
+        path = self._part(index)
+        try:
+            with h5py.File(path) as part:
+                return read_part(part["episode"])
+        except Exception as error:
+            raise TrajectoryError(
+                f"{path} is missing or damaged ({error}): run the same command again, and the "
+                "episode is made anew"
+            ) from error
 
     def add(self, index: int, episode: Episode) -> None:
-        """Write one episode; it becomes visible whole or not at all."""
-        with atomic_write(self._part(index)) as temporary, h5py.File(temporary, "w") as file:
-            _write_episode(file.create_group("episode"), episode, self._task)
+        """Write one episode; it becomes visible whole or not at all.
+
+        Raises:
+            TrajectoryError: its shapes do not agree, or a number is not finite.
+            OutputError: it cannot be written.
+        """
+        language = self.task.language
+        write_bytes(
+            self._part(index),
+            hdf5_bytes(lambda file: write_episode(file.create_group("episode"), episode, language)),
+        )
+        self.done.add(index)
 
     def finish(self) -> TrajectoryFile:
         """Merge the episodes in the order of their indices into the file and open it.
 
         Raises:
-            TrajectoryError: there is no episode.
+            TrajectoryError: there are fewer episodes than expected, or one is damaged.
+            OutputError: the file cannot be written.
         """
-        indices = sorted(self.done)
-        if not indices:
+        if not self.done:
             raise TrajectoryError(f"no episode was collected for {self.path.name}")
-        total = 0
-        with atomic_write(self.path) as temporary, h5py.File(temporary, "w") as file:
-            data = file.create_group("data")
-            for position, index in enumerate(indices):
-                with h5py.File(self._part(index)) as part:
-                    part.copy("episode", data, name=f"demo_{position}")
-                total += int(data[f"demo_{position}"].attrs["num_samples"])
-            data.attrs.update(self._attributes | {"num_demos": len(indices), "total": total})
-        shutil.rmtree(self._parts)
+        if len(self.done) < self._expected:
+            raise TrajectoryError(
+                f"{len(self.done)} of {self._expected} episodes are there for {self.path.name}: "
+                "run the same command again"
+            )
+        write_bytes(self.path, hdf5_bytes(self._merge))
+        with output_errors(self._parts):
+            shutil.rmtree(self._parts)
+        self.close()
         return TrajectoryFile(self.path)
+
+    def _merge(self, file: h5py.File) -> None:
+        data, indices = file.create_group("data"), sorted(self.done)
+        infos, steps, digests = [], [], []
+        for position, index in enumerate(indices):
+            infos.append(asdict(self._read(index).info))
+            with h5py.File(self._part(index)) as part:
+                part.copy("episode", data, name=f"demo_{position}")
+            attributes = data[f"demo_{position}"].attrs
+            steps.append(int(attributes["num_samples"]))
+            digests.append(list(bytes.fromhex(attributes[DIGEST])))
+        index_data = {
+            "info": np.frombuffer(json.dumps(infos).encode(), np.uint8),
+            "num_samples": np.array(steps, np.int64),
+            DIGEST: np.array(digests, np.uint8),
+        }
+        attributes = self._attributes | {"num_demos": len(indices), "total": sum(steps)}
+        for name, array in index_data.items():
+            file.create_dataset(f"{_INDEX}/{name}", data=array)
+        data.attrs.update(attributes | {DIGEST: digest(index_data, attributes)})
+
+    def close(self) -> None:
+        """Let others write the file; what was added stays."""
+        self._lock.release()
+
+    def __enter__(self) -> TrajectoryWriter:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
 
 
 class TrajectoryFile:
-    """Reads a trajectory file; episodes come from disk one at a time.
+    """Reads a trajectory file; episodes come from disk one at a time, each checked as it is read.
 
     Args:
         path: an HDF5 file in LIBERO's layout, written by `TrajectoryWriter`.
 
     Raises:
-        TrajectoryError: the file is missing, truncated or of another layout.
+        TrajectoryError: the file is missing, truncated, damaged or of another layout.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise TrajectoryError(f"trajectory file {self.path} does not exist")
-        try:
-            self._file = h5py.File(self.path)
-            self.attributes: dict[str, Any] = dict(self._file["data"].attrs)
-            self._names = sorted(self._file["data"], key=lambda name: int(name.split("_")[1]))
-        except (OSError, KeyError, ValueError, IndexError) as error:
-            raise TrajectoryError(
-                f"{self.path} is truncated or not a trajectory file ({error}). "
-                "Delete it and make it again."
-            ) from error
-        if self.attributes.get("format_version") != FORMAT_VERSION:
+        version = _format_version(self.path)
+        if version is None:
             raise TrajectoryError(
                 f"{self.path} is not of this project's trajectory format {FORMAT_VERSION}; "
                 "official LIBERO files are read by `dlr demonstrate --human-demos FOLDER`"
             )
+        if version != FORMAT_VERSION:
+            raise TrajectoryError(
+                f"{self.path} is of trajectory format {version}, but {FORMAT_VERSION} is read "
+                "(with a digest of each episode): run the `dlr demonstrate` or `dlr collect` that "
+                "made it, and the same episodes are made again; policies need no new training"
+            )
+        self._file = _open(self.path)
+        try:
+            self.attributes: dict[str, Any] = dict(self._file["data"].attrs)
+            self._steps, self._digests, self._infos = self._read_index()
+        except Exception as error:
+            self._file.close()
+            raise _damaged(self.path, error) from error
+
+    def _read_index(self) -> tuple[np.ndarray, np.ndarray, bytes]:
+        """Return steps (N,), digests (N, 32) and provenance as JSON of the N episodes.
+
+        Raises:
+            ValueError: they or the file's attributes are not what was written.
+        """
+        group, data = self._file[_INDEX], self._file["data"]
+        if sum(item.nbytes for item in group.values()) > self._file.id.get_filesize():
+            raise ValueError("its index is larger than the file")
+        index = {name: item[()] for name, item in group.items()}
+        attributes = dict(self.attributes)
+        if attributes.pop(DIGEST) != digest(index, attributes):
+            raise ValueError("its index does not match its sha256")
+        steps = index["num_samples"]
+        if not len(data) == len(steps) == attributes["num_demos"]:
+            raise ValueError(f"it has {len(data)} episodes, not {attributes['num_demos']}")
+        if steps.sum() != attributes["total"]:
+            raise ValueError(f"it has {steps.sum()} steps, not {attributes['total']}")
+        return steps, index[DIGEST], index["info"].tobytes()
+
+    @functools.cached_property
+    def infos(self) -> Sequence[EpisodeInfo]:
+        """Where each episode comes from, without reading the episodes."""
+        return [EpisodeInfo(**info) for info in json.loads(self._infos)]
 
     @property
     def task(self) -> Task:
@@ -247,21 +294,24 @@ class TrajectoryFile:
 
     def __len__(self) -> int:
         """Return the number of episodes."""
-        return len(self._names)
+        return len(self._steps)
 
     def __getitem__(self, index: int) -> Episode:
         """Return an episode.
 
         Raises:
-            TrajectoryError: it cannot be read.
+            TrajectoryError: it cannot be read, or is not what was written.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path.name} has {len(self)} episodes")
+        position = index % len(self)
         try:
-            return _read_episode(self._file["data"][self._names[index]])
-        except (OSError, KeyError, ValueError) as error:
+            group = self._file[f"data/demo_{position}"]
+            sha256 = self._digests[position].tobytes().hex()
+            return read_episode(group, int(self._steps[position]), sha256)
+        except Exception as error:
             raise TrajectoryError(
-                f"episode {index} of {self.path} cannot be read ({error}). "
+                f"episode {index} of {self.path} is damaged ({error}). "
                 "Delete the file and make it again."
             ) from error
 
@@ -282,56 +332,30 @@ class TrajectoryFile:
         self.close()
 
 
-def _write_episode(group: h5py.Group, episode: Episode, task: Task) -> None:
-    datasets = {
-        "states": episode.states,
-        "actions": episode.actions,
-        "rewards": episode.rewards,
-        "dones": episode.dones,
-        "robot_states": np.concatenate((episode.proprio[:, 6:8], episode.proprio[:, :6]), axis=1),
-        "obs/ee_pos": episode.proprio[:, :3],
-        "obs/ee_ori": episode.proprio[:, 3:6],
-        "obs/ee_states": episode.proprio[:, :6],
-        "obs/gripper_states": episode.proprio[:, 6:8],
-        "obs/joint_states": episode.joints,
-        "final/state": episode.final_state,
-        "final/proprio": episode.final_proprio,
-        "fixtures/positions": episode.fixtures.positions,
-        "fixtures/quaternions": episode.fixtures.quaternions,
-    }
-    for name, array in datasets.items():
-        compress = {"compression": "gzip", "shuffle": True} if array.ndim > 1 else {}
-        group.create_dataset(name, data=array, **(compress if array.size else {}))
-    group.attrs["num_samples"] = len(episode)
-    group.attrs["init_state"] = episode.states[0]
-    group.attrs["fixture_names"] = json.dumps(episode.fixtures.names)
-    group.attrs["language_instruction"] = task.language
-    group.attrs.update(asdict(episode.info))
+def _format_version(path: Path) -> int | None:
+    """Return the format of a trajectory file; None for one that is not this project's.
+
+    Raises:
+        TrajectoryError: the file is missing, or HDF5 cannot read it.
+    """
+    with _open(path) as file:
+        try:
+            version = file["data"].attrs.get("format_version")
+            return None if version is None else int(version)
+        except Exception as error:
+            raise _damaged(path, error) from error
 
 
-def _read_episode(group: h5py.Group) -> Episode:
-    attributes = group.attrs
-    info = EpisodeInfo(
-        seed=int(attributes["seed"]),
-        init_index=int(attributes["init_index"]),
-        pattern=int(attributes["pattern"]),
-        way=str(attributes["way"]),
-        method=str(attributes["method"]),
-        policy_hash=str(attributes["policy_hash"]),
-        success=bool(attributes["success"]),
-    )
-    proprio = np.concatenate((group["obs/ee_states"][()], group["obs/gripper_states"][()]), axis=1)
-    return Episode(
-        states=group["states"][()],
-        actions=group["actions"][()],
-        proprio=proprio,
-        joints=group["obs/joint_states"][()],
-        final_state=group["final/state"][()],
-        final_proprio=group["final/proprio"][()],
-        fixtures=Fixtures(
-            tuple(json.loads(attributes["fixture_names"])),
-            group["fixtures/positions"][()],
-            group["fixtures/quaternions"][()],
-        ),
-        info=info,
+def _open(path: Path) -> h5py.File:
+    if not path.exists():
+        raise TrajectoryError(f"trajectory file {path} does not exist")
+    try:
+        return h5py.File(path)
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> TrajectoryError:
+    return TrajectoryError(
+        f"{path} is truncated or not a trajectory file ({error}). Delete it and make it again."
     )

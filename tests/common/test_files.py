@@ -41,5 +41,5 @@ def test_what_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another folder"):
         write_text(tmp_path / "file" / "x", "")
-    with pytest.raises(OutputError, match="Choose another output folder"):
+    with pytest.raises(OutputError, match="choose another folder"):
         ensure_writable(tmp_path / "file" / "x")

@@ -12,7 +12,7 @@ import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
 import dataset_builders
-from common.errors import DatasetError, OutputError, TrajectoryError
+from common.errors import DatasetError, OutputError, TrajectoryError, WorkerError
 from common.workers import map_in_processes, run_in_fresh_process
 from dataset_builders.build import BuildConfig, build, parse_cameras
 from dataset_builders.episodes import list_episodes
@@ -107,5 +107,5 @@ def test_splits_share_no_start_state(trajectories: Path) -> None:
 
 
 def test_a_killed_process_is_reported() -> None:
-    with pytest.raises(DatasetError, match="a process died while rendering"):
+    with pytest.raises(WorkerError, match="a process died while rendering"):
         list(map_in_processes(os._exit, [1], description="rendering"))

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from common.errors import DlrError, OutputError
-from common.files import write_json
+from common.errors import DlrError
+from common.files import output_errors, write_json
 from common.tensors import load_optimizer, optimizer_tensors, prefixed, select
 
 DESCRIPTION = "training.json"
@@ -53,7 +53,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         OutputError: the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with output_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
@@ -64,14 +64,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        if isinstance(error, DlrError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"cannot write the checkpoint {path}: {reason}; make room and run the same command "
-            "again, it goes on from the last checkpoint that is whole"
-        ) from error
 
 
 def save_state(

@@ -16,7 +16,8 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm import tqdm
 
-from common.files import ensure_writable, write_json
+from common.files import write_json
+from common.locks import lock_folder
 from generator.checkpoints import versions
 from vla_adapters.adapter import Adapter, Batch, to_device
 from vla_adapters.augmentation import AugmentationConfig
@@ -61,13 +62,20 @@ def train(config: TrainConfig) -> Path:
         DatasetError: the data is missing, damaged or of another layout.
         AdapterError: checkpoint or tokenizer are missing or do not fit.
         TrainingError: the loss is not finite, or the folder holds another training.
+        BusyError: another training is writing the folder.
         OutputError: a checkpoint cannot be written; the one before is whole.
     """
     accelerator = Accelerator(
         mixed_precision="no",  # ours is `_backward`'s
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_EVALUATION_LIMIT)],
     )
-    ensure_writable(config.out)
+    alone = lock_folder(config.out) if accelerator.is_main_process else contextlib.nullcontext()
+    with alone:
+        return _train(config, accelerator)
+
+
+def _train(config: TrainConfig, accelerator: Accelerator) -> Path:
+    """Do what `train` does, in a folder that no other training writes."""
     records = open_records(config.data, "train", ())
     statistics = statistics_of(records, choose_episodes(records, config.where, config.episodes))
     adapter = make_adapter(config, statistics)
@@ -172,10 +180,8 @@ class _Trainer:
         self._save_policy(self.config.out / FINAL)
 
     def close(self) -> None:
-        """End workers and write what is left of the metrics."""
+        """End workers."""
         self.reader.close()
-        if self._metrics is not None:
-            self._metrics.close()
 
     def _go_on(self) -> int:
         """Return the steps taken, after putting back what they left."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.files import write_text
-from common.scalars import scalar_writer
+from common.files import append_bytes, write_text
+from common.scalars import ScalarWriter
 
 METRICS = "metrics.jsonl"
 """File of a training's folder with a line for each time that numbers were noted."""
@@ -26,20 +26,16 @@ class Metrics:
         path = out / METRICS
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
         write_text(path, "".join(f"{line}\n" for line in kept))
-        self._file = path.open("a", buffering=1)
-        self._board = scalar_writer(out / "tensorboard", step)
+        self._path = path
+        self._board = ScalarWriter(out / "tensorboard", step)
 
     def add(self, step: int, numbers: Mapping[str, Any], group: str = "training") -> None:
         """Note numbers after a step."""
-        self._file.write(json.dumps({"step": step, **numbers}) + "\n")
+        line = json.dumps({"step": step, **numbers}) + "\n"
+        append_bytes(self._path, line.encode(), sync=False)
         for name, value in numbers.items():
             if isinstance(value, (int, float)):
                 self._board.add_scalar(f"{group}/{name}", value, step)
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._file.close()
-        self._board.close()
 
 
 def _lines(path: Path) -> list[str]:

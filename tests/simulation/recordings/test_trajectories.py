@@ -158,6 +158,7 @@ def test_a_killed_merge_keeps_the_parts(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr("os.fsync", full)
         with pytest.raises(OutputError, match="No space left"):
             target.finish()
+    target.close()
     assert not path.exists()
     writer(path).finish().close()
     assert path.exists()
