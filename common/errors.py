@@ -1,5 +1,14 @@
 """Errors of the product: one clear line each, which the command line prints without a traceback."""
 
+_LONGEST = 300
+"""Characters of another library's message that are passed on."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error of another library says, in one line of bounded length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 class DlrError(Exception):
     """Base of every error that a user can mend; its message says what is wrong and what to do."""

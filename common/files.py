@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DlrError, OutputError
+
+_NAME = re.compile(r"[\w+=@-][\w.+=@-]{0,199}")
 
 
 @contextmanager
@@ -56,6 +59,25 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON, keys sorted, with `atomic_write`."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def check_name(name: object, what: str, error: type[DlrError]) -> str:
+    """Return a name that a file or folder may be given: it stays in the folder that it is put in.
+
+    Args:
+        name: what was read or asked for.
+        what: what it names, for the message.
+        error: what is raised.
+
+    Raises:
+        DlrError: `error`: it is empty, hidden, too long, no text, or may lead elsewhere.
+    """
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise error(
+        f"{what} is named {str(name)[:80]!r}, which may lead out of its folder: letters, digits "
+        "and ._+=@- are allowed, a dot not first"
+    )
 
 
 def ensure_writable(folder: Path) -> Path:

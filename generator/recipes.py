@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import DemonstrationError, DlrError
-from common.files import write_json
 from common.intervals import wilson_interval
+from common.json_files import write_sealed
 from common.reproducible import reproducible
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import load_policy, versions
@@ -24,6 +24,7 @@ from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
 from generator.reinforce import reinforce
 from generator.rollout import Environments, evaluate, held_out_specs
+from generator.run_folder import RECORD, read_record
 from simulation.starts import FINAL_EVALUATION_SEED
 from simulation.tasks import Task
 
@@ -153,12 +154,12 @@ def run_recipe(
     reports = {}
     for stage in RECIPES[recipe]:
         folder = out_dir / stage
-        record = folder / "record.json"
+        record = folder / RECORD
         if not record.exists():
             folder.mkdir(parents=True, exist_ok=True)
             report = STAGES[stage](run, folder)
-            write_json(record, {"settings": settings, "versions": versions(), "report": report})
-        content = json.loads(record.read_text())
+            write_sealed(record, {"settings": settings, "versions": versions(), "report": report})
+        content = read_record(out_dir, stage)
         if content["settings"] != settings:
             raise RecipeError(
                 f"{folder} holds a result of other settings or demonstrations: "

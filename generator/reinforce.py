@@ -23,6 +23,7 @@ from common.errors import CheckpointError
 from common.reproducible import reproducible
 from common.scalars import scalar_writer
 from common.tensors import (
+    fitting,
     load_module,
     load_optimizer,
     load_tensors,
@@ -391,14 +392,15 @@ class _Learner:
     def load(self, path: Path) -> None:
         """Continue from `save`."""
         tensors, progress = load_tensors(path, "reinforce_training")
-        if progress["initial_hash"] != self.initial_hash:
+        if progress.get("initial_hash") != self.initial_hash:
             raise CheckpointError(f"{path} continues another cloned policy: delete it")
         for name, module in (("policy", self.policy), ("best", self.best), ("critic", self.critic)):
             load_module(module, select(name, tensors), path)
-        load_optimizer("actor_optimizer", self.actor_optimizer, tensors)
-        load_optimizer("critic_optimizer", self.critic_optimizer, tensors)
-        for name in _PROGRESS:
-            setattr(self, name, progress[name])
+        with fitting(path):
+            load_optimizer("actor_optimizer", self.actor_optimizer, tensors)
+            load_optimizer("critic_optimizer", self.critic_optimizer, tensors)
+            for name in _PROGRESS:
+                setattr(self, name, progress[name])
 
 
 _PROGRESS = (

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UsageError
+from common.errors import CheckpointError, UsageError
+from common.json_files import read_sealed
 
 if TYPE_CHECKING:
     from simulation.tasks import Task
 
+RECORD = "record.json"
+"""File of a finished stage's folder."""
 DEFAULT_RUN = Path("runs/default")
 """Folder of a run that the user gives no name."""
 
@@ -51,9 +53,13 @@ def read_record(policies: Path, stage: str) -> dict[str, Any]:
 
     Raises:
         UsageError: the stage is not finished.
+        CheckpointError: the record is damaged.
     """
-    path = policies / stage / "record.json"
+    path = policies / stage / RECORD
     if not path.exists():
         raise UsageError(f"{path} is not there: finish `dlr train` for this recipe first")
-    content: dict[str, Any] = json.loads(path.read_text())
+    remedy = f"delete {path.parent}, and `dlr train` runs the stage again"
+    content = read_sealed(path, "the record of a stage", CheckpointError, remedy)
+    if lacking := {"settings", "versions", "report"} - content.keys():
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(lacking))}: {remedy}")
     return content
