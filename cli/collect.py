@@ -9,8 +9,9 @@ import tyro
 
 from cli.train import SLOTS, RecipeName
 from generator.config import CollectConfig
-from generator.recipes import get_recipe, read_record
+from generator.recipes import get_recipe
 from generator.run_folder import DEFAULT_RUN, RunFolder
+from generator.stages import read_record
 
 if TYPE_CHECKING:
     from generator.collect import CollectReport
@@ -88,4 +89,4 @@ def _final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[st
     Raises:
         UsageError: it is not finished.
     """
-    return read_record(run.policies(task, recipe, seed), get_recipe(recipe).stages[-1].name)
+    return read_record(run.policies(task, recipe, seed) / get_recipe(recipe).stages[-1].name)

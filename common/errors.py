@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_LONGEST = 300
+"""Characters of another library's message that are passed on."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error of another library says, in one line of bounded length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 class DlrError(Exception):
     """Base of every error that a user can mend; its message says what is wrong and what to do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,9 @@ def output_errors(path: Path) -> Iterator[None]:
             reason = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot write to {path}: {reason}; choose another folder") from error
         raise
+
+
+_NAME = re.compile(r"[\w+=@-][\w.+=@-]{0,199}")
 
 
 @contextmanager
@@ -108,6 +112,25 @@ def append_bytes(path: Path, content: bytes, sync: bool = True) -> None:
         except OSError:
             file.truncate(end)
             raise
+
+
+def check_name(name: object, what: str, error: type[DlrError]) -> str:
+    """Return a name that a file or folder may be given: it stays in the folder that it is put in.
+
+    Args:
+        name: what was read or asked for.
+        what: what it names, for the message.
+        error: what is raised.
+
+    Raises:
+        DlrError: `error`: it is empty, hidden, too long, no text, or may lead elsewhere.
+    """
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise error(
+        f"{what} is named {str(name)[:80]!r}, which may lead out of its folder: letters, digits "
+        "and ._+=@- are allowed, a dot not first"
+    )
 
 
 def ensure_writable(folder: Path) -> Path:

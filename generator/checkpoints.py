@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -10,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import CheckpointError
-from common.tensors import load_module, load_tensors, save_tensors
+from common.tensors import (
+    build_module,
+    fitting,
+    load_tensors,
+    save_tensors,
+    tensors_sha256,
+)
 from common.versions import package_versions
 from generator.policies import POLICIES
 from generator.policies.policy import Policy
@@ -25,11 +30,7 @@ def versions() -> dict[str, str]:
 
 def policy_hash(policy: Policy) -> str:
     """Return the sha256 of a policy's architecture and weights."""
-    digest = hashlib.sha256(json.dumps(policy.architecture(), sort_keys=True).encode())
-    for name, tensor in sorted(policy.state_dict().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_sha256(json.dumps(policy.architecture(), sort_keys=True), policy.state_dict())
 
 
 def save_policy(path: Path, policy: Policy, metadata: Mapping[str, Any]) -> str:
@@ -53,13 +54,15 @@ def load_policy(path: Path) -> tuple[Policy, dict[str, Any]]:
         CheckpointError: as `load_tensors`, or the weights do not fit their hash.
     """
     tensors, metadata = load_tensors(path, "policy")
-    if metadata.get("kind") not in POLICIES:
-        raise CheckpointError(
-            f"{path} holds a policy of the kind {metadata.get('kind')!r}; known are "
-            f"{', '.join(POLICIES)}: train it again"
-        )
-    policy = POLICIES[metadata["kind"]](**metadata["architecture"])
-    load_module(policy, tensors, path)
-    if policy_hash(policy) != metadata["policy_hash"]:
+    with fitting(path):
+        if metadata["kind"] not in POLICIES:
+            raise CheckpointError(
+                f"{path} holds a policy of the kind {metadata['kind']!r}; known are "
+                f"{', '.join(POLICIES)}: train it again"
+            )
+        make = POLICIES[metadata["kind"]]
+        policy = build_module(lambda: make(**metadata["architecture"]), tensors, path)
+        fits = policy_hash(policy) == metadata["policy_hash"]
+    if not fits:
         raise CheckpointError(f"the weights in {path} do not fit their hash: delete it and retrain")
     return policy.eval(), metadata

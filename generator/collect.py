@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from common.errors import DlrError
-from common.files import write_json
 from common.intervals import wilson_interval
+from common.json_files import read_sealed, write_sealed
 from common.reproducible import reproducible
 from generator.checkpoints import policy_hash
 from generator.config import CollectConfig
@@ -22,6 +22,8 @@ from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import TrajectoryWriter
 from simulation.starts import COLLECTION_SEED
 from simulation.tasks import Task
+
+_REMEDY = "delete it, and the attempts are made again"
 
 
 class CollectionError(DlrError, RuntimeError):
@@ -151,7 +153,7 @@ class _Ledger:
         self.settings = json.loads(json.dumps(settings, default=str))
         self.outcomes: dict[int, bool] = {}
         if path.exists():
-            content = json.loads(path.read_text())
+            content = read_sealed(path, "a list of attempts", CollectionError, _REMEDY)
             if content["settings"] == self.settings:
                 self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
 
@@ -195,4 +197,4 @@ class _Ledger:
         """Add a wave's outcomes and write the ledger."""
         self.outcomes |= outcome
         ordered = {str(k): self.outcomes[k] for k in sorted(self.outcomes)}
-        write_json(self.path, {"settings": self.settings, "outcomes": ordered})
+        write_sealed(self.path, {"settings": self.settings, "outcomes": ordered})

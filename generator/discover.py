@@ -24,7 +24,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from common.tensors import load_module, load_tensors, save_tensors
+from common.tensors import build_module, fitting, load_tensors, save_tensors
 from generator.checkpoints import versions
 from generator.config import DiscoverConfig
 from generator.networks import Normalizer
@@ -141,10 +141,11 @@ class PatternEncoder:
             CheckpointError: the file is missing, damaged or something else.
         """
         tensors, content = load_tensors(path, "pattern_encoder")
-        config = DiscoverConfig(**content["config"])
-        model = MixtureVae(config.patterns, config.latent_dim, config.hidden)
-        load_module(model, tensors, path)
-        return cls(model.eval().requires_grad_(False), config, content["report"])
+        with fitting(path):
+            config = DiscoverConfig(**content["config"])
+            sizes = config.patterns, config.latent_dim, config.hidden
+            model = build_module(lambda: MixtureVae(*sizes), tensors, path)
+            return cls(model.eval().requires_grad_(False), config, content["report"])
 
 
 def discover(

@@ -16,6 +16,7 @@ from tqdm import trange
 from common.errors import DemonstrationError
 from common.reproducible import reproducible
 from common.tensors import (
+    fitting,
     load_module,
     load_optimizer,
     load_tensors,
@@ -194,8 +195,9 @@ class _Trainer:
         tensors, content = load_tensors(path, "learn_training")
         load_module(self.policy, select("policy", tensors), path)
         load_module(self.average, select("average", tensors), path)
-        load_optimizer("optimizer", self.optimizer, tensors)
-        self.step = content["step"]
+        with fitting(path):
+            load_optimizer("optimizer", self.optimizer, tensors)
+            self.step = content["step"]
 
 
 @torch.no_grad()

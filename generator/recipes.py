@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.errors import DemonstrationError, DlrError, UsageError
-from common.files import write_json
+from common.errors import CheckpointError, DemonstrationError, DlrError
+from common.json_files import read_sealed, write_sealed
 from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
-from generator.stages import RECORD, Context, Discover, Learn, Reinforce, Stage, run_stage
+from generator.stages import (
+    Context,
+    Discover,
+    Learn,
+    Reinforce,
+    Stage,
+    read_record,
+    run_stage,
+)
 from simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -118,11 +125,11 @@ def run_recipe(
     for stage in recipe.stages:
         inputs = {name: digests[name] for name in ("demonstrations", *stage.reads)}
         place = run_stage(stage, context, inputs, stages)
-        record = json.loads((place / RECORD).read_text())
+        record = read_record(place)
         digests[stage.name], reports[stage.name] = record["result"], record["report"]
         _link(folder / stage.name, place)
     content = {"recipe": recipe.name, "config": asdict(config), "results": digests}
-    write_json(folder / SUMMARY, content)
+    write_sealed(folder / SUMMARY, content)
     return TrainedRecipe(context.results[recipe.stages[-1].name], context.encoder, reports)
 
 
@@ -130,17 +137,14 @@ SUMMARY = "recipe.json"
 """Name of the file that says what a recipe's links were made with."""
 
 
-def read_record(folder: Path, stage: str) -> dict[str, Any]:
-    """Return the record (settings, inputs, versions, report) of a finished stage of a recipe.
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return a finished recipe's name, its settings, and the digests of what it read and made.
 
     Raises:
-        UsageError: the stage is not finished.
+        CheckpointError: the file is missing or damaged.
     """
-    path = folder / stage / RECORD
-    if not path.exists():
-        raise UsageError(f"{path} is not there: finish `dlr train` for this recipe first")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    remedy = "run `dlr train` again"
+    return read_sealed(folder / SUMMARY, "a recipe's summary", CheckpointError, remedy)
 
 
 def _link(path: Path, target: Path) -> None:

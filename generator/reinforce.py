@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from common.errors import CheckpointError
 from common.reproducible import reproducible
 from common.scalars import ScalarWriter
 from common.tensors import (
+    fitting,
     load_module,
     load_optimizer,
     load_tensors,
@@ -56,7 +57,7 @@ class Finetuning:
     """Settings."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """How held-out success is measured."""
-    reward: Reward = SparseSuccess()
+    reward: Reward = field(default_factory=SparseSuccess)
     """What is maximised."""
     horizon: int = 300
     """Control steps after which a training episode is a failure."""
@@ -322,14 +323,15 @@ class _Learner:
     def load(self, path: Path) -> None:
         """Continue from `save`."""
         tensors, progress = load_tensors(path, "reinforce_training")
-        if progress["initial_hash"] != self.initial_hash:
+        if progress.get("initial_hash") != self.initial_hash:
             raise CheckpointError(f"{path} continues another cloned policy: delete it")
         for name, module in (("policy", self.policy), ("best", self.best), ("critic", self.critic)):
             load_module(module, select(name, tensors), path)
-        load_optimizer("actor_optimizer", self.actor_optimizer, tensors)
-        load_optimizer("critic_optimizer", self.critic_optimizer, tensors)
-        for name in _PROGRESS:
-            setattr(self, name, progress[name])
+        with fitting(path):
+            load_optimizer("actor_optimizer", self.actor_optimizer, tensors)
+            load_optimizer("critic_optimizer", self.critic_optimizer, tensors)
+            for name in _PROGRESS:
+                setattr(self, name, progress[name])
 
 
 _PROGRESS = (

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from simulation.tasks import Task
 
+RECORD = "record.json"
+"""File of a finished stage's folder."""
 DEFAULT_RUN = Path("runs/default")
 """Folder of a run that the user gives no name."""
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from common.files import ensure_writable, write_json
+from common.errors import CheckpointError, UsageError
+from common.files import ensure_writable
+from common.json_files import read_sealed, write_sealed
 from common.locks import lock_file
 from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
@@ -250,11 +252,43 @@ def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent:
     with lock_file(folder):
         if not (folder / RECORD).exists():
             report = stage.run(context, ensure_writable(folder))
-            result = hashlib.sha256((folder / stage.file).read_bytes()).hexdigest()
-            content = {**read, "versions": versions(), "report": report, "result": result}
-            write_json(folder / RECORD, content)
+            content = {**read, "versions": versions(), "report": report}
+            write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
+    record = read_record(folder)
+    if record["result"] != _sha256(folder / stage.file):
+        raise CheckpointError(
+            f"{folder / stage.file} is not what its record says: delete {folder}, and `dlr train` "
+            "runs the stage again"
+        )
     context.results[stage.name] = stage.load(folder)
     return folder
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record (settings, inputs, versions, report, result) of a finished stage.
+
+    Raises:
+        UsageError: the stage is not finished.
+        CheckpointError: the record is damaged.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        raise UsageError(f"{path} is not there: finish `dlr train` for this recipe first")
+    remedy = f"delete {folder.resolve()}, and `dlr train` runs the stage again"
+    content = read_sealed(path, "the record of a stage", CheckpointError, remedy)
+    if lacking := {"settings", "inputs", "versions", "report", "result"} - content.keys():
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(lacking))}: {remedy}")
+    return content
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path} ({error.strerror}): delete {path.parent}, and `dlr train` runs "
+            "the stage again"
+        ) from error
 
 
 RECORD = "record.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from analysis.diversity import Trajectory
 from common.errors import UsageError
 from generator.discover import PatternEncoder
-from generator.recipes import RECIPES, SUMMARY, read_record
+from generator.recipes import RECIPES, read_summary
 from generator.run_folder import RunFolder
+from generator.stages import read_record
 from reports.run import write_report
 from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
 from simulation.assets.resolve import AssetPack
@@ -70,7 +70,9 @@ def _recipe_outcome(
     assets: AssetPack,
 ) -> RecipeOutcome:
     folder = run.policies(task, recipe, seed)
-    learned, reinforced = (read_record(folder, stage)["report"] for stage in ("learn", "reinforce"))
+    learned, reinforced = (
+        read_record(folder / stage)["report"] for stage in ("learn", "reinforce")
+    )
     patterns = any(stage.name == "discover" for stage in RECIPES[recipe].stages)
     with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
         _check_assets(file, assets)
@@ -89,7 +91,7 @@ def _recipe_outcome(
     ]
     nmi = None
     if patterns:
-        nmi = read_record(folder, "discover")["report"].get("mutual_information_with_ways")
+        nmi = read_record(folder / "discover")["report"].get("mutual_information_with_ways")
     return RecipeOutcome(
         name=RECIPES[recipe].label,
         trajectories=trajectories,
@@ -183,8 +185,8 @@ def _provenance(run: RunFolder, task: Task, seed: int) -> dict[str, Any]:
             name = " ".join(filter(None, (episode.info.method, episode.info.way)))
             sources[name] = sources.get(name, 0) + 1
     folder = run.policies(task, CANDIDATE, seed)
-    record = read_record(folder, "reinforce")
-    config = json.loads((folder / SUMMARY).read_text())["config"]
+    record = read_record(folder / "reinforce")
+    config = read_summary(folder)["config"]
     return {
         "simulator": simulator | versions,
         "learner": record["versions"],
