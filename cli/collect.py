@@ -32,7 +32,7 @@ def collect(
         task: A task, as `suite/name` or its name alone.
         recipe: Which recipe's policy.
         run: Folder that all stages share.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         slots: Environments stepped together; more use more memory, the result is the same.
         config: How many episodes, and from where.
     """

@@ -29,14 +29,16 @@ def report(run: Path = DEFAULT_RUN, assets: Path | None = None) -> None:
 
     Args:
         run: Folder that all stages share.
-        assets: Folder of assets to draw pictures with; by default the one every command finds.
+        assets: `libero`, `embedded` or a folder of assets to draw with; by default those that the
+            trajectories were made with, where they are found.
     """
     from simulation.assets.resolve import resolve_assets
 
-    print("\n".join(map(str, report_run(RunFolder(run), resolve_assets(assets)))))
+    pack = None if assets is None else resolve_assets(assets)
+    print("\n".join(map(str, report_run(RunFolder(run), pack))))
 
 
-def report_run(run: RunFolder, assets: AssetPack) -> tuple[Path, Path]:
+def report_run(run: RunFolder, assets: AssetPack | None) -> tuple[Path, Path]:
     """Print and write the report; return the paths of the page and of the numbers.
 
     Raises:
@@ -60,7 +62,7 @@ def report_run(run: RunFolder, assets: AssetPack) -> tuple[Path, Path]:
     return write_report([gather(run, task, assets) for task in tasks], run.root)
 
 
-def gather(run: RunFolder, task: Task, assets: AssetPack) -> TaskResult:
+def gather(run: RunFolder, task: Task, assets: AssetPack | None) -> TaskResult:
     """Read one task's results of both recipes; both are embedded by DLR's frozen encoder."""
     from generator.discover import PatternEncoder
     from reports.run import TaskResult
@@ -81,7 +83,7 @@ def gather(run: RunFolder, task: Task, assets: AssetPack) -> TaskResult:
 
 
 def _recipe_result(
-    run: RunFolder, task: Task, recipe: str, encoder: PatternEncoder, assets: AssetPack
+    run: RunFolder, task: Task, recipe: str, encoder: PatternEncoder, assets: AssetPack | None
 ) -> RecipeResult:
     from analysis.diversity import Trajectory
     from reports.run import RecipeResult
@@ -91,9 +93,8 @@ def _recipe_result(
     learned, reinforced = (read_record(folder, stage)["report"] for stage in ("learn", "reinforce"))
     patterns = recipe == CANDIDATE
     with TrajectoryFile(run.trajectories(task, recipe)) as file:
-        _check_assets(file, assets)
         episodes = list(file)
-        filmstrips = _filmstrips(task, episodes, assets)
+        filmstrips = _filmstrips(task, episodes, _pack_of(file, assets))
     trajectories = [
         Trajectory(
             proprio=episode.path,
@@ -174,13 +175,22 @@ def _collection(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def _check_assets(file: TrajectoryFile, assets: AssetPack) -> None:
-    if file.asset_digest != assets.digest:
+def _pack_of(file: TrajectoryFile, asked: AssetPack | None) -> AssetPack:
+    """Return the pack that a file was made with; the one asked for must be that.
+
+    Raises:
+        UsageError: it is not, or is not found.
+    """
+    from simulation.assets.resolve import find_embedded_pack, resolve_assets
+
+    pack = asked or find_embedded_pack(file.asset_digest) or resolve_assets()
+    if file.asset_digest != pack.digest:
         raise UsageError(
             f"{file.path} was made with the asset pack {file.asset_pack} "
-            f"({file.asset_digest[:12]}), not {assets.name} ({assets.digest[:12]}): "
+            f"({file.asset_digest[:12]}), not {pack.name} ({pack.digest[:12]}): "
             "give the right one with --assets"
         )
+    return pack
 
 
 def _filmstrips(task: Task, episodes: Sequence[Episode], assets: AssetPack) -> list[Filmstrip]:

@@ -39,7 +39,7 @@ def train(
         task: A task, as `suite/name` or its name alone.
         recipe: Discover, learn, reinforce; or its baseline without patterns.
         run: Folder that all stages share.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         slots: Environments stepped together; more use more memory, the result is the same.
         evaluation_episodes: Held-out episodes per pattern of each reported success.
         horizon_factor: Training episodes end after the longest demonstration times this.

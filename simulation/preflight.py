@@ -94,7 +94,7 @@ def preflight(
     """Make every check; a fault is an outcome, never an exception.
 
     Args:
-        assets: folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `resolve_assets` finds.
         show: called with each outcome as it comes.
     """
     pack: AssetPack | None = None

