@@ -90,7 +90,7 @@ def _draw(env: Environment, renderer: Renderer, size: int) -> None:
 def asset_packs(setting: Setting) -> list[Result]:
     """Frames of 256 px drawn with the embedded pack beside the real assets."""
     if setting.assets.name == PACK_NAME:
-        print("asset_packs needs LIBERO's real assets: give --assets FOLDER", file=sys.stderr)
+        print("asset_packs needs LIBERO's own assets: `dlr assets install`", file=sys.stderr)
         return []
     name, target = "frames of the embedded pack / real assets, 256 px", Target(3.0)
     rows = [_draw_packs(f"{name}, {label}", task, setting, target) for label, task in TASKS.items()]

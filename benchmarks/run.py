@@ -31,8 +31,8 @@ def run(
     is the median over the repetitions, with its range.
 
     Args:
-        assets: folder of LIBERO assets; by default the first that is found, at last the
-            embedded pack. With real assets, rendering them is compared with the embedded pack.
+        assets: `libero`, `embedded` or a folder of assets; by default the first that `dlr assets`
+            lists. With LIBERO's own, rendering them is compared with the embedded pack.
         quick: few repetitions and small datasets, for a rough answer.
         only: names of benchmarks to run; by default all.
         output: JSON file to write, a list of {name, ours, peer, ratio, unit, ...}; beside it,

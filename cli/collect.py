@@ -37,7 +37,7 @@ def collect(
         recipe: Which recipe's policy.
         seed: Of the training that made it.
         run: Folder that all stages share.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         slots: Environments stepped together; more use more memory, the result is the same.
         config: How many episodes, and from where.
     """

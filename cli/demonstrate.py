@@ -26,7 +26,7 @@ def demonstrate(
     Args:
         task: A task, as `suite/name` or its name alone.
         run: Folder that all stages share.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         config: Which demonstrations, and how many.
     """
     from demonstrations.make import make_demonstrations

@@ -22,7 +22,7 @@ def doctor(assets: Path | None = None, json: Path | None = None) -> None:
     Ends with status 1 if anything was found that would spoil a result.
 
     Args:
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         json: Write the outcome to this file, too.
     """
     load_mujoco()

@@ -69,7 +69,7 @@ class Run:
     preflight: bool = True
     """Check this machine first, as `dlr doctor` does."""
     assets: Path | None = None
-    """Folder of assets; by default the one that every command finds."""
+    """`libero`, `embedded` or a folder of assets; by default as `dlr assets` says."""
 
     def __call__(self) -> None:
         """Run."""
@@ -158,7 +158,7 @@ class Check:
     json: Path | None = None
     """Write the outcome to this file, too."""
     assets: Path | None = None
-    """Folder of assets; by default the one that every command finds."""
+    """`libero`, `embedded` or a folder of assets; by default as `dlr assets` says."""
 
     def __call__(self) -> None:
         """Check."""
@@ -252,7 +252,7 @@ class Report:
     allow_different: bool = False
     """Compare although protocol, assets or simulator differ, and say so."""
     assets: Path | None = None
-    """Folder of assets to draw with; by default the one that every command finds."""
+    """`libero`, `embedded` or a folder of assets to draw with; by default those simulated with."""
 
     def __call__(self) -> None:
         """Write the report."""

@@ -21,7 +21,7 @@ COMMANDS: dict[str, str] = {
     "quickstart": "the whole line on one task, or on two with --full",
     "tasks": "list LIBERO's 130 tasks, or show one",
     "doctor": "check versions, assets, physics and pictures before results depend on them",
-    "assets": "list, verify, download or write asset packs",
+    "assets": "list and verify asset packs; `dlr assets install` fetches LIBERO's own",
     "view": "draw an init state, a demonstration or a trajectory",
     "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
     "train": "train a recipe's policies on demonstrations",

@@ -14,6 +14,7 @@ from cli.train import SLOTS, train_recipe
 from demonstrations.config import DemonstrationConfig
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import RunFolder
+from simulation.assets.embedded import PACK_NAME
 
 if TYPE_CHECKING:
     from simulation.assets.resolve import AssetPack
@@ -40,19 +41,24 @@ def quickstart(
 
     Args:
         full: Do both tasks, the drawer and the bowl, instead of the drawer alone.
-        assets: Folder of LIBERO's real assets; by default the embedded pack of primitive shapes.
+        assets: `libero` for LIBERO's own look (`dlr assets install` fetches it), or a folder of
+            assets; by default the embedded pack of primitive shapes, whatever is installed.
         human_demos: Folder of human demonstrations to mix into the scripted ones.
-        out: Folder of the run; by default runs/quickstart, or runs/full with --full.
+        out: Folder of the run; by default runs/quickstart, or runs/full with --full; with other
+            assets than the embedded pack runs/quickstart-libero, say.
     """
     from common.locks import lock_folder
-    from simulation.assets.resolve import embedded_pack, resolve_assets
+    from simulation.assets.resolve import EMBEDDED_NAME, resolve_assets
     from simulation.tasks import get_task
 
-    run = RunFolder(out or Path("runs/full" if full else "runs/quickstart"))
-    pack = embedded_pack() if assets is None else resolve_assets(assets)
+    pack = resolve_assets(assets or EMBEDDED_NAME)
+    run = RunFolder(out or _default_folder(full, pack))
     tasks = {get_task(name): n for name, n in list(TASKS.items())[: 2 if full else 1]}
     with lock_folder(run.root):
         _run_all(run, tasks, pack, str(human_demos or ""))
+    if pack.name == PACK_NAME:
+        again = f"dlr quickstart{' --full' if full else ''} --assets libero"
+        print(f"\nthe same with LIBERO's own look: `dlr assets install`, then `{again}`")
 
 
 def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_demos: str) -> None:
@@ -73,6 +79,12 @@ def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_d
         ("report", "numbers", *RECIPES), (html, numbers, *datasets), strict=True
     ):
         print(f"  {label:<8} {path}")
+
+
+def _default_folder(full: bool, pack: AssetPack) -> Path:
+    """Return the run's folder: packs do not share one, as what is made with one is its own."""
+    name = "full" if full else "quickstart"
+    return Path("runs") / (name if pack.name == PACK_NAME else f"{name}-{pack.name}")
 
 
 def _make_trajectories(

@@ -16,9 +16,11 @@ def report(run: Path = DEFAULT_RUN, seed: int = 0, assets: Path | None = None) -
     Args:
         run: Folder that all stages share.
         seed: Of the trainings that are compared.
-        assets: Folder of assets to draw pictures with; by default the one every command finds.
+        assets: `libero`, `embedded` or a folder of assets to draw with; by default those that the
+            trajectories were made with, where they are found.
     """
     from reports.run_gather import report_run
     from simulation.assets.resolve import resolve_assets
 
-    print("\n".join(map(str, report_run(RunFolder(run), resolve_assets(assets), seed))))
+    pack = None if assets is None else resolve_assets(assets)
+    print("\n".join(map(str, report_run(RunFolder(run), pack, seed))))

@@ -49,7 +49,7 @@ def serve(
         policy_timeout: Seconds for one answer of the policy; while one takes longer, requests get
             an error and `/healthz` says 503.
         seed: The seed with which the policy is loaded.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
     """
     from eval_harness.policies import load_policy
     from eval_harness.protocols import PROTOCOLS

@@ -51,7 +51,7 @@ def train(
         recipe: Discover, learn, reinforce; or its baseline without patterns.
         seed: Seed of the training, 0 to 99.
         run: Folder that all stages share.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         slots: Environments stepped together; more use more memory, the result is the same.
         horizon_factor: Training episodes end after the longest demonstration times this.
         discover: Stage 1.

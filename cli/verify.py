@@ -11,7 +11,8 @@ def verify(dataset: Path, /, trajectories: Path | None = None, assets: Path | No
     Args:
         dataset: Folder with dataset_info.json, `<data_dir>/libero_rl/<config>/1.0.0`.
         trajectories: Folder it was built from; a sample of pictures is then rendered anew.
-        assets: Folder of assets to render with; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets to render with; by default as
+            `dlr assets` says.
     """
     from dataset_builders.verify import verify
 

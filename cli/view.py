@@ -51,7 +51,7 @@ def view(
         every: Draw each n-th control step; by default all in a video, 12 or fewer in a sheet.
         fps: Pictures per second of a video; 20 is real time if every step is drawn.
         out: File to write; by default the task's name with .png in this folder.
-        assets: Folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
     """
     load_mujoco()
     from simulation.pictures.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES

@@ -138,7 +138,7 @@ def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episod
     if not succeeded:
         raise DemonstrationError(
             f"no human demonstration of {task.name} in {folder} succeeds with the asset pack "
-            f"{assets.name}; people's demonstrations want LIBERO's real assets (`dlr assets`)"
+            f"{assets.name}; people's demonstrations want LIBERO's own (`dlr assets install`)"
         )
 
 

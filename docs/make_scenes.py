@@ -1,6 +1,6 @@
 """Draws LIBERO's scenes with the embedded pack beside the real one into `docs/scenes.jpg`.
 
-python docs/make_scenes.py --real ../shared/libero_assets
+python docs/make_scenes.py --real libero
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(
     """Draw every scene.
 
     Args:
-        real: Folder of LIBERO's real assets; without it the embedded pack is drawn alone.
+        real: `libero`, or a folder of real assets; without it the embedded pack is drawn alone.
         out: Picture to write.
         size: Pixels of each picture's sides.
         columns: Scenes in a row.

@@ -49,7 +49,7 @@ def overfit(
         steps: training steps.
         batch: samples of a step.
         seed: of demonstrations and training.
-        assets: folder of assets; by default the first that is found.
+        assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
         work: folder for everything; `<model>.json` holds the outcome.
     """
     pack = resolve_assets(assets)
@@ -89,7 +89,7 @@ def transfer(
         batch: samples of a step.
         trials: episodes of the evaluation.
         seed: of demonstrations and trainings.
-        assets: folder of assets; by default the first that is found.
+        assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
         work: folder for everything; `<model>.json` holds the outcome.
     """
     pack = resolve_assets(assets)

@@ -14,7 +14,7 @@ from generator.run_folder import RunFolder
 from generator.stages import read_record
 from reports.run import write_report
 from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
-from simulation.assets.resolve import AssetPack
+from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.pictures.rendering import Renderer
 from simulation.recordings.trajectories import Episode, TrajectoryFile
 from simulation.tasks import Task, list_tasks
@@ -23,7 +23,7 @@ BASELINE, CANDIDATE = "o2o_rl", "dlr"
 """What is compared: the candidate with the baseline."""
 
 
-def report_run(run: RunFolder, assets: AssetPack, seed: int = 0) -> tuple[Path, Path]:
+def report_run(run: RunFolder, assets: AssetPack | None, seed: int = 0) -> tuple[Path, Path]:
     """Print and write the report; return the paths of the page and of the numbers.
 
     Raises:
@@ -43,7 +43,7 @@ def report_run(run: RunFolder, assets: AssetPack, seed: int = 0) -> tuple[Path, 
     return write_report([gather(run, task, seed, assets) for task in tasks], run.root)
 
 
-def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack) -> TaskOutcome:
+def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack | None) -> TaskOutcome:
     """Read one task's results of both recipes; both are embedded by DLR's frozen encoder."""
     encoder = PatternEncoder.load(
         run.policies(task, CANDIDATE, seed) / "discover" / "encoder.safetensors"
@@ -67,7 +67,7 @@ def _recipe_outcome(
     recipe: str,
     seed: int,
     encoder: PatternEncoder,
-    assets: AssetPack,
+    assets: AssetPack | None,
 ) -> RecipeOutcome:
     folder = run.policies(task, recipe, seed)
     learned, reinforced = (
@@ -75,9 +75,8 @@ def _recipe_outcome(
     )
     patterns = any(stage.name == "discover" for stage in RECIPES[recipe].stages)
     with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
-        _check_assets(file, assets)
         episodes = list(file)
-        filmstrips = _filmstrips(task, episodes, assets)
+        filmstrips = _filmstrips(task, episodes, _pack_of(file, assets))
     trajectories = [
         Trajectory(
             proprio=episode.path,
@@ -152,13 +151,20 @@ def _collection(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def _check_assets(file: TrajectoryFile, assets: AssetPack) -> None:
-    if file.asset_digest != assets.digest:
+def _pack_of(file: TrajectoryFile, asked: AssetPack | None) -> AssetPack:
+    """Return the pack that a file was made with; the one asked for must be that.
+
+    Raises:
+        UsageError: it is not, or is not found.
+    """
+    pack = asked or find_embedded_pack(file.asset_digest) or resolve_assets()
+    if file.asset_digest != pack.digest:
         raise UsageError(
             f"{file.path} was made with the asset pack {file.asset_pack} "
-            f"({file.asset_digest[:12]}), not {assets.name} ({assets.digest[:12]}): "
+            f"({file.asset_digest[:12]}), not {pack.name} ({pack.digest[:12]}): "
             "give the right one with --assets"
         )
+    return pack
 
 
 def _filmstrips(task: Task, episodes: Sequence[Episode], assets: AssetPack) -> list[Filmstrip]:

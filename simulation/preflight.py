@@ -18,7 +18,8 @@ from common.errors import DlrError
 from common.versions import NOT_INSTALLED, package_versions
 from simulation import golden
 from simulation.assets.embedded import PACK_NAME
-from simulation.assets.resolve import AssetPack, resolve_assets, verify_pack
+from simulation.assets.published import PUBLISHED_NAME, published_files, unpublished
+from simulation.assets.resolve import INSTALL, AssetPack, resolve_assets, verify_pack
 from simulation.golden import FRAME_TASK, PROBE_TASKS, Golden
 from simulation.pictures.graphics import find_backend
 
@@ -93,7 +94,7 @@ def preflight(
     """Make every check; a fault is an outcome, never an exception.
 
     Args:
-        assets: folder of assets; by default the one that every command finds.
+        assets: `libero`, `embedded` or a folder of assets; by default as `resolve_assets` finds.
         show: called with each outcome as it comes.
     """
     pack: AssetPack | None = None
@@ -182,29 +183,20 @@ def check_assets(pack: AssetPack) -> Check:
     """Check every file: the embedded pack against its code, others against LIBERO's repository."""
     verify_pack(pack)
     what = f"{pack.name} ({pack.digest[:12]}) in {pack.path}"
+    total = len(published_files())
+    if pack.name == PUBLISHED_NAME:
+        return Check("assets", "OK", f"{what}: all {total} files are LIBERO's own")
     if pack.name == PACK_NAME:
-        remedy = "results do not compare with published ones; `dlr assets --download` fetches them"
+        remedy = f"results do not compare with published ones; {INSTALL} fetches LIBERO's assets"
         return Check("assets", "OK", f"{what}: every file is as this version writes it", remedy)
     other = unpublished(pack.path)
-    total = len(golden.published_assets())
-    if not other:
-        return Check("assets", "OK", f"{what}: all {total} files are LIBERO's own")
     names = ", ".join(other[:3]) + (", ..." if len(other) > 3 else "")
     detail = f"{what}: {len(other)} of {total} files are not LIBERO's own ({names})"
     remedy = (
         "what they show or weigh is not the published benchmark's: say so with results, or "
-        "`dlr assets --download`"
+        f"{INSTALL}"
     )
     return Check("assets", "WARN", detail, remedy)
-
-
-def unpublished(folder: Path) -> list[str]:
-    """Return the files of the 130 tasks that are missing or differ from LIBERO's repository."""
-    return [
-        name
-        for name, blob in golden.published_assets().items()
-        if not (folder / name).is_file() or golden.blob_id(folder / name) != blob
-    ]
 
 
 def check_settling(key: str, pack: AssetPack, reference: Golden) -> Check:

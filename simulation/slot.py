@@ -48,7 +48,7 @@ class Settings:
     settle_steps: int = SETTLE_STEPS
     """Steps with the gripper open that a reset adds, during which objects come to rest."""
     assets: str | Path | None = None
-    """Folder of the asset pack; by default the first that is found."""
+    """`libero`, `embedded` or a folder of assets; by default the first that is found."""
     cameras: tuple[str, ...] = DEFAULT_CAMERAS
     """Cameras of the picture sets; `render` shows the first."""
     width: int = 256

@@ -1,11 +1,15 @@
-"""Fixtures shared by all tests; those of files beside the checkout skip where these are not."""
+"""Fixtures shared by all tests; those of files that not every machine has skip without them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from common.errors import AssetError
+from simulation.assets.resolve import ASSETS_VARIABLE, EMBEDDED_NAME, published_pack
 
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 
@@ -17,10 +21,22 @@ def _beside_checkout(name: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def embedded_by_default() -> Iterator[None]:
+    """Have every test that names no assets use the embedded pack, whatever is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if ASSETS_VARIABLE not in os.environ:
+            patch.setenv(ASSETS_VARIABLE, EMBEDDED_NAME)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_assets() -> Path:
-    """Folder of LIBERO's real meshes and textures."""
-    return _beside_checkout("libero_assets")
+    """Folder of LIBERO's own meshes and textures, wherever they are found."""
+    try:
+        return published_pack().path
+    except AssetError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def run(
         trials: episodes of each task, 1 to 50.
         tasks: numbers of the suite's tasks, 0 to 9; by default all.
         only: contenders to run beside ours, of sequential, lerobot-eval and vla-eval.
-        assets: folder of LIBERO assets; by default the first that is found.
+        assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
         work: folder for what they write; a contender that has finished there is not run again.
         output: JSON file to write.
 

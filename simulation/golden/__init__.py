@@ -1,13 +1,11 @@
-"""Recorded values of a sound installation: where objects settle, one picture, file hashes.
+"""Recorded values of a sound installation: where objects settle, and one picture.
 
-`python -m simulation.golden [FOLDER]` records them anew. `embedded.*` is of the embedded pack,
-`libero.*` of LIBERO's real geometry; `published_assets.txt` has the git blob id of every asset
-file that the 130 tasks use, in LIBERO's repository at commit 8f1084e.
+`python -m simulation.golden [ASSETS]` records them anew. `embedded.*` is of the embedded pack,
+`libero.*` of LIBERO's own assets.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -112,19 +110,6 @@ def shrink(picture: np.ndarray) -> np.ndarray:
     block = FRAME_SIZE // FRAME_CELLS
     cells = picture.reshape(FRAME_CELLS, block, FRAME_CELLS, block, 3).mean(axis=(1, 3))
     return cells.round().astype(np.uint8)
-
-
-@functools.cache
-def published_assets() -> dict[str, str]:
-    """Return file -> git blob id of the published assets."""
-    lines = (FOLDER / "published_assets.txt").read_text().splitlines()
-    return {name: blob for blob, name in (line.split("  ", 1) for line in lines)}
-
-
-def blob_id(path: Path) -> str:
-    """Return the git blob id of a file: SHA-1 of a header with its size, and its content."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def tasks_digest() -> str:

@@ -1,4 +1,4 @@
-"""Records the golden values of one asset pack: `python -m simulation.golden [FOLDER]`."""
+"""Records the golden values of one asset pack: `python -m simulation.golden [ASSETS]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulation.golden import FOLDER, PROBE_TASKS, draw_frame, golden_name, sett
 
 
 def main() -> None:
-    """Record the embedded pack's values, or those of the folder that is given."""
+    """Record the embedded pack's values, or those of the assets that are given."""
     pack = resolve_assets(sys.argv[1]) if len(sys.argv) > 1 else embedded_pack()
     path = FOLDER / golden_name(pack)
     write_json(path.with_suffix(".json"), {key: settle(key, pack) for key in PROBE_TASKS})

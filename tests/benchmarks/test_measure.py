@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.measure import Setting, Target, compare, geometric_mean, summarise
-from simulation.assets.resolve import resolve_assets
+from simulation.assets.resolve import embedded_pack
 
 
 def test_a_summary_has_the_median_and_the_range_of_the_ratios():
@@ -65,6 +65,6 @@ def test_a_result_is_plain_json():
 
 
 def test_a_quick_run_repeats_less():
-    pack = resolve_assets()
+    pack = embedded_pack()
     assert Setting(pack, quick=True).repetitions(11) < Setting(pack, quick=False).repetitions(11)
     assert Setting(pack, quick=True).repetitions(1) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("DLR_LIBERO_ASSETS", raising=False)
+    monkeypatch.setattr("simulation.assets.resolve.PACKAGE", "no_such_package")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
@@ -33,9 +35,10 @@ def test_lists_where_it_looked_and_what_is_used(
 ) -> None:
     main(["assets", "--verify"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line[0] for line in lines[:5]] == [" ", " ", " ", " ", "*"]
-    assert "hub (lerobot/libero-assets): not in the hub's cache" in lines[3]
-    assert lines[4].startswith("* embedded: whole (")
+    assert [line[0] for line in lines[:7]] == [" "] * 6 + ["*"]
+    assert "hub's cache (lerobot/libero-assets): not there" in lines[3]
+    assert "installed: not there" in lines[4]
+    assert lines[6].startswith("* embedded: whole (")
     assert "chosen  the first whole one of the list" in lines
     assert lines[-1] == "every file is as it should be"
 
@@ -48,13 +51,25 @@ def test_a_written_pack_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_files_that_are_not_liberos_own_are_listed(
-    capsys: pytest.CaptureFixture[str], real_assets: Path
+    capsys: pytest.CaptureFixture[str], real_assets: Path, tmp_path: Path
 ) -> None:
+    stood_in = tmp_path / "pack/scenes/living_room/visual/living_room_vis.msh"
+    shutil.copytree(real_assets, tmp_path / "pack", copy_function=os.symlink)
+    stood_in.unlink()
+    stood_in.write_bytes(b"another mesh")
+    main(["assets", "--path", str(tmp_path / "pack"), "--verify"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "name    local" in lines and "343 of 344 are LIBERO's own" in lines
+    assert lines[-1] == "not LIBERO's own  scenes/living_room/visual/living_room_vis.msh"
+    with pytest.raises(SystemExit):
+        main(["assets", "--path", "libero"])
+    assert "`dlr assets install` fetches them (357 MB)" in capsys.readouterr().err
+
+
+def test_liberos_own_are_proven(capsys: pytest.CaptureFixture[str], real_assets: Path) -> None:
     main(["assets", "--path", str(real_assets), "--verify"])
     lines = capsys.readouterr().out.splitlines()
-    assert "322 of 344 are LIBERO's own" in lines
-    listed = [line.split()[-1] for line in lines if line.startswith("not LIBERO's own")]
-    assert len(listed) == 22 and "scenes/living_room/visual/living_room_vis.msh" in listed
+    assert "name    libero" in lines and "344 of 344 are LIBERO's own" in lines
 
 
 def entry(name: str, content: bytes) -> dict[str, object]:
@@ -129,7 +144,10 @@ def download(endpoint: str, cache: Path) -> subprocess.CompletedProcess[str]:
 def test_download_once(hub: str, tmp_path: Path) -> None:
     result = download(hub, tmp_path / "hub")
     assert result.returncode == 0, result.stderr
-    assert "* hub's cache: whole (" in result.stdout and "name    hub\n" in result.stdout
+    assert (
+        "* hub's cache (lerobot/libero-assets): whole (" in result.stdout
+        and "name    hub\n" in result.stdout
+    )
     snapshot = tmp_path / f"hub/datasets--lerobot--libero-assets/snapshots/{COMMIT}"
     assert (snapshot / "README.md").read_bytes() == b"assets of a hub"
     again = download("http://127.0.0.1:1", tmp_path / "hub")

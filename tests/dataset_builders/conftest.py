@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataset_builders.build import BuildConfig, build
-from simulation.assets.resolve import resolve_assets
+from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode, EpisodeInfo, TrajectoryWriter
@@ -41,9 +41,9 @@ def record(environment: Environment, info: EpisodeInfo, steps: int) -> Episode:
 
 @pytest.fixture(scope="session")
 def trajectories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the files of EPISODES, simulated with the first asset pack found."""
+    """Folder with the files of EPISODES, simulated with the embedded pack."""
     folder = tmp_path_factory.mktemp("trajectories")
-    task, assets = get_task(TASK), resolve_assets()
+    task, assets = get_task(TASK), embedded_pack()
     environment = Environment(task, assets)
     for name, infos in EPISODES.items():
         writer = TrajectoryWriter(folder / name, task, assets, {"recipe": name})

@@ -17,13 +17,13 @@ from simulation.tasks import Task
 
 @pytest.fixture(scope="session")
 def pack() -> AssetPack:
-    """The assets that a user without further settings gets."""
-    return resolve_assets()
+    """The embedded pack, which is on every machine."""
+    return embedded_pack()
 
 
 @pytest.fixture(scope="session")
 def real_pack(real_assets) -> AssetPack:
-    """LIBERO's real assets."""
+    """LIBERO's own assets."""
     return resolve_assets(real_assets)
 
 

@@ -20,6 +20,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ASSETS_VARIABLE, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(assets, "UPSTREAM_DOWNLOAD", tmp_path / "upstream")
+    monkeypatch.setattr(assets, "PACKAGE", "no_such_package")
 
 
 def different_pack(folder: Path) -> Path:
@@ -45,14 +46,15 @@ def test_the_choice_is_that_of_every_command(
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0123abcd" * 5)
     different_pack(repository / "snapshots" / ("0123abcd" * 5))
-    assert check_agreement() == "hub's cache"
+    assert check_agreement() == "hub's cache (lerobot/libero-assets)"
     different_pack(tmp_path / "upstream")
     assert check_agreement() == "hf-libero's download"
     monkeypatch.setenv(ASSETS_VARIABLE, str(different_pack(tmp_path / "variable")))
     assert check_agreement() == f"${ASSETS_VARIABLE}"
     assert check_agreement(different_pack(tmp_path / "argument")) == "given"
     states = [place.state for place in list_places(tmp_path / "argument")]
-    assert states == ["whole", "whole", "not there", "whole", "whole", "whole"]
+    expected = ["whole", "whole", "not there", "whole", "whole", "not there", "not there", "whole"]
+    assert states == expected
 
 
 def test_an_incomplete_pack_is_listed_and_passed_over(tmp_path: Path) -> None:
@@ -73,4 +75,13 @@ def test_a_folder_that_is_asked_for_is_never_passed_over(
     chosen = chosen_place(list_places())
     assert (chosen.source, chosen.state) == (f"${ASSETS_VARIABLE}", "not there")
     with pytest.raises(AssetError, match="is not there"):
+        resolve_assets()
+
+
+def test_installed_assets_that_are_damaged_decide(tmp_path: Path) -> None:
+    write_embedded_pack(assets.installed_folder())
+    chosen = chosen_place(list_places())
+    assert (chosen.source, chosen.pack) == ("installed", None)
+    assert "`dlr assets install` mends" in chosen.state
+    with pytest.raises(AssetError, match="`dlr assets install` mends"):
         resolve_assets()

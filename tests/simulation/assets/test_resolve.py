@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from common.errors import AssetError
+from simulation.assets import digests, published
 from simulation.assets import resolve as assets
-from simulation.assets.embedded import PACK_NAME, write_embedded_pack
+from simulation.assets.embedded import PACK_NAME, ROBOT_FILE, pack_files, write_embedded_pack
+from simulation.assets.published import PublishedFile
 from simulation.assets.resolve import (
     AssetPack,
     embedded_digest,
@@ -28,6 +30,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(assets.ASSETS_VARIABLE, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(assets, "UPSTREAM_DOWNLOAD", tmp_path / "upstream")
+    monkeypatch.setattr(assets, "PACKAGE", "no_such_package")
 
 
 def hub_snapshot(tmp_path: Path) -> Path:
@@ -145,7 +148,7 @@ def test_digest_is_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
     def unexpected(folder: Path) -> dict[str, str]:
         raise AssertionError(f"{folder} was read again")
 
-    monkeypatch.setattr(assets, "_hash_files", unexpected)
+    monkeypatch.setattr(digests, "_hash_files", unexpected)
     assert resolve_assets(pack.path) == pack
 
 
@@ -172,7 +175,91 @@ def test_processes_may_write_at_once() -> None:
     ]
 
 
-def test_real_assets_are_whole(real_assets: Path) -> None:
+@pytest.fixture
+def small_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A whole pack, whose scenes and textures count as all that LIBERO has published."""
+    write_embedded_pack(tmp_path / "own")
+    (tmp_path / "own" / ROBOT_FILE).unlink()
+    hashes = {
+        name: digests.sha256(content)
+        for name, content in pack_files().items()
+        if name.startswith(("scenes/", "textures/"))
+    }
+    files = {name: PublishedFile(published.blob_id(tmp_path / "own" / name), 1) for name in hashes}
+    listing = digests.listing_digest(hashes)
+    for module in (published, digests):
+        monkeypatch.setattr(module, "published_files", lambda: files)
+    for module in (assets, digests):
+        monkeypatch.setattr(module, "PUBLISHED_DIGEST", listing)
+    return tmp_path / "own"
+
+
+def test_files_beside_liberos_own_change_nothing(small_list: Path) -> None:
+    pack = resolve_assets(small_list)
+    assert (pack.name, pack.digest) == ("libero", assets.PUBLISHED_DIGEST)
+    (small_list / "articulated_objects/red_cabinet.xml").write_text("<mujoco/>")
+    assert resolve_assets(small_list) == pack
+    verify_pack(pack)
+
+
+@pytest.mark.parametrize("stood_in", ["textures/wicker.png", ROBOT_FILE])
+def test_what_stands_in_for_a_file_is_not_liberos(small_list: Path, stood_in: str) -> None:
+    own = resolve_assets(small_list)
+    (small_list / stood_in).parent.mkdir(exist_ok=True)
+    (small_list / stood_in).write_bytes(b"stood in")
+    assert published.unpublished(small_list) == [stood_in]
+    pack = resolve_assets(small_list)
+    assert pack.name == "local" and pack.digest != own.digest
+    with pytest.raises(AssetError, match=rf"{stood_in} .*dlr assets install"):
+        verify_pack(own)
+    with pytest.raises(AssetError, match="dlr assets install"):
+        resolve_assets("libero")
+
+
+def test_libero_is_found_wherever_it_lies(
+    small_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AssetError, match="`dlr assets install` fetches them"):
+        resolve_assets("libero")
+    monkeypatch.setenv(assets.ASSETS_VARIABLE, str(small_list))
+    assert resolve_assets("libero").path == small_list
+    different_pack(tmp_path / "other")
+    (tmp_path / "other/textures/wicker.png").write_bytes(b"stood in")
+    monkeypatch.setenv(assets.ASSETS_VARIABLE, str(tmp_path / "other"))
+    shutil.copytree(small_list, tmp_path / "upstream")
+    assert resolve_assets().path == tmp_path / "other"
+    assert resolve_assets("libero").path == tmp_path / "upstream"
+    for name, folder in (("libero", tmp_path / "upstream"), ("embedded", embedded_pack().path)):
+        monkeypatch.setenv(assets.ASSETS_VARIABLE, name)
+        assert resolve_assets().path == resolve_assets(name).path == folder
+
+
+def test_the_package_is_found_and_not_imported(
+    small_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "own_assets"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('imported')")
+    small_list.rename(package / "assets")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setattr(assets, "PACKAGE", "own_assets")
+    assert resolve_assets().path == resolve_assets("libero").path == package / "assets"
+    assert resolve_assets().name == "libero"
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"other")])
+def test_damaged_installed_assets_are_an_error_not_another_pack(small_list: Path, damage) -> None:
+    small_list.rename(assets.installed_folder())
+    assert resolve_assets().path == assets.installed_folder()
+    damage(assets.installed_folder() / "textures/wicker.png")
+    for asked in (None, "libero"):
+        with pytest.raises(AssetError, match=r"wicker\.png is .*`dlr assets install` mends"):
+            resolve_assets(asked)
+    assert resolve_assets("embedded").name == PACK_NAME
+
+
+def test_liberos_own_assets_are_known(real_assets: Path) -> None:
     pack = resolve_assets(real_assets)
-    assert (pack.name, pack.path) == ("local", real_assets.resolve())
-    assert len(pack.digest) == 64
+    assert (pack.name, pack.path) == ("libero", real_assets)
+    assert pack.digest == published.PUBLISHED_DIGEST
+    assert len(published.published_files()) == 344

@@ -1,0 +1,111 @@
+"""Digests of asset folders, read anew only where a file's size or time has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from common.errors import AssetError
+from common.files import user_cache_folder, write_text
+from simulation.assets.embedded import ROBOT_FILE
+from simulation.assets.published import PUBLISHED_DIGEST, published_files
+
+_RULES = "2"
+"""Changes with what a digest is made from, so that remembered ones are not believed."""
+
+
+def folder_digest(folder: Path, check: Callable[[Path], None] | None = None) -> str:
+    """Return the digest of a folder, from the cache while no file's size or time has changed.
+
+    Args:
+        folder: the folder.
+        check: called whenever the digest is made anew; what it raises keeps it from being made.
+
+    Raises:
+        AssetError: the cache folder cannot be written.
+    """
+    stats = [(name, file.stat()) for name, file in _files(folder)]
+    listing = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in stats)
+    signature = sha256(f"{_RULES}\n{listing}".encode())
+    record = cache_folder() / "digests" / f"{sha256(str(folder).encode())[:16]}.json"
+    if record.is_file():
+        known = json.loads(record.read_text())
+        if known["signature"] == signature and known["checked"] >= (check is not None):
+            return str(known["digest"])
+    if check is not None:
+        check(folder)
+    digest = read_digest(folder)
+    known = {"signature": signature, "digest": digest, "checked": check is not None}
+    write_text(record, json.dumps(known))
+    return digest
+
+
+def read_digest(folder: Path) -> str:
+    """Read every file and return the digest of what a folder holds.
+
+    Where every published file is as it was published and nothing of the folder takes its place,
+    that of the published files; files beside them then change nothing.
+    """
+    hashes = _hash_files(folder)
+    own = {name: hashes[name] for name in published_files() if name in hashes}
+    if ROBOT_FILE not in hashes and listing_digest(own) == PUBLISHED_DIGEST:
+        return PUBLISHED_DIGEST
+    return listing_digest(hashes)
+
+
+def listing_digest(hashes: Mapping[str, str]) -> str:
+    """Return the SHA-256 over the sorted (path, SHA-256 of content)."""
+    lines: Iterable[str] = (f"{name}\0{hashes[name]}\n" for name in sorted(hashes))
+    return sha256("".join(lines).encode())
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the folder in the user's cache that packs and their digests lie in.
+
+    Raises:
+        AssetError: it cannot be made or written.
+    """
+    folder = user_cache_folder() / "assets"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AssetError(
+            f"cannot make the cache folder {folder}: {error.strerror}. Set $XDG_CACHE_HOME to a "
+            "folder that can be written."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise AssetError(
+            f"cannot write to the cache folder {folder}. Set $XDG_CACHE_HOME to a folder that can "
+            "be written."
+        )
+    return folder
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """All files below the folder but hidden ones, by relative POSIX path, sorted."""
+    found = []
+    for base, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                file = Path(base) / name
+                found.append((file.relative_to(folder).as_posix(), file))
+    return sorted(found)
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    return {name: file_sha256(file) for name, file in _files(folder)}
