@@ -29,6 +29,10 @@ class UnknownTaskError(DlrError, KeyError):
         return str(self.args[0])
 
 
+class GoalError(DlrError, ValueError):
+    """A task's definition has no goal, or one that is not a plain conjunction of predicates."""
+
+
 class InvalidActionError(DlrError, ValueError):
     """An action has the wrong shape or contains NaN or infinity."""
 

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import os
 import pickle
+import re
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import InvalidStateError, UnknownTaskError
+from common.errors import GoalError, InvalidStateError, UnknownTaskError
 from common.files import user_cache_folder, write_text
 
 SUITES: dict[str, int] = {
@@ -121,6 +122,26 @@ class Task:
         """The task's definition in hf-libero."""
         return libero_root() / "bddl_files" / self.suite / f"{self.name}.bddl"
 
+    @functools.cached_property
+    def goal(self) -> tuple[tuple[str, ...], ...]:
+        """Predicates that must hold at once, read from the definition without building a scene.
+
+        Each is in lower case, the predicate before its arguments, in the definition's order:
+        `(("open", "wooden_cabinet_1_bottom_region"),)`.
+
+        Raises:
+            GoalError: the definition's goal is not a plain conjunction.
+            UnknownTaskError: there is no definition.
+        """
+        try:
+            text = self.bddl_file.read_text()
+        except FileNotFoundError as error:
+            raise UnknownTaskError(f"hf-libero has no definition of {self.key}") from error
+        try:
+            return parse_goal(text)
+        except GoalError as error:
+            raise GoalError(f"{self.bddl_file.name}: {error}") from error
+
     def init_states(self) -> np.ndarray:
         """Return the official initial states, float64 (50, 1 + nq + nv): time, qpos, qvel.
 
@@ -128,6 +149,46 @@ class Task:
         """
         path = libero_root() / "init_files" / self.suite / f"{self.name}.pruned_init"
         return _load_array_pickle(path)
+
+
+def parse_goal(definition: str) -> tuple[tuple[str, ...], ...]:
+    """Return the goal of a BDDL definition as its predicates, with nested conjunctions flattened.
+
+    Raises:
+        GoalError: parentheses do not match, or the goal is missing, empty, or holds anything
+            but predicates of names (such as `not`, `or`, `forall`).
+    """
+    groups = [group for group in _expression(definition) if group[:1] == [":goal"]]
+    if len(groups) != 1 or len(groups[0]) != 2:
+        raise GoalError("the definition does not have one goal")
+    predicates, todo = [], [groups[0][1]]
+    while todo:
+        term = todo.pop()
+        if term[:1] == ["and"] and len(term) > 1:
+            todo += reversed(term[1:])
+        elif isinstance(term, list) and len(term) > 1 and all(isinstance(t, str) for t in term):
+            predicates.append(tuple(term))
+        else:
+            raise GoalError("the goal is not a plain conjunction of predicates")
+    return tuple(predicates)
+
+
+def _expression(text: str) -> list[Any]:
+    """Return the one parenthesised expression of a text as nested lists of lower-case words."""
+    stack: list[list[Any]] = [[]]
+    for word in re.findall(r"[()]|[^\s()]+", re.sub(r";.*", "", text).lower()):
+        if word == "(":
+            stack.append([])
+        elif word != ")":
+            stack[-1].append(word)
+        elif len(stack) > 1:
+            group = stack.pop()
+            stack[-1].append(group)
+        else:
+            raise GoalError("a closing parenthesis is one too many")
+    if len(stack) != 1 or len(stack[0]) != 1 or not isinstance(stack[0][0], list):
+        raise GoalError("the definition is not one whole expression in parentheses")
+    return stack[0][0]
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import io
 import pickle
 import zipfile
@@ -8,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import InvalidStateError, UnknownTaskError
+from common.errors import GoalError, InvalidStateError, UnknownTaskError
 from simulation import tasks as registry
-from simulation.tasks import SUITES, Task, get_task, import_libero, list_tasks
+from simulation.tasks import SUITES, Task, get_task, import_libero, list_tasks, parse_goal
 
 HORIZONS = {
     "libero_spatial": 220,
@@ -70,6 +71,89 @@ def test_an_unknown_task_names_close_matches():
         get_task("qqq")
     with pytest.raises(UnknownTaskError, match="libero_spatial"):
         list_tasks("libero_spacial")
+
+
+GOALS = {
+    "in": 49,
+    "on": 48,
+    "close+in": 5,
+    "open": 5,
+    "close": 4,
+    "on+turnon": 4,
+    "turnon": 3,
+    "in+in": 3,
+    "in+on": 2,
+    "on+on": 2,
+    "close+on": 1,
+    "in+open": 1,
+    "close+open": 1,
+    "turnoff": 1,
+    "on+on+turnon": 1,
+}
+"""Predicates of a goal -> how many of the 130 tasks ask for them."""
+
+
+def test_goals_of_all_tasks_are_what_upstream_parses():
+    import_libero()
+    from libero.libero.envs.bddl_utils import robosuite_parse_problem
+
+    kinds = collections.Counter()
+    for task in list_tasks():
+        theirs = robosuite_parse_problem(str(task.bddl_file))["goal_state"]
+        assert task.goal == tuple(map(tuple, theirs))
+        kinds["+".join(sorted(predicate for predicate, *_ in task.goal))] += 1
+    assert kinds == GOALS
+
+
+def test_a_goal_names_its_predicate_first_and_is_read_once():
+    task = get_task("KITCHEN_SCENE1_open_the_bottom_drawer_of_the_cabinet")
+    assert task.goal == (("open", "wooden_cabinet_1_bottom_region"),)
+    assert task.goal is task.goal
+    assert Task(task.suite, task.index, task.name) == pickle.loads(pickle.dumps(task)) == task
+
+
+def test_nested_conjunctions_are_flattened_in_order():
+    goal = "(define (:goal (And (On A_1 b_1) ; as (not (seen))\n (and (In c_1 d) (Open e)))))"
+    assert parse_goal(goal) == (("on", "a_1", "b_1"), ("in", "c_1", "d"), ("open", "e"))
+    assert parse_goal("(define (:goal (Open e)))") == (("open", "e"),)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "",
+        "(define (:goal (open e))",
+        "(define (:goal (open e))))",
+        "(define) (:goal (open e))",
+        "define",
+        "(define (:init (open e)))",
+        "(define (:goal))",
+        "(define (:goal ()))",
+        "(define (:goal (and)))",
+        "(define (:goal and))",
+        "(define (:goal (open)))",
+        "(define (:goal (and open e)))",
+        "(define (:goal (not (open e))))",
+        "(define (:goal (and (open e) (or (open f) (open g)))))",
+        "(define (:goal (forall (?a - bowl) (open ?a))))",
+        "(define (:goal (open e)) (:goal (open f)))",
+        "(" * 100_000,
+    ],
+)
+def test_a_goal_that_is_no_plain_conjunction_is_refused(definition):
+    with pytest.raises(GoalError):
+        parse_goal(definition)
+
+
+def test_a_goal_names_the_definition_that_is_at_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "libero_root", lambda: tmp_path)
+    task = Task("libero_90", 0, "made_up")
+    with pytest.raises(UnknownTaskError, match="libero_90/made_up"):
+        _ = task.goal
+    task.bddl_file.parent.mkdir(parents=True)
+    task.bddl_file.write_text("(define (:goal (not (open e))))")
+    with pytest.raises(GoalError, match=r"made_up\.bddl: .*conjunction"):
+        _ = task.goal
 
 
 class _Malicious:
