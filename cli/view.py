@@ -42,8 +42,8 @@ def view(
         task: A task, as `suite/name` or its name alone; a file may say it itself.
         init: Official init states to draw, 0 to 49; of a scripted demonstration the first.
         scripted: Draw a scripted demonstration.
-        way: The scripted demonstrator's way; by default its first.
-        seed: Draws the fixtures' poses and the demonstrator's imprecision.
+        way: The scripted skill's way; by default its first.
+        seed: Draws the fixtures' poses and the skill's imprecision.
         file: Draw an episode of this trajectory file, LIBERO HDF5 file or JSON demonstration.
         episode: Which of the file's episodes, from 0.
         cameras: Cameras.
@@ -105,22 +105,22 @@ def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None
     """Demonstrate a task by script, from a settled init state."""
     import numpy as np
 
-    from demonstrations.config import DemonstrationConfig
-    from demonstrations.skills import demonstrate, find_demonstrator
+    from demonstrations.config import Style
+    from demonstrations.skills import demonstrate, find_skill
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import Environment
     from simulation.recordings.recordings import episode_recording
 
-    demonstrator = find_demonstrator(task)
-    if way and way not in demonstrator.ways:
-        raise UsageError(f"no way {way!r} of {task.name}: {', '.join(demonstrator.ways)}")
+    skill = find_skill(task)
+    if way and way not in skill.ways:
+        raise UsageError(f"no way {way!r} of {task.name}: {', '.join(skill.ways)}")
     pack = resolve_assets(assets)
     env = Environment(task, pack)
     env.reset(seed, init)
     env.settle()
-    chosen = way or demonstrator.ways[0]
+    chosen = way or skill.ways[0]
     rng = np.random.default_rng(seed)
-    episode = demonstrate(env, demonstrator, chosen, rng, DemonstrationConfig())
+    episode = demonstrate(env, skill, chosen, rng, Style())
     return episode_recording(episode, task, pack, f"scripted, way {chosen}")
 
 

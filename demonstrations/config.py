@@ -1,8 +1,22 @@
-"""Every setting of how demonstrations are made, one frozen dataclass."""
+"""Every setting of how demonstrations are made: from which source, and in which style."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a scripted demonstrator moves."""
+
+    speed: tuple[float, float] = (0.75, 1.0)
+    """Range of each episode's largest action, where 1 is 0.05 m a control step."""
+    tremor: float = 0.06
+    """Standard deviation of the correlated action noise."""
+    aim: float = 0.006
+    """Standard deviation of each waypoint's position, m."""
+    max_steps: int = 260
+    """Control steps after which an attempt is given up."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +30,8 @@ class DemonstrationConfig:
     fresh_share: float = 0.5
     """Share of scripted demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20
-    """Attempts per scripted demonstration after which the demonstrator is given up."""
-    speed: tuple[float, float] = (0.75, 1.0)
-    """Range of each episode's largest action, where 1 is 0.05 m a control step."""
-    tremor: float = 0.06
-    """Standard deviation of the correlated action noise."""
-    aim: float = 0.006
-    """Standard deviation of each waypoint's position, m."""
-    max_steps: int = 260
-    """Control steps after which an attempt is given up."""
+    """Attempts per scripted demonstration after which the skill is given up."""
     seed: int = 0
     """Seed of starts, speeds and noise."""
+    style: Style = field(default_factory=Style)
+    """How the scripted ones move."""

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from common.errors import DemonstrationError, TrajectoryError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
-from demonstrations.skills import Demonstrator, demonstrate, find_demonstrator
+from demonstrations.skills import Skill, demonstrate, find_skill
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.physics.control import ACTION_DIM
@@ -47,8 +47,8 @@ def make_demonstrations(
         BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
-    demonstrator = find_demonstrator(task) if config.episodes_per_way else None
-    scripted = config.episodes_per_way * len(demonstrator.ways) if demonstrator else 0
+    skill = find_skill(task) if config.episodes_per_way else None
+    scripted = config.episodes_per_way * len(skill.ways) if skill else 0
     expected = scripted + bool(config.human_demos)
     with TrajectoryWriter(path, task, assets, asdict(config), expected) as writer:
         if writer.finished:
@@ -56,13 +56,13 @@ def make_demonstrations(
         if config.human_demos:
             for index, episode in enumerate(replay_human(task, Path(config.human_demos), assets)):
                 writer.add(_FIRST_HUMAN_INDEX + index, episode)
-        if demonstrator:
-            _demonstrate_all(demonstrator, scripted, writer, config, assets)
+        if skill:
+            _demonstrate_all(skill, scripted, writer, config, assets)
         return writer.finish()
 
 
 def _demonstrate_all(
-    demonstrator: Demonstrator,
+    skill: Skill,
     count: int,
     writer: TrajectoryWriter,
     config: DemonstrationConfig,
@@ -76,7 +76,7 @@ def _demonstrate_all(
     def work(index: int) -> None:
         if not hasattr(local, "env"):
             local.env = Environment(task, assets)
-        writer.add(index, _demonstrate_until_success(local.env, demonstrator, index, config))
+        writer.add(index, _demonstrate_until_success(local.env, skill, index, config))
 
     with (
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
@@ -87,21 +87,21 @@ def _demonstrate_all(
 
 
 def _demonstrate_until_success(
-    env: Environment, demonstrator: Demonstrator, index: int, config: DemonstrationConfig
+    env: Environment, skill: Skill, index: int, config: DemonstrationConfig
 ) -> Episode:
     """Return the first success of demonstration `index`, a function of index and config alone."""
-    way = demonstrator.ways[index % len(demonstrator.ways)]
+    way = skill.ways[index % len(skill.ways)]
     for attempt in range(config.maximum_attempts):
         rng = np.random.default_rng([config.seed, index, attempt])
         init_index = int(rng.integers(FIRST_HELD_OUT_INIT))
         fresh = rng.random() < config.fresh_share
         env.reset(int(rng.integers(1_000_000)), None if fresh else init_index)
         env.settle()
-        episode = demonstrate(env, demonstrator, way, rng, config)
+        episode = demonstrate(env, skill, way, rng, config.style)
         if episode.info.success:
             return episode
     raise DemonstrationError(
-        f"the scripted demonstrator failed {config.maximum_attempts} times at {env.task.name} "
+        f"the scripted skill failed {config.maximum_attempts} times at {env.task.name} "
         f"by way {way!r}: check the asset pack ({env.scene.assets.name})"
     )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills.waypoints import CLOSED, OPEN, Demonstrator, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Goal, Skill, Waypoint
 from simulation.environment import Environment
-from simulation.tasks import Task
 
+_REGION = re.compile(r"\w*cabinet_\d+_(top|middle|bottom)_region")
 _PUSH = 0.17
 """Distance that a push goes beyond the drawer's front as it stands, m."""
 
@@ -32,7 +33,7 @@ class _Push:
     """Whether the fingers are open or closed."""
 
 
-class CloseDrawer(Demonstrator):
+class CloseDrawer(Skill):
     """Pushes the open drawer's front with the fingers (left, right) or the palm (low).
 
     `left` and `right` push either half of the front with closed fingers, the hand turned a
@@ -47,18 +48,18 @@ class CloseDrawer(Demonstrator):
         "low": _Push(-0.004, -0.092, 0.22, 0.0, OPEN),
     }
 
-    def knows(self, task: Task) -> bool:
-        """Return whether the task is to close one drawer of a cabinet."""
-        return task.language.startswith("close the ") and task.language.endswith(
-            "drawer of the cabinet"
-        )
+    def fits(self, goal: Goal) -> bool:
+        """Return whether the goal is to close one drawer of a cabinet."""
+        return len(goal) == 1 and _REGION.fullmatch(goal[0][1]) is not None
 
-    def plan(self, env: Environment, way: str, rng: np.random.Generator) -> Iterator[Waypoint]:
+    def plan(
+        self, env: Environment, goal: Goal, way: str, rng: np.random.Generator
+    ) -> Iterator[Waypoint]:
         """Yield: before the front, then through it in short moves that keep the height."""
         push = self._pushes[way]
-        level = env.task.language.split()[2]
-        cabinet = next(n for n in env.scene.fixture_names if "cabinet" in n)
-        drawer = env.object_position(f"{cabinet}_{level}_region")
+        region = goal[0][1]
+        cabinet, level = region.removesuffix("_region").rsplit("_", 1)
+        drawer = env.object_position(region)
         joint = env.scene.joint_names.index(f"{cabinet}_{level}_level")
         body = env.fixtures().positions[env.scene.fixture_names.index(cabinet)]
         outward = np.sign(drawer[1] - body[1])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills.waypoints import CLOSED, OPEN, Demonstrator, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Goal, Skill, Waypoint
 from simulation.environment import Environment
-from simulation.tasks import Task
 
-_Position = Callable[[], np.ndarray]
+_BOWL, _PLATE = re.compile(r"akita_black_bowl_\d+"), re.compile(r"plate_\d+")
 _UP = np.array([0.0, 0.0, 1.0])
 _RIM_RADIUS = 0.048
 """Distance of the grasp from the bowl's axis, m."""
@@ -35,7 +35,7 @@ class _Grasp:
     """Bow of the carrying arc toward the robot, m."""
 
 
-class PickPlace(Demonstrator):
+class PickPlace(Skill):
     """Puts a black bowl on a plate.
 
     `side` grasps the rim on the robot's right and carries low and straight; `near` and `far`
@@ -50,14 +50,16 @@ class PickPlace(Demonstrator):
         "far": _Grasp(0.9, 0.26, -0.03),
     }
 
-    def knows(self, task: Task) -> bool:
-        """Return whether the task is to put one black bowl on the plate."""
-        return re.search(r"black bowl.*on the plate$", task.language) is not None
+    def fits(self, goal: Goal) -> bool:
+        """Return whether the goal is to put one black bowl on a plate."""
+        return len(goal) == 1 and bool(_BOWL.fullmatch(goal[0][1]) and _PLATE.fullmatch(goal[0][2]))
 
-    def plan(self, env: Environment, way: str, rng: np.random.Generator) -> Iterator[Waypoint]:
+    def plan(
+        self, env: Environment, goal: Goal, way: str, rng: np.random.Generator
+    ) -> Iterator[Waypoint]:
         """Yield: over the rim, down, grasp, lift, arc, over the plate, down, release."""
         grasp = self._grasps[way]
-        bowl, plate = _bowl_and_plate(env)
+        bowl, plate = (partial(env.object_position, name) for name in goal[0][1:])
         side = np.array([np.sin(grasp.yaw), -np.cos(grasp.yaw), 0.0])
         rim = bowl() + _RIM_RADIUS * side + _GRASP_HEIGHT * _UP
         yaw = grasp.yaw + rng.normal(0.0, 0.05)
@@ -79,9 +81,3 @@ class PickPlace(Demonstrator):
         here = env.data.site_xpos[env.scene.robot.site].copy()
         yield Waypoint(here, yaw, OPEN, 0.02, dwell=8)
         yield Waypoint(here + 0.08 * _UP, yaw, OPEN, 0.02, dwell=10)
-
-
-def _bowl_and_plate(env: Environment) -> tuple[_Position, _Position]:
-    """Return functions that give the present origins of the goal's bowl and plate, m (3,)."""
-    _, bowl, plate = env.scene.goal[0]
-    return (lambda: env.object_position(bowl)), (lambda: env.object_position(plate))

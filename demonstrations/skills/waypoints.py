@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import mujoco
 import numpy as np
 
-from demonstrations.config import DemonstrationConfig
+from demonstrations.config import Style
+from demonstrations.skills.skill import Skill
 from simulation.environment import Environment, axis_angle
 from simulation.physics.control import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
-from simulation.tasks import Task
 
 _TREMOR_SHAPE = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
-OPEN, CLOSED = -1.0, 1.0
-"""Gripper commands."""
 _POSITION_GAIN = 1.5
 """Share of the remaining distance that one action asks for."""
 _ROTATION_GAIN = 0.8
@@ -28,47 +22,12 @@ _NOISE_MEMORY = 0.8
 """Correlation of the tremor from one control step to the next."""
 
 
-@dataclass(frozen=True)
-class Waypoint:
-    """A pose to reach, and what the fingers do on the way."""
-
-    position: np.ndarray
-    """Grip site, world frame, m, (3,)."""
-    yaw: float = 0.0
-    """Rotation about the vertical from the arm's initial pose, rad."""
-    gripper: float = OPEN
-    """-1 opens, +1 closes."""
-    tolerance: float = 0.015
-    """Distance at which the waypoint counts as reached, m."""
-    dwell: int = 0
-    """Control steps to stay once it is reached."""
-    speed: float = 1.0
-    """Factor on the episode's speed."""
-    exact: bool = False
-    """Whether to aim without the person's imprecision."""
-
-
-class Demonstrator(ABC):
-    """Solves a family of tasks in several named ways."""
-
-    ways: tuple[str, ...]
-    """Names of the ways."""
-
-    @abstractmethod
-    def knows(self, task: Task) -> bool:
-        """Return whether this demonstrator solves the task."""
-
-    @abstractmethod
-    def plan(self, env: Environment, way: str, rng: np.random.Generator) -> Iterator[Waypoint]:
-        """Yield the waypoints of one way, reading the environment as the episode goes."""
-
-
 def demonstrate(
     env: Environment,
-    demonstrator: Demonstrator,
+    skill: Skill,
     way: str,
     rng: np.random.Generator,
-    style: DemonstrationConfig,
+    style: Style,
 ) -> Episode:
     """Demonstrate the task once from the environment's present state.
 
@@ -79,7 +38,7 @@ def demonstrate(
     upright = env.data.xmat[env.scene.eef_body].reshape(3, 3).copy()
     tremor = np.zeros(6)
     recorder, success = Recorder(env), False
-    for waypoint in demonstrator.plan(env, way, rng):
+    for waypoint in skill.plan(env, env.task.goal, way, rng):
         target = waypoint.position + rng.normal(0.0, style.aim, 3) * (not waypoint.exact)
         orientation = _rotation_z(waypoint.yaw) @ upright
         left = waypoint.dwell

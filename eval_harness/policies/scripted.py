@@ -1,4 +1,4 @@
-"""The generator's scripted demonstrator as a policy: it plays each episode ahead, then replays."""
+"""The generator's scripted skill as a policy: it plays each episode ahead, then replays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ScriptedPolicy(Policy):
     """Demonstrates each episode in an environment of its own and gives the actions found.
 
     It knows the simulator's state, so it is an oracle: the ceiling of a comparison, and a check
-    of the harness. Episode k takes the demonstrator's way k, by turns.
+    of the harness. Episode k takes the skill's way k, by turns.
 
     Args:
         protocol: the protocol under which it is run.
@@ -46,7 +46,7 @@ class ScriptedPolicy(Policy):
         """Return the actions from each observation's step on. Shape: (n, 10, 7).
 
         Raises:
-            PolicyError: there is no demonstrator for a task.
+            PolicyError: there is no skill for a task.
         """
         chunks = []
         for o in observations:
@@ -60,18 +60,18 @@ class ScriptedPolicy(Policy):
         return {"kind": "scripted"}
 
     def _demonstrate(self, key: EpisodeKey) -> Recording:
-        from demonstrations.config import DemonstrationConfig
-        from demonstrations.skills import demonstrate, find_demonstrator
+        from demonstrations.config import Style
+        from demonstrations.skills import demonstrate, find_skill
 
         task = get_task(key.task)
         try:
-            demonstrator = find_demonstrator(task)
+            skill = find_skill(task)
         except DlrError as error:
             raise PolicyError(f"no script for {key.task}: {error}") from error
         if self._env is None or self._env.task != task:
             self._env = Environment(task, self._assets)
         make_item(self._protocol, task, key.episode, self._seed).begin(self._env, self._protocol)
-        way = demonstrator.ways[key.episode % len(demonstrator.ways)]
+        way = skill.ways[key.episode % len(skill.ways)]
         rng = np.random.default_rng(key.seed)
-        episode = demonstrate(self._env, demonstrator, way, rng, DemonstrationConfig())
+        episode = demonstrate(self._env, skill, way, rng, Style())
         return Recording(Start(), episode.actions)
