@@ -11,7 +11,7 @@ import numpy as np
 
 from demonstrations.config import DemonstrationConfig
 from simulation.environment import Environment, axis_angle
-from simulation.physics.control import POSITION_SCALE, ROTATION_SCALE
+from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task
