@@ -109,10 +109,18 @@ install_gl() {
     "  Fedora, RHEL:   dnf install mesa-libOSMesa mesa-libEGL mesa-dri-drivers"
 }
 
+# Otherwise the first simulation would compile; where this fails, it still does.
+compile_simulator() {
+  say "compiling the simulator's control loop"
+  "$VENV/bin/python" -c 'from simulation.physics.control import compile_control_step as f; f()' 2>/dev/null \
+    || say "that failed; the first simulation will try again and say why"
+}
+
 if [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint)" ]; then exit 0; fi
 uv=
 make_environment
 install_packages
 install_gl
+compile_simulator
 fingerprint >"$STAMP"
 say "done"

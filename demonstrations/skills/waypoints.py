@@ -8,7 +8,7 @@ import numpy as np
 from demonstrations.config import Style
 from demonstrations.skills.skill import Skill
 from simulation.environment import Environment, axis_angle
-from simulation.physics.control import POSITION_SCALE, ROTATION_SCALE
+from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
 

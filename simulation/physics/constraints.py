@@ -8,7 +8,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from simulation.physics.factor import inlined
+from simulation.physics.factor import ONE, ZERO, inlined
 from simulation.physics.lanes import offset
 from simulation.physics.problem import (
     COEFFICIENTS,
@@ -57,14 +57,14 @@ def read_rows(problem, count):  # type: ignore[no-untyped-def]
         problem.component_end[tree] = problem.tree_end[tree]
     contacts = ints(problem, CONTACT)
     types, ids = ints(problem, TYPE), ints(problem, ID)
-    row = 0
+    row = ZERO
     while row < count:
-        kind, index, dim = types[row], ids[row], 1
+        kind, index, dim = types[row], np.int64(ids[row]), ONE
         if kind >= _CONTACT_FRICTIONLESS:
             base = index * CONTACT_INTS
             geom1, geom2 = contacts[base + CONTACT_GEOM], contacts[base + CONTACT_GEOM + 1]
             if kind == _ELLIPTIC:
-                dim = contacts[base + CONTACT_DIM]
+                dim = np.int64(contacts[base + CONTACT_DIM])
             if geom1 < 0 or geom2 < 0:
                 _span_all(problem, row, dim)
             else:
@@ -95,15 +95,15 @@ def _set_span(problem, row, dim, head, low, high, low2, high2):  # type: ignore[
 def _span_dof(problem, row, dof):  # type: ignore[no-untyped-def]
     """Say that a row acts on one dof alone."""
     high = (dof & ~3) + 4
-    _set_span(problem, row, 1, dof, dof & ~3, high, high, high)
+    _set_span(problem, row, ONE, dof, dof & ~3, high, high, high)
 
 
 @inlined
 def _span_all(problem, row, dim):  # type: ignore[no-untyped-def]
     """Say that a constraint may act on every dof."""
     for tree in range(1, problem.ntree):
-        _join(problem, 0, tree)
-    _set_span(problem, row, dim, 0, 0, problem.width, problem.width, problem.width)
+        _join(problem, ZERO, tree)
+    _set_span(problem, row, dim, ZERO, ZERO, problem.width, problem.width, problem.width)
 
 
 @inlined
@@ -164,7 +164,7 @@ def _set_coefficients(problem, count):  # type: ignore[no-untyped-def]
     stiffness, inverse = doubles(problem, D), doubles(problem, R)
     losses, contacts = doubles(problem, LOSS), doubles(problem, CONTACT)
     equalities, frictions = problem.sizes[1], problem.sizes[1] + problem.sizes[2]
-    row = 0
+    row = ZERO
     while row < count:
         own = coefficients_of(problem, row)
         if row < equalities:
@@ -207,7 +207,7 @@ def evaluate(problem, count, jar):  # type: ignore[no-untyped-def]
     stiffness, force, state = stiffnesses(problem), forces(problem), problem.state
     kinds, dims, coefficients = problem.kind, problem.dim, problem.coefficients
     cost = 0.0
-    row = 0
+    row = ZERO
     while row < count:
         kind, residual = kinds[row], jar[row]
         if kind == CONE:

@@ -21,31 +21,36 @@ import numpy as np
 from numba import types
 from numba.experimental import structref
 
-from simulation.physics.factor import compiled
+from simulation.physics.compilation import announce
+from simulation.physics.factor import NO, YES, compiled
+from simulation.physics.goal import set_goal
 from simulation.physics.lanes import address_of, offset, pointers
-from simulation.physics.opspace import Workspace, fill_workspace, multiply_vector
+from simulation.physics.opspace import (
+    NORMAL,
+    SEVEN,
+    SIX,
+    THREE,
+    TRANSPOSED,
+    Workspace,
+    fill_workspace,
+    multiply_vector,
+)
 from simulation.physics.problem import ContactProblem
 from simulation.physics.sampling import Sample, after_substep, before_substep
 from simulation.physics.solver import constrain, prepare
-from simulation.quiet import quiet_robosuite
-
-with quiet_robosuite():
-    from robosuite.utils.transform_utils import quat2mat
 
 CONTROL_FREQUENCY = 20
 """Control steps per second of simulated time."""
 ACTION_DIM = 7
 """Translation (3), rotation as axis-angle (3), gripper (1), each in [-1, 1]."""
-POSITION_SCALE = 0.05
-"""Metres of end-effector translation for an action of 1."""
-ROTATION_SCALE = 0.5
-"""Radians of end-effector rotation for an action of 1."""
 _KP = 150.0
 _KD = 2.0 * math.sqrt(_KP)
 _NULLSPACE_KP = 10.0
 _NULLSPACE_KD = 2.0 * math.sqrt(_NULLSPACE_KP)
 _GRIPPER_SPEED = 0.01
 _STAGE_VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
+
+_FALLING_BALL = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
 
 _pair = types.void(types.uintp, types.uintp)
 _mj_step1 = types.ExternalFunction("mj_step1", _pair)
@@ -87,6 +92,12 @@ class RobotIndex(NamedTuple):
     """Half the fingers' control range, m, (2,)."""
     substeps: int
     """Simulator steps per control step."""
+
+    @staticmethod
+    def none() -> RobotIndex:
+        """Return the index of no robot, of the right types."""
+        indices, numbers = np.zeros(0, np.int64), np.zeros(0)
+        return RobotIndex(0, *[indices] * 4, *[numbers] * 4, 0)
 
 
 class ControllerState(NamedTuple):
@@ -193,8 +204,8 @@ def _refresh(sim, robot, state):  # type: ignore[no-untyped-def]
     jacp, jacr = address_of(sim.jacp), address_of(sim.jacr)
     _mj_jac_site(sim.model, sim.data, jacp, jacr, robot.site)
     qvel, velocity, nv = address_of(sim.qvel), address_of(state.velocity), sim.problem.nv
-    multiply_vector("T", nv, 3, jacp, qvel, velocity)
-    multiply_vector("T", nv, 3, jacr, qvel, velocity + 3 * 8)
+    multiply_vector(TRANSPOSED, nv, THREE, jacp, qvel, velocity)
+    multiply_vector(TRANSPOSED, nv, THREE, jacr, qvel, velocity + 3 * 8)
     for i in range(7):
         dof = robot.qvel[i]
         state.joint_position[i] = sim.qpos[robot.qpos[i]]
@@ -217,20 +228,6 @@ def _read_mass(sim, robot, state, joint):  # type: ignore[no-untyped-def]
             other -= 1
         dof = sim.problem.dof_parent[dof]
         at += 1
-
-
-@numba.njit(nogil=True, cache=True)
-def _set_goal(state, action):  # type: ignore[no-untyped-def]
-    """Set the goal pose from a delta action (OSC_POSE, delta mode)."""
-    rotation = np.minimum(np.maximum(action[3:6], -1.0), 1.0) * ROTATION_SCALE
-    if rotation[0] != 0.0 or rotation[1] != 0.0 or rotation[2] != 0.0:
-        angle = np.sqrt(np.dot(rotation, rotation))
-        quaternion = np.zeros(4)
-        quaternion[3] = np.cos(angle / 2.0)
-        quaternion[:3] = rotation / angle * np.sin(angle / 2.0)
-        state.goal_orientation[:] = np.dot(quat2mat(quaternion), state.orientation)
-    translation = np.minimum(np.maximum(action[:3], -1.0), 1.0) * POSITION_SCALE
-    state.goal_position[:] = state.position + translation
 
 
 @compiled
@@ -256,14 +253,16 @@ def _torques(sim, robot, state):  # type: ignore[no-untyped-def]
     fill_workspace(space, state.mass, state.jacobian)
     _desired_wrench(state, desired)
     a, b, c = address_of(desired), address_of(wrench), address_of(torques)
-    multiply_vector("N", 3, 3, address_of(space.position_inertia), a, b)
-    multiply_vector("N", 3, 3, address_of(space.orientation_inertia), a + 3 * 8, b + 3 * 8)
-    multiply_vector("T", 6, 7, address_of(state.jacobian), b, c)
+    multiply_vector(NORMAL, THREE, THREE, address_of(space.position_inertia), a, b)
+    multiply_vector(
+        NORMAL, THREE, THREE, address_of(space.orientation_inertia), a + 3 * 8, b + 3 * 8
+    )
+    multiply_vector(TRANSPOSED, SIX, SEVEN, address_of(state.jacobian), b, c)
     for i in range(7):
         distance = state.initial_joint[i] - state.joint_position[i]
         pose[i] = _NULLSPACE_KP * distance - _NULLSPACE_KD * state.joint_velocity[i]
-    multiply_vector("N", 7, 7, address_of(state.mass), address_of(pose), a)
-    multiply_vector("N", 7, 7, address_of(space.nullspace), a, address_of(null))
+    multiply_vector(NORMAL, SEVEN, SEVEN, address_of(state.mass), address_of(pose), a)
+    multiply_vector(NORMAL, SEVEN, SEVEN, address_of(space.nullspace), a, address_of(null))
     for i in range(7):
         torques[i] = (torques[i] + sim.qfrc_bias[robot.qvel[i]]) + null[i]
     return torques
@@ -312,30 +311,40 @@ def _make_loop(sim, robot, state):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True)
 def control_step(loop, action):  # type: ignore[no-untyped-def]
     """Advance a `ControlLoop` by one step (25 substeps of 2 ms) under `action`, float64 (7,)."""
-    sim, robot, state = loop.sim, loop.robot, loop.state
+    sim, robot, state = pointers(loop.sim), pointers(loop.robot), pointers(loop.state)
+    model, data, problem, sample = sim.model, sim.data, sim.problem, sim.sample
     direction = np.sign(action[6])
-    view, arm, memory = pointers(sim), pointers(robot), pointers(state)
-    model, data, problem = sim.model, sim.data, view.problem
     for substep in range(robot.substeps):
-        before_substep(sim.sample, sim.qpos)
+        before_substep(sample, sim.qpos, problem.nq)
         _mj_step1(model, data)
         _mj_fwd_actuation(model, data)
         _mj_fwd_acceleration(model, data)
         prepare(problem)
-        constrain(problem, False, False)
-        if memory.stale[0] == 0:
-            constrain(problem, True, False)
-            _refresh(view, arm, memory)
-        memory.stale[0] = 0
+        constrain(problem, NO, NO)
+        if state.stale[0] == 0:
+            constrain(problem, YES, NO)
+            _refresh(sim, robot, state)
+        state.stale[0] = 0
         if substep == 0:
-            _set_goal(state, action)
-        _apply(view, arm, memory, _torques(view, arm, memory), direction)
+            set_goal(state, pointers(action), sim.vectors)
+        _apply(sim, robot, state, _torques(sim, robot, state), direction)
         _mj_fwd_actuation(model, data)
         _mj_fwd_acceleration(model, data)
-        constrain(problem, False, True)
+        constrain(problem, NO, YES)
         _mj_check_acc(model, data)
         _mj_euler(model, data)
-        after_substep(sim.sample, sim.qpos, sim.qvel)
+        after_substep(sample, sim.qpos, problem.nq, sim.qvel, problem.nv)
+
+
+announce(control_step, "the simulator's control loop", 15)
+
+
+def compile_control_step() -> None:
+    """Compile `control_step`, or read it from numba's cache, without a scene to step."""
+    model = mujoco.MjModel.from_xml_string(_FALLING_BALL)
+    view = SimulatorView.of(model, mujoco.MjData(model))
+    loop = ControlLoop(view, RobotIndex.none(), ControllerState.zeros())
+    control_step.compile((numba.typeof(loop), numba.typeof(np.zeros(ACTION_DIM))))
 
 
 @numba.njit(nogil=True, cache=True)

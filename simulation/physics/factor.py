@@ -32,6 +32,10 @@ Numba's cache of a caller does not notice when a function that it calls changes 
 compiled = numba.njit(**_INTERNAL)
 """Compile a function that only compiled functions call."""
 
+ZERO, ONE = np.int64(0), np.int64(1)
+NO, YES = np.False_, np.True_
+"""Arguments of compiled functions: each Python literal would have a copy of its own compiled."""
+
 
 @inlined
 def dot(a, b, n):  # type: ignore[no-untyped-def]

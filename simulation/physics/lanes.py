@@ -109,6 +109,12 @@ def doubles_at(typingctx, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def singles_at(typingctx, address):  # type: ignore[no-untyped-def]
+    """Return an address as a pointer to numbers of single precision."""
+    return _pointer_to(types.float32)
+
+
+@intrinsic
 def ints_at(typingctx, address):  # type: ignore[no-untyped-def]
     """Return an address as a pointer to 32-bit integers."""
     return _pointer_to(types.int32)

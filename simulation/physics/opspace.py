@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import get_cython_function_address
 
-from simulation.physics.factor import compiled
+from simulation.physics.factor import ONE, compiled
 from simulation.physics.lanes import address_of, pointers
 
 _RCOND = 1e-15
@@ -25,18 +25,26 @@ _DOUBLE = 8
 _INTS = np.arange(65, dtype=np.int32)
 """Fortran takes integers by reference: `_INTS[n]` is n."""
 _CHARS = np.arange(128, dtype=np.uint8)
+NORMAL, TRANSPOSED = np.int64(ord("N")), np.int64(ord("T"))
+THREE, SIX, SEVEN = np.int64(3), np.int64(6), np.int64(7)
+"""Arguments of `multiply`, of which Python literals would have a copy each compiled."""
+_LEFT, _RIGHT, _UPPER, _IDENTITY = (np.int64(ord(letter)) for letter in "LRUI")
 _ZERO_ONE = np.array([0.0, 1.0])
-_WORK = 512
+_WORK, _BLOCK = 512, np.int64(64)
 
 
-def _fortran(module: str, name: str, arguments: int) -> types.ExternalFunction:
+def _fortran(
+    module: str, name: str, arguments: int, result: types.Type = types.void
+) -> types.ExternalFunction:
     """Declare a BLAS or LAPACK routine of SciPy's under a name that cached code can link to."""
     symbol = f"dlr_{name}"
     address = get_cython_function_address(f"scipy.linalg.cython_{module}", name)
     llvmlite.binding.add_symbol(symbol, address)
-    return types.ExternalFunction(symbol, types.void(*[types.uintp] * arguments))
+    return types.ExternalFunction(symbol, result(*[types.uintp] * arguments))
 
 
+_ddot = _fortran("blas", "ddot", 5, types.float64)
+_sdot = _fortran("blas", "sdot", 5, types.float32)
 _dgemm = _fortran("blas", "dgemm", 13)
 _dgemv = _fortran("blas", "dgemv", 11)
 _dgetrf = _fortran("lapack", "dgetrf", 6)
@@ -95,7 +103,7 @@ def _int(value):  # type: ignore[no-untyped-def]
 
 @compiled
 def _char(value):  # type: ignore[no-untyped-def]
-    return _CHARS.ctypes.data + ord(value)
+    return _CHARS.ctypes.data + value
 
 
 @compiled
@@ -112,7 +120,19 @@ def multiply(transa, transb, m, n, k, a, lda, b, ldb, c):  # type: ignore[no-unt
 def multiply_vector(trans, m, n, a, x, y):  # type: ignore[no-untyped-def]
     """Write op(A) x to address `y`, for a Fortran-order (m, n) matrix at address `a`."""
     zero, one = _ZERO_ONE.ctypes.data, _ZERO_ONE.ctypes.data + _DOUBLE
-    _dgemv(_char(trans), _int(m), _int(n), one, a, _int(m), x, _int(1), zero, y, _int(1))
+    _dgemv(_char(trans), _int(m), _int(n), one, a, _int(m), x, _int(ONE), zero, y, _int(ONE))
+
+
+@compiled
+def dot_double(n, x):  # type: ignore[no-untyped-def]
+    """Return the dot product of the `n` doubles at address `x` with themselves."""
+    return _ddot(_int(n), x, _int(ONE), x, _int(ONE))
+
+
+@compiled
+def dot_single(n, x):  # type: ignore[no-untyped-def]
+    """Return the dot product of the `n` singles at address `x` with themselves."""
+    return _sdot(_int(n), x, _int(ONE), x, _int(ONE))
 
 
 @compiled
@@ -126,12 +146,15 @@ def _singular_values(space, n, matrix):  # type: ignore[no-untyped-def]
     work, iwork = address_of(space.work), address_of(space.integers)
     info = iwork + 4 * 64
     _dgebd2(size, size, matrix, size, s, off, tauq, taup, work, info)
-    _dbdsdc(_char("U"), _char("I"), size, s, off, u, size, vt, size, work, iwork, work, iwork, info)
+    _dbdsdc(
+        _char(_UPPER), _char(_IDENTITY), size, s, off, u, size, vt, size,
+        work, iwork, work, iwork, info,
+    )  # fmt: skip
     if space.integers[64] != 0 or not np.isfinite(space.singular[0]):
         raise ValueError("the simulator's state is no longer finite")
-    _dorm2r(_char("L"), _char("N"), size, size, size, matrix, size, tauq, u, size, work, info)
+    _dorm2r(_char(_LEFT), _char(NORMAL), size, size, size, matrix, size, tauq, u, size, work, info)
     _dorml2(
-        _char("R"), _char("N"), size, _int(n - 1), _int(n - 1),
+        _char(_RIGHT), _char(NORMAL), size, _int(n - 1), _int(n - 1),
         matrix + lead, size, taup, vt + lead, size, work, info,
     )  # fmt: skip
 
@@ -152,7 +175,7 @@ def _pseudo_inverse(space, n, matrix):  # type: ignore[no-untyped-def]
         for j in range(rank):
             space.vectors[36 + i * n + j] = space.vectors[36 + i * n + j] * singular[j]
     u = address_of(space.vectors)
-    multiply("C", "C", n, n, rank, u + _DOUBLE * 36, n, u, n, matrix)
+    multiply(TRANSPOSED, TRANSPOSED, n, n, rank, u + _DOUBLE * 36, n, u, n, matrix)
 
 
 @compiled
@@ -164,8 +187,8 @@ def _task_inertia(space, rows, jacobian, result):  # type: ignore[no-untyped-def
     """
     inverse, product = address_of(space.mass_inverse), address_of(space.products)
     symmetric = product + _DOUBLE * 49
-    multiply("T", "T", 7, rows, 7, inverse, 7, jacobian, 6, product)
-    multiply("N", "N", rows, rows, 7, jacobian, 6, product, 7, symmetric)
+    multiply(TRANSPOSED, TRANSPOSED, SEVEN, rows, SEVEN, inverse, SEVEN, jacobian, SIX, product)
+    multiply(NORMAL, NORMAL, rows, rows, SEVEN, jacobian, SIX, product, SEVEN, symmetric)
     for i in range(rows):
         for j in range(rows):
             result[j + i * rows] = space.products[49 + j * rows + i]
@@ -179,17 +202,18 @@ def fill_workspace(space, mass, jacobian):  # type: ignore[no-untyped-def]
         space.mass_inverse[i] = mass[i]
     inverse, pivots = address_of(space.mass_inverse), address_of(space.integers)
     info = pivots + 4 * 64
-    _dgetrf(_int(7), _int(7), inverse, _int(7), pivots, info)
-    _dgetri(_int(7), inverse, _int(7), pivots, address_of(space.work), _int(64), info)
+    _dgetrf(_int(SEVEN), _int(SEVEN), inverse, _int(SEVEN), pivots, info)
+    _dgetri(_int(SEVEN), inverse, _int(SEVEN), pivots, address_of(space.work), _int(_BLOCK), info)
     full = address_of(jacobian)
-    _task_inertia(space, 6, full, space.task_inertia)
-    _task_inertia(space, 3, full, space.position_inertia)
-    _task_inertia(space, 3, full + _DOUBLE * 3, space.orientation_inertia)
+    _task_inertia(space, SIX, full, space.task_inertia)
+    _task_inertia(space, THREE, full, space.position_inertia)
+    _task_inertia(space, THREE, full + _DOUBLE * 3, space.orientation_inertia)
     product = address_of(space.products)
     jbar = product + _DOUBLE * 49
-    multiply("N", "T", 6, 7, 7, full, 6, inverse, 7, product)
-    multiply("T", "N", 6, 7, 6, address_of(space.task_inertia), 6, product, 6, jbar)
-    multiply("T", "N", 7, 7, 6, full, 6, jbar, 6, address_of(space.nullspace))
+    multiply(NORMAL, TRANSPOSED, SIX, SEVEN, SEVEN, full, SIX, inverse, SEVEN, product)
+    inertia, nullspace = address_of(space.task_inertia), address_of(space.nullspace)
+    multiply(TRANSPOSED, NORMAL, SIX, SEVEN, SIX, inertia, SIX, product, SIX, jbar)
+    multiply(TRANSPOSED, NORMAL, SEVEN, SEVEN, SIX, full, SIX, jbar, SIX, nullspace)
     for i in range(7):
         for j in range(7):
             at = 7 * i + j

@@ -59,6 +59,7 @@ class ContactProblem(NamedTuple):
     """Whether this solver stands for the model's settings; otherwise libmujoco's is called."""
     model: int
     data: int
+    nq: int
     nv: int
     width: int
     """Length of a row in memory: nv, rounded up to a multiple of four."""
@@ -172,6 +173,7 @@ class ContactProblem(NamedTuple):
             supported=is_supported(model),
             model=model._address,
             data=data._address,
+            nq=model.nq,
             nv=nv,
             width=width,
             ntree=model.ntree,

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from simulation.physics.factor import compiled
 
 SAMPLING_PERIOD = 1.0 / 20.0
 """Seconds between two samples of an observable."""
@@ -57,30 +58,33 @@ class Sample(NamedTuple):
         self.qpos[:] = qpos
         self.qvel[:] = qvel
         self.flags[0] = 1
-        _end_period(self)
+        _end_period.py_func(self)
 
 
-@numba.njit(nogil=True, cache=True)
-def before_substep(sample, qpos):  # type: ignore[no-untyped-def]
+@compiled
+def before_substep(sample, qpos, nq):  # type: ignore[no-untyped-def]
     """Advance the clock and, where a sample is due, keep what the substep's poses belong to."""
     sample.clock[0] += CLOCK_TICK
     if sample.flags[0] == 0 and sample.clock[0] <= SAMPLING_PERIOD:
         sample.flags[1] = 1
-        sample.pose_qpos[:] = qpos
+        for i in range(nq):
+            sample.pose_qpos[i] = qpos[i]
 
 
-@numba.njit(nogil=True, cache=True)
-def after_substep(sample, qpos, qvel):  # type: ignore[no-untyped-def]
+@compiled
+def after_substep(sample, qpos, nq, qvel, nv):  # type: ignore[no-untyped-def]
     """Complete the sample that `before_substep` found due."""
     if sample.flags[1] == 1:
-        sample.qpos[:] = qpos
-        sample.qvel[:] = qvel
+        for i in range(nq):
+            sample.qpos[i] = qpos[i]
+        for i in range(nv):
+            sample.qvel[i] = qvel[i]
         sample.flags[0] = 1
         sample.flags[1] = 0
     _end_period(sample)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _end_period(sample):  # type: ignore[no-untyped-def]
     if sample.clock[0] >= SAMPLING_PERIOD:
         sample.clock[0] %= SAMPLING_PERIOD

@@ -12,6 +12,7 @@ from numba import types
 from simulation.physics.constraints import evaluate, read_rows, tangent_norm
 from simulation.physics.factor import (
     MINIMUM,
+    ZERO,
     add_inertia,
     assemble,
     compiled,
@@ -137,7 +138,7 @@ def _add_cones(problem, count):  # type: ignore[no-untyped-def]
     nv, width = problem.nv, problem.width
     full, diagonal = problem.cone_factor, problem.cone_diagonal
     found = False
-    row = 0
+    row = ZERO
     while row < count:
         dim = problem.dim[row]
         if problem.state[row] == SLIDING:
