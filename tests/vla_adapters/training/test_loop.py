@@ -179,6 +179,10 @@ def test_parts_of_the_model_are_trained_and_resumed(config, kind):
     assert names and all(("lora_" in name) == (kind == "lora") for name in names)
     (part.out / "final" / "model.safetensors").unlink()
     assert train(dataclasses.replace(part, steps=4)) == part.out / "final"
+    torch.manual_seed(8)  # as another process would begin
+    again = dataclasses.replace(part, out=part.out.with_name("again"))
+    train(again)
+    assert all(torch.equal(t, state.tensors[n]) for n, t in state_of(again.out).tensors.items())
 
 
 @pytest.mark.parametrize("model", ["pi0", "openvla"])
