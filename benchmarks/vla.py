@@ -182,12 +182,16 @@ def _batches(model: Model, options: argparse.Namespace) -> Iterator[Batch]:
             pin_memory=options.device.startswith("cuda"),
         )
     else:
+        from eval_harness.protocols import get_protocol
+        from vla_adapters.pictures import Pictures
         from vla_adapters.reader import Reader, ReaderConfig
+        from vla_adapters.training.validation import PROTOCOLS
 
         config = ReaderConfig(
             batch=options.batch,
             chunk=model.adapter.chunk,
             cameras=model.adapter.cameras,
+            pictures=Pictures.of_protocol(get_protocol(PROTOCOLS[options.model])),
             workers=options.workers,
         )
         reader = Reader([options.data], config, model.adapter.collate)
