@@ -165,11 +165,8 @@ def test_training_shows_what_the_protocol_shows(config, model, monkeypatch):
     monkeypatch.setattr(kind, "loss", noted)
     policy = load_policy(str(train(config)), get_protocol(PROTOCOLS[model]))
     data = open_records(config.data)
-    stored = [
-        data.picture(e, step, "image")
-        for e, steps in enumerate(data.steps)
-        for step in range(steps)
-    ]
+    places = [(e, step) for e, steps in enumerate(data.steps) for step in range(steps)]
+    stored = [data.picture(*place, "image") for place in places]
     steps = [s for s in get_protocol(PROTOCOLS[model]).picture_steps if not isinstance(s, Jpeg)]
     shown = [prepare(Rotate180()(picture), steps) for picture in stored]
     if isinstance(policy, OpenVlaPolicy):
