@@ -61,7 +61,9 @@ def protocol_of(config: TrainConfig) -> Protocol:
     return get_protocol(config.protocol or PROTOCOLS[config.model])
 
 
-def choose_assets(config: ValidationConfig, records: Records, episodes: Numbers) -> AssetPack:
+def choose_assets(
+    config: ValidationConfig, records: Records, episodes: Iterable[int] | Numbers
+) -> AssetPack:
     """Return the asset pack to validate on: the one asked for, else the data's own.
 
     Args:

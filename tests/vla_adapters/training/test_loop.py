@@ -19,6 +19,7 @@ from eval_harness.images import Jpeg, Rotate180, prepare
 from eval_harness.policies import load_policy
 from eval_harness.protocols import get_protocol
 from eval_harness.results import load_results
+from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
 from vla_adapters.lerobot.loading import load_checkpoint
 from vla_adapters.openvla.adapter import OpenVlaAdapter
@@ -133,7 +134,10 @@ def test_checkpoints_of_epochs_and_steps_say_how_they_came_about(config, rlds):
 
 def test_it_is_evaluated_after_epochs_and_stops_once_nothing_gets_better(config):
     """A few steps solve nothing: the second evaluation is no better than the first."""
-    wanted = ValidationConfig(1, validation_tasks=(TASK,), validation_episodes=1)
+    pack = embedded_pack()
+    wanted = ValidationConfig(
+        1, validation_tasks=(TASK,), validation_episodes=1, validation_assets=pack.path
+    )
     config = dataclasses.replace(
         config, steps=None, epochs=4, accumulate=1, batch=8, chunk=10, validation=wanted
     )
@@ -145,6 +149,7 @@ def test_it_is_evaluated_after_epochs_and_stops_once_nothing_gets_better(config)
     for epoch in ("epoch_001", "epoch_002"):
         results = load_results(config.out / "validation" / epoch)
         assert results.config["policy"]["sha256"] and results.config["seed"] == 1
+        assert results.config["assets"]["digest"] == pack.digest
         assert [result.task for result in results.episodes] == [get_task(TASK).key]
     train(config)
     assert read_evaluations(config.out) == found
