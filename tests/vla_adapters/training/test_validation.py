@@ -76,7 +76,8 @@ def made_with(rlds: Path, first: str, others: str) -> Records:
     return records
 
 
-def choose(records: Records, config: ValidationConfig = ValidationConfig()) -> AssetPack:
+def choose(records: Records, folder: Path | None = None) -> AssetPack:
+    config = ValidationConfig(validation_assets=folder)
     return choose_assets(config, records, range(len(records)))
 
 
@@ -87,8 +88,7 @@ def test_it_uses_the_pack_of_most_of_the_data(rlds, other_pack):
     assert choose(made_with(rlds, mine, other)).digest == other
     few = choose_assets(ValidationConfig(), made_with(rlds, mine, other), [0])
     assert few.digest == mine
-    asked = ValidationConfig(validation_assets=embedded_pack().path)
-    assert choose(made_with(rlds, other, other), asked).digest == mine
+    assert choose(made_with(rlds, other, other), embedded_pack().path).digest == mine
 
 
 def test_a_pack_that_is_not_here_is_asked_for(rlds):
