@@ -44,10 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": model.adapter.identity(),
         "machine": _describe(device),
     }
-    rates = [matmul_rate(device, model.dtype)]
+    before = options.peak or matmul_rate(device, model.dtype) / 1e12
     training = report["training"] = measure_training(model, device, options)
-    rates.append(matmul_rate(device, model.dtype))
-    peak = options.peak or max(rates) / 1e12
+    peak = options.peak or max(before, matmul_rate(device, model.dtype) / 1e12)
     report["chip"] = {"tflops": peak, "measured": not options.peak}
     training["share_of_chip"] = training["model_tflops"] / peak
     report["inference"] = measure_inference(model, device, options)
@@ -183,12 +182,16 @@ def _batches(model: Model, options: argparse.Namespace) -> Iterator[Batch]:
             pin_memory=options.device.startswith("cuda"),
         )
     else:
+        from eval_harness.protocols import get_protocol
+        from vla_adapters.pictures import Pictures
         from vla_adapters.reader import Reader, ReaderConfig
+        from vla_adapters.training.validation import PROTOCOLS
 
         config = ReaderConfig(
             batch=options.batch,
             chunk=model.adapter.chunk,
             cameras=model.adapter.cameras,
+            pictures=Pictures.of_protocol(get_protocol(PROTOCOLS[options.model])),
             workers=options.workers,
         )
         reader = Reader([options.data], config, model.adapter.collate)

@@ -1,4 +1,4 @@
-"""What a protocol does to a rendered picture before a policy sees it, pixel by pixel.
+"""What is done to a picture before a policy sees it, in evaluation and in training alike.
 
 The originals do this with TensorFlow (OpenVLA, OpenVLA-OFT) or Pillow (openpi). Nothing here needs
 TensorFlow, and the pixels are its own: the JPEG round trip (TensorFlow 2.21 decodes with the fast,
@@ -111,8 +111,24 @@ class ResizeWithPad:
         return np.asarray(canvas)
 
 
-Step = Rotate180 | Jpeg | Lanczos3 | CentreCrop | ResizeWithPad
-"""One step of a protocol's way with pictures."""
+@dataclass(frozen=True)
+class Bicubic:
+    """Resize to a square with Pillow's antialiased bicubic kernel, as OpenVLA's processor does."""
+
+    size: int = 224
+    """Side of the result, pixels."""
+    name: ClassVar[str] = "bicubic"
+
+    def __call__(self, picture: Picture) -> Picture:
+        """Return the resized picture, (size, size, 3)."""
+        if picture.shape[:2] == (self.size, self.size):
+            return picture
+        image = Image.fromarray(np.ascontiguousarray(picture))
+        return np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC))
+
+
+Step = Rotate180 | Jpeg | Lanczos3 | CentreCrop | ResizeWithPad | Bicubic
+"""One step of a picture's way: a function of the picture alone."""
 
 
 def prepare(picture: Picture, steps: Sequence[Step]) -> Picture:

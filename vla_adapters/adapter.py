@@ -42,7 +42,7 @@ class Adapter(ABC):
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Return the batch that `loss` takes; runs in the reader's worker processes, on the CPU.
 
-        A pure function of the samples: augmentation has been applied, noise comes later.
+        A pure function of the samples: pictures have been made ready, noise comes later.
         """
 
     @abstractmethod

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class AugmentationConfig:
-    """How much a picture may change; the defaults are OpenVLA's."""
+class Augmentation:
+    """Changes pictures at random, by so much at most; the defaults are OpenVLA's."""
 
     crop_area: float = 0.9
     """Share of the picture's area that the crop keeps; its aspect ratio is the picture's."""
@@ -28,6 +28,21 @@ class AugmentationConfig:
     """Least and greatest factor of the saturation in HSV."""
     hue: float = 0.05
     """Greatest turn of the hue in HSV to either side, as a share of the whole circle."""
+
+    def __call__(
+        self, picture: npt.NDArray[np.uint8], generator: np.random.Generator
+    ) -> npt.NDArray[np.uint8]:
+        """Return a picture changed at random, uint8 (H, W, 3), RGB."""
+        return self.draw(generator)(picture)
+
+    def draw(self, generator: np.random.Generator) -> Change:
+        """Return a change, drawn uniformly."""
+        side = float(np.sqrt(self.crop_area))
+        offset, brightness, contrast, saturation, hue = generator.uniform(
+            (0, -self.brightness, self.contrast[0], self.saturation[0], -self.hue),
+            (1 - side, self.brightness, self.contrast[1], self.saturation[1], self.hue),
+        )
+        return Change(offset, side, brightness, contrast, saturation, hue)
 
 
 @dataclass(frozen=True)
@@ -48,37 +63,17 @@ class Change:
     hue: float
     """Turn of the hue, share of the circle."""
 
-
-def draw(generator: np.random.Generator, config: AugmentationConfig) -> Change:
-    """Return a change, drawn uniformly."""
-    side = float(np.sqrt(config.crop_area))
-    offset, brightness, contrast, saturation, hue = generator.uniform(
-        (0, -config.brightness, config.contrast[0], config.saturation[0], -config.hue),
-        (1 - side, config.brightness, config.contrast[1], config.saturation[1], config.hue),
-    )
-    return Change(offset, side, brightness, contrast, saturation, hue)
-
-
-def apply(picture: npt.NDArray[np.uint8], change: Change) -> npt.NDArray[np.uint8]:
-    """Return the changed picture, uint8 of the same shape (H, W, 3)."""
-    rows, columns = (_positions(size, change) for size in picture.shape[:2])
-    values = np.empty(picture.shape, np.float32)
-    means = _crop(
-        np.ascontiguousarray(picture), rows, columns, np.float32(change.brightness), values
-    )
-    result = np.empty(picture.shape, np.uint8)
-    factors = np.array([change.contrast, change.saturation, change.hue], np.float32)
-    _colour(values, means, *factors, result)
-    return result
-
-
-def augment(
-    picture: npt.NDArray[np.uint8],
-    generator: np.random.Generator,
-    config: AugmentationConfig | None = None,
-) -> npt.NDArray[np.uint8]:
-    """Return a picture changed at random, uint8 (H, W, 3), RGB."""
-    return apply(picture, draw(generator, config or AugmentationConfig()))
+    def __call__(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the changed picture, uint8 of the same shape (H, W, 3)."""
+        rows, columns = (_positions(size, self) for size in picture.shape[:2])
+        values = np.empty(picture.shape, np.float32)
+        means = _crop(
+            np.ascontiguousarray(picture), rows, columns, np.float32(self.brightness), values
+        )
+        result = np.empty(picture.shape, np.uint8)
+        factors = np.array([self.contrast, self.saturation, self.hue], np.float32)
+        _colour(values, means, *factors, result)
+        return result
 
 
 def _positions(size: int, change: Change) -> npt.NDArray[np.float32]:

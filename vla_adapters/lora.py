@@ -24,6 +24,8 @@ class Lora:
     """Scale: the adapter's product is multiplied by alpha / rank."""
     modules: str | None = None
     """Regular expression of the layers' whole names; by default the model's own choice."""
+    seed: int = 0
+    """Draws their first weights."""
 
 
 def add_adapters(module: nn.Module, lora: Lora, default: str | list[str], **options: Any) -> None:
@@ -43,7 +45,9 @@ def add_adapters(module: nn.Module, lora: Lora, default: str | list[str], **opti
     targets = lora.modules or default
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, **options)
     try:
-        inject_adapter_in_model(config, module)
+        with torch.random.fork_rng():
+            torch.manual_seed(lora.seed)
+            inject_adapter_in_model(config, module)
     except ValueError as error:
         raise AdapterError(f"no layer is named {targets}: {error}") from error
     for parameter in module.parameters():

@@ -15,10 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from common.errors import DatasetError, DlrError, SettingError
-from eval_harness.images import Lanczos3
 from vla_adapters.adapter import Batch
-from vla_adapters.augmentation import AugmentationConfig, augment
 from vla_adapters.order import Order, Share, batches
+from vla_adapters.pictures import Pictures
 from vla_adapters.records import Numbers, Records, open_records
 from vla_adapters.samples import CAMERAS, Sample
 
@@ -54,11 +53,8 @@ class ReaderConfig:
     where: tuple[str, ...] = ()
     """Conditions on an episode's metadata, `name=value`, such as `pattern=1`. Values of one name
     are alternatives; conditions on different names must all hold."""
-    augmentation: AugmentationConfig | None = None
-    """How pictures are changed at random; by default not at all."""
-    resize: int | None = None
-    """Side to which pictures are resized before augmentation, as OpenVLA's loader does to 224; by
-    default they keep the size of the data."""
+    pictures: Pictures = Pictures()
+    """What is done to pictures; by default they stay as they are stored."""
     workers: int = 2
     """Processes that decode and collate; 0 for none beside this one."""
     drop_last: bool = False
@@ -256,7 +252,6 @@ class _BatchMaker(Dataset[Batch | DlrError]):
         self._records, self._episodes = records, episodes
         self._ends = np.cumsum(records.steps[episodes])
         self._config, self._collate = config, collate
-        self._resize = None if config.resize is None else Lanczos3(config.resize)
 
     def __getitem__(self, numbers: tuple[int, Numbers]) -> Batch | DlrError:
         """Return a batch, or the error that a user can mend, whose message stays as it is."""
@@ -288,11 +283,7 @@ class _BatchMaker(Dataset[Batch | DlrError]):
         generator = np.random.default_rng((config.seed, epoch, episode, step))
         for camera in config.cameras:
             picture = self._records.picture(episode, step, camera)
-            if self._resize is not None:
-                picture = self._resize(picture)
-            if config.augmentation is not None:
-                picture = augment(picture, generator, config.augmentation)
-            images[camera] = picture
+            images[camera] = config.pictures(picture, generator)
         return images
 
 

@@ -27,9 +27,7 @@ def test_work_of_the_model_is_counted_once(measure, model, train):
     again = measure("--model", model, "--train", train, "--gradient-checkpointing")
     training, checkpointed = found["training"], again["training"]
     assert training["model_tflop_per_step"] == checkpointed["model_tflop_per_step"] > 0
-    assert len(training["losses"]) == 5 and training["losses"] == pytest.approx(
-        checkpointed["losses"], rel=1e-4
-    )
+    assert len(training["losses"]) == 5 and training["losses"] == checkpointed["losses"]
     rate = training["model_tflop_per_step"] / training["seconds_per_step"]
     assert training["share_of_chip"] == pytest.approx(rate / 0.5)
     assert found["inference"]["batch_8"]["chunks_per_second"] > 0

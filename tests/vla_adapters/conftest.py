@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_adapters.augmentation import AugmentationConfig, Change, draw
+from vla_adapters.augmentation import Augmentation, Change
 
 _SIDE = Path(__file__).with_name("tensorflow_side.py")
 
@@ -40,7 +40,7 @@ class TensorFlowSide:
 def tensorflow_side(tmp_path_factory: pytest.TempPathFactory) -> TensorFlowSide:
     folder = tmp_path_factory.mktemp("tensorflow")
     generator = np.random.default_rng(5)
-    changes = [draw(generator, AugmentationConfig()) for _ in range(8)]
+    changes = [Augmentation().draw(generator) for _ in range(8)]
     listed = json.dumps([dataclasses.asdict(change) for change in changes])
     subprocess.run([sys.executable, _SIDE, folder, listed], check=True)
     pictures = np.load(folder / "augmented.npz")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_adapters.augmentation import AugmentationConfig, Change, apply, augment, draw
+from vla_adapters.augmentation import Augmentation, Change
 
 
 def test_pictures_are_tensorflow_s(tensorflow_side):
     for change, expected in zip(tensorflow_side.changes, tensorflow_side.augmented, strict=True):
-        found = apply(tensorflow_side.source, change)
+        found = change(tensorflow_side.source)
         difference = np.abs(found.astype(int) - expected)
         assert difference.max() <= 1
         assert (difference > 0).mean() < 1e-3
@@ -17,12 +17,12 @@ def test_pictures_are_tensorflow_s(tensorflow_side):
 
 def test_no_change_leaves_the_picture():
     picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    assert np.array_equal(apply(picture, Change(0, 1, 0, 1, 1, 0)), picture)
+    assert np.array_equal(Change(0, 1, 0, 1, 1, 0)(picture), picture)
 
 
 def test_draws_fill_openvla_s_ranges():
-    generator, config = np.random.default_rng(1), AugmentationConfig()
-    draws = [draw(generator, config) for _ in range(2000)]
+    generator, augmentation = np.random.default_rng(1), Augmentation()
+    draws = [augmentation.draw(generator) for _ in range(2000)]
     side = np.sqrt(0.9)
     assert {change.side for change in draws} == {side}
     for name, low, high in (
@@ -40,6 +40,6 @@ def test_draws_fill_openvla_s_ranges():
 
 def test_the_generator_decides():
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    one, other, third = (augment(picture, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, other, third = (Augmentation()(picture, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one, other)
     assert not np.array_equal(one, third)

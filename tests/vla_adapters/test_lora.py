@@ -1,5 +1,7 @@
 """Low-rank adapters: exact beside bfloat16 weights, and merged one weight at a time."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,18 @@ def test_adapters_alone_are_trained_and_in_float32(network):
     assert len(trained) == 2 and set(trained.values()) == {torch.float32}
     frozen = {p.dtype for p in network.parameters() if not p.requires_grad}
     assert frozen == {torch.bfloat16}
+
+
+def test_first_weights_depend_on_the_seed_alone(network):
+    def first(seed: int, drawn_before: int) -> torch.Tensor:
+        torch.manual_seed(drawn_before)
+        copied = copy.deepcopy(network)
+        add_adapters(copied, Lora(rank=4, seed=seed), ["0"])
+        assert torch.initial_seed() == drawn_before  # what others draw stays as it was
+        return copied[0].lora_A["default"].weight.detach()
+
+    assert first(1, 5).equal(first(1, 6))
+    assert not first(1, 5).equal(first(2, 5))
 
 
 def test_small_steps_of_adapters_are_not_lost(network):

@@ -15,14 +15,16 @@ import torch
 
 from common.errors import DatasetError, SettingError
 from vla_adapters.adapter import Batch
-from vla_adapters.augmentation import AugmentationConfig
+from vla_adapters.augmentation import Augmentation
 from vla_adapters.order import Order
+from vla_adapters.pictures import Pictures
 from vla_adapters.reader import Position, Reader, ReaderConfig, choose_episodes
 from vla_adapters.records import open_records
 from vla_adapters.samples import Sample
 from vla_adapters.tfrecords import records
 
-CONFIG = ReaderConfig(batch=4, chunk=3, window=3, workers=0, augmentation=AugmentationConfig())
+AUGMENTED = Pictures(augmentation=Augmentation())
+CONFIG = ReaderConfig(batch=4, chunk=3, window=3, workers=0, pictures=AUGMENTED)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -123,8 +125,8 @@ def test_leaving_an_epoch_and_coming_back_goes_on(rlds):
 
 
 def test_ranks_together_read_what_one_reads_in_larger_batches(rlds):
-    together = list(reader(rlds, batch=6, augmentation=None))
-    halves = [list(reader(rlds, rank, 2, batch=3, augmentation=None)) for rank in range(2)]
+    together = list(reader(rlds, batch=6, pictures=Pictures()))
+    halves = [list(reader(rlds, rank, 2, batch=3, pictures=Pictures())) for rank in range(2)]
     for number, batch in enumerate(together):
         parts = [half[number] for half in halves if number < len(half)]
         assert sorted(places(parts)) == sorted(places([batch]))
@@ -170,21 +172,17 @@ def test_actions_after_the_end_repeat_the_last_one(rlds):
 
 
 def test_augmentation_differs_between_epochs_and_is_off_by_default(rlds):
-    def picture(epoch: int, augmentation: AugmentationConfig | None) -> torch.Tensor:
-        one = reader(rlds, batch=34, augmentation=augmentation)
+    def picture(epoch: int, pictures: Pictures) -> torch.Tensor:
+        one = reader(rlds, batch=34, pictures=pictures)
         one.seek(Position(epoch))
         (batch,) = one
         return batch["image"][places([batch]).index((0, 0))]
 
-    plain = picture(0, None)
+    plain = picture(0, ReaderConfig().pictures)
     assert torch.equal(plain, torch.from_numpy(open_records([rlds]).picture(0, 0, "image")))
-    first, second = (picture(epoch, AugmentationConfig()) for epoch in (0, 1))
+    first, second = (picture(epoch, AUGMENTED) for epoch in (0, 1))
     assert not torch.equal(first, plain)
     assert not torch.equal(first, second)
-
-
-def test_pictures_are_resized_before_they_are_changed(rlds):
-    assert next(iter(reader(rlds, resize=16)))["image"].shape[1:] == (16, 16, 3)
 
 
 def test_episodes_are_chosen_by_metadata_and_number(rlds):

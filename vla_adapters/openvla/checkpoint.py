@@ -29,6 +29,13 @@ _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _DOWNLOADED = ["*.safetensors", _CONFIG, _PREPROCESSOR, _INDEX, STATISTICS, *FILES]
 """Files of a hub repository that are fetched: none of them can hold code."""
+_FOREIGN = [
+    "action_head--*.pt",
+    "noisy_action_projector--*.pt",
+    "proprio_projector--*.pt",
+    "vision_backbone--*.pt",
+]
+"""Parts of an OpenVLA-OFT, beside whose `config.json` a plain OpenVLA's looks the same."""
 
 
 @dataclass(frozen=True)
@@ -79,27 +86,46 @@ def find(path: str | Path, revision: str | None = None) -> Path:
     """Return the local folder of a checkpoint, fetched from the hub if need be.
 
     Raises:
-        AdapterError: it can be had neither here nor there.
+        AdapterError: it can be had neither here nor there, or is an OpenVLA-OFT.
     """
     folder = Path(path)
     if folder.is_dir():
-        return folder
+        return _check_parts(folder, path)
     for offline in (False, True):
         try:
-            return Path(
-                snapshot_download(
-                    str(path),
-                    revision=revision,
-                    allow_patterns=_DOWNLOADED,
-                    local_files_only=offline,
+            if not offline:
+                listed = snapshot_download(
+                    str(path), revision=revision, allow_patterns=_FOREIGN, dry_run=True
                 )
+                _refuse((file.filename for file in listed), path)
+            fetched = snapshot_download(
+                str(path),
+                revision=revision,
+                allow_patterns=_DOWNLOADED,
+                local_files_only=offline,
             )
+            return _check_parts(Path(fetched), path)
         except (HFValidationError, HfHubHTTPError, OSError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     raise AdapterError(
         f"{path} is neither a folder, nor in the Hugging Face cache, nor can it be had from the "
         f"hub; where there is a network, run `hf download {path}`, and give that folder ({reason})"
     )
+
+
+def _check_parts(folder: Path, path: str | Path) -> Path:
+    """Return the folder of a checkpoint that has no parts beside what a plain OpenVLA has."""
+    _refuse((file.name for pattern in _FOREIGN for file in folder.glob(pattern)), path)
+    return folder
+
+
+def _refuse(parts: Iterable[str], path: str | Path) -> None:
+    names = sorted(parts)
+    if names:
+        raise AdapterError(
+            f"{path} is an OpenVLA-OFT ({', '.join(names)}), whose actions are not tokens: it is "
+            "not supported here; serve it with its own code, and evaluate the server (vla-eval://)"
+        )
 
 
 def read_config(folder: Path) -> OpenVlaConfig:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
+from eval_harness.images import Bicubic
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, on_hub
 
@@ -117,11 +117,7 @@ class Preprocessing:
                 f"this model wants square pictures, and got {height} by {width}: it was trained "
                 f"with {self.strategy}"
             )
-        if (height, width) != (self.size, self.size):
-            image = Image.fromarray(np.ascontiguousarray(picture))
-            resized = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-            picture = np.asarray(resized)
-        return np.ascontiguousarray(picture.transpose(2, 0, 1))
+        return np.ascontiguousarray(Bicubic(self.size)(picture).transpose(2, 0, 1))
 
     def normalise(self, pictures: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Return `pixel_values` on the pictures' device.

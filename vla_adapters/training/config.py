@@ -10,7 +10,15 @@ from typing import Any, Literal
 from common.errors import SettingError
 
 ModelName = Literal["pi0", "openvla"]
-_FREE = ("out", "data", "workers", "checkpoint_every", "log_every")
+_FREE = (
+    "out",
+    "data",
+    "workers",
+    "checkpoint_every",
+    "keep_every",
+    "keep_epochs",
+    "log_every",
+)
 """Fields that change no weight, so that a training may go on with others."""
 
 
@@ -70,8 +78,8 @@ class ValidationConfig:
     """Suites of the validation's tasks, such as libero_spatial."""
     validation_tasks: tuple[str, ...] = ()
     """Further tasks of it, as `suite/name` or their names alone."""
-    validation_protocol: str = ""
-    """Whose way of evaluating; by default openpi's for pi0, openvla's for OpenVLA."""
+    validation_assets: Path | None = None
+    """Folder of assets; by default the pack that most of the data was made with."""
     validation_episodes: int = 10
     """Episodes of each task."""
     validation_seed: int = 1
@@ -107,6 +115,9 @@ class TrainConfig:
     """Samples that a process computes at a time."""
     accumulate: int = 1
     """Batches of a step."""
+    protocol: str = ""
+    """Whose way of evaluating: training shows pictures as it does, and validation follows it; by
+    default openpi's for pi0, openvla's for OpenVLA."""
     chunk: int = 10
     """Actions that pi0 predicts; OpenVLA predicts one."""
     train: Literal["full", "expert_only", "lora"] = "full"
@@ -178,10 +189,14 @@ class TrainConfig:
         return dataclasses.replace(preset, **given)
 
     def decisive(self) -> dict[str, Any]:
-        """Return the fields that decide the weights, as JSON can hold them."""
+        """Return the fields that decide the weights, as JSON can hold them.
+
+        Not the folders of data and assets, which may move; digests stand for them.
+        """
         content = dataclasses.asdict(self)
         for name in _FREE:
             del content[name]
+        del content["validation"]["validation_assets"]
         content["where"] = list(self.where)
         content["validation"] = {
             name: list(value) if isinstance(value, tuple) else value

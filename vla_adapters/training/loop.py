@@ -18,9 +18,12 @@ from tqdm import tqdm
 
 from common.files import write_json
 from common.locks import lock_folder
+from common.versions import package_versions
 from generator.checkpoints import versions
+from simulation.assets.resolve import AssetPack
 from vla_adapters.adapter import Adapter, Batch, to_device
-from vla_adapters.augmentation import AugmentationConfig
+from vla_adapters.augmentation import Augmentation
+from vla_adapters.pictures import Pictures
 from vla_adapters.reader import Position, Reader, ReaderConfig, choose_episodes
 from vla_adapters.records import open_records
 from vla_adapters.samples import Statistics
@@ -39,7 +42,9 @@ from vla_adapters.training.metrics import Metrics
 from vla_adapters.training.models import make_adapter
 from vla_adapters.training.schedule import learning_rate, seed_step
 from vla_adapters.training.validation import (
+    choose_assets,
     evaluate_policy,
+    protocol_of,
     read_evaluations,
     should_stop,
     write_evaluations,
@@ -47,6 +52,8 @@ from vla_adapters.training.validation import (
 
 FINAL = "final"
 """Folder of the policy at the training's end."""
+_PACKAGES = ("accelerate", "lerobot", "peft", "timm", "tokenizers", "transformers")
+"""What decides a network's arithmetic beside what the generator's policies depend on."""
 _EVALUATION_LIMIT = datetime.timedelta(days=2)
 """How long other processes wait while one evaluates."""
 
@@ -77,10 +84,13 @@ def train(config: TrainConfig) -> Path:
 def _train(config: TrainConfig, accelerator: Accelerator) -> Path:
     """Do what `train` does, in a folder that no other training writes."""
     records = open_records(config.data, "train", ())
-    statistics = statistics_of(records, choose_episodes(records, config.where, config.episodes))
+    episodes = choose_episodes(records, config.where, config.episodes)
+    statistics = statistics_of(records, episodes)
+    validated = config.validation.evaluate_every_epochs > 0
+    assets = choose_assets(config.validation, records, episodes) if validated else None
     adapter = make_adapter(config, statistics)
     reader = _make_reader(config, adapter, accelerator)
-    trainer = _Trainer(config, adapter, reader, statistics, accelerator)
+    trainer = _Trainer(config, adapter, reader, statistics, accelerator, assets)
     try:
         trainer.run()
     finally:
@@ -90,6 +100,7 @@ def _train(config: TrainConfig, accelerator: Accelerator) -> Path:
 
 def _make_reader(config: TrainConfig, adapter: Adapter, accelerator: Accelerator) -> Reader:
     augment = config.model == "openvla" if config.augment is None else config.augment
+    pictures = Pictures.of_protocol(protocol_of(config), Augmentation() if augment else None)
     return Reader(
         config.data,
         ReaderConfig(
@@ -99,7 +110,7 @@ def _make_reader(config: TrainConfig, adapter: Adapter, accelerator: Accelerator
             seed=config.seed,
             episodes=config.episodes,
             where=config.where,
-            augmentation=AugmentationConfig() if augment else None,
+            pictures=pictures,
             workers=config.workers,
             drop_last=True,
         ),
@@ -133,15 +144,18 @@ class _Trainer:
         reader: Reader,
         statistics: Statistics,
         accelerator: Accelerator,
+        assets: AssetPack | None,
     ) -> None:
         self.config, self.adapter, self.reader = config, adapter, reader
         self.accelerator, self.settings = accelerator, config.optimisation
+        self._assets = assets
         self.steps_per_epoch = reader.batches_per_epoch / config.accumulate
         self.total = config.steps or math.ceil(self.steps_per_epoch * (config.epochs or 1))
         self.decisive = {
             **config.decisive(),
             "data_digest": statistics.digest,
             "processes": accelerator.num_processes,
+            "validation_assets": assets.digest if assets else None,
         }
         self.loss = accelerator.prepare(_Loss(adapter))
         self.trained = [p for p in adapter.module.parameters() if p.requires_grad]
@@ -298,9 +312,10 @@ class _Trainer:
     def _evaluate(self, folder: Path, epoch: int) -> None:
         if any(evaluation.epoch == epoch for evaluation in self._evaluations):
             return
-        wanted, out = self.config.validation, self.config.out
+        assert self._assets is not None
+        out = self.config.out
         results = out / "validation" / folder.name
-        found = evaluate_policy(folder, self.config.model, epoch, wanted, results)
+        found = evaluate_policy(folder, self.config, epoch, self._assets, results)
         self._evaluations.append(found)
         write_evaluations(out, self._evaluations)
         assert self._metrics is not None
@@ -327,5 +342,5 @@ class _Trainer:
             "epoch": step / self.steps_per_epoch,
             "settings": self.decisive,
             "model": self.adapter.identity(),
-            "versions": versions(),
+            "versions": {**versions(), **package_versions(_PACKAGES)},
         }

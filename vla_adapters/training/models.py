@@ -26,7 +26,7 @@ def _pi0(config: TrainConfig, statistics: Statistics) -> Adapter:
         train=config.train,
         precision="bfloat16" if config.precision == "bfloat16" else "float32",
         gradient_checkpointing=config.gradient_checkpointing,
-        lora=Lora(config.lora_rank, config.lora_alpha),
+        lora=Lora(config.lora_rank, config.lora_alpha, seed=config.seed),
     )
     if config.init is None:
         folder = (config.out / "tokenizer").resolve()
@@ -42,7 +42,7 @@ def _openvla(config: TrainConfig, statistics: Statistics) -> Adapter:
         train="lora" if config.train == "lora" else "full",
         precision="bfloat16" if config.precision == "bfloat16" else "float32",
         gradient_checkpointing=config.gradient_checkpointing,
-        lora=Lora(config.lora_rank, config.lora_alpha),
+        lora=Lora(config.lora_rank, config.lora_alpha, seed=config.seed),
     )
     if config.init is None:
         return OpenVlaAdapter.small(statistics, libero_instructions(), config.seed, options)

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import collections
+import functools
 import json
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.errors import AssetError
 from common.files import write_json
 from common.intervals import wilson_interval
-from vla_adapters.training.config import ModelName, ValidationConfig
+from eval_harness.protocols import Protocol, get_protocol
+from simulation.assets.resolve import (
+    AssetPack,
+    embedded_pack,
+    find_embedded_pack,
+    resolve_assets,
+)
+from vla_adapters.records import Numbers, Records
+from vla_adapters.training.config import ModelName, TrainConfig, ValidationConfig
 
 RESULTS = "validation.json"
 """File of a training's folder with all evaluations, and the best epoch."""
 PROTOCOLS: dict[ModelName, str] = {"pi0": "openpi", "openvla": "openvla"}
-"""The protocol that each model is evaluated under by default."""
+"""The protocol that each model is trained for and evaluated under by default."""
 _KINDS = {"pi0": "lerobot", "openvla": "openvla"}
 
 
@@ -39,16 +52,67 @@ class Evaluation:
         return self.successes / max(1, self.episodes)
 
 
+def protocol_of(config: TrainConfig) -> Protocol:
+    """Return the protocol that a training follows.
+
+    Raises:
+        SettingError: there is none of this name.
+    """
+    return get_protocol(config.protocol or PROTOCOLS[config.model])
+
+
+def choose_assets(
+    config: ValidationConfig, records: Records, episodes: Iterable[int] | Numbers
+) -> AssetPack:
+    """Return the asset pack to validate on: the one asked for, else the data's own.
+
+    Args:
+        config: may name a folder.
+        records: the training's data.
+        episodes: numbers of those that are used; the pack is that of most of them.
+
+    Raises:
+        AssetError: the pack is not on this machine, or not complete.
+    """
+    if config.validation_assets is not None:
+        return resolve_assets(config.validation_assets)
+    digests = records.metadata.get("asset_digest", ("",) * len(records))
+    ((digest, _),) = collections.Counter(str(digests[e]) for e in episodes).most_common(1)
+    if not digest:
+        pack = resolve_assets()
+        warnings.warn(
+            f"{records.name} does not say which asset pack it was made with: validation uses "
+            f"{pack.name} in {pack.path}; --validation-assets chooses another",
+            stacklevel=2,
+        )
+        return pack
+    found = _first_with(digest)
+    if found is None:
+        raise AssetError(
+            f"{records.name} was made with the asset pack {digest[:12]}, which is not on this "
+            "machine: give its folder, or that of another pack to validate on, as "
+            "--validation-assets"
+        )
+    return found
+
+
+def _first_with(digest: str) -> AssetPack | None:
+    """Return the first pack on this machine with a digest."""
+    finders = (resolve_assets, embedded_pack, functools.partial(find_embedded_pack, digest))
+    packs: Iterable[AssetPack | None] = (find() for find in finders)
+    return next((pack for pack in packs if pack is not None and pack.digest == digest), None)
+
+
 def evaluate_policy(
-    folder: Path, model: ModelName, epoch: int, config: ValidationConfig, out: Path
+    folder: Path, config: TrainConfig, epoch: int, assets: AssetPack, out: Path
 ) -> Evaluation:
-    """Run an epoch's policy under the validation's protocol, in this process.
+    """Run an epoch's policy under the training's protocol, in this process.
 
     Args:
         folder: the policy's checkpoint.
-        model: what it is.
+        config: the training's model and protocol, the validation's tasks and episodes.
         epoch: epochs trained.
-        config: tasks and episodes.
+        assets: asset pack of the simulator.
         out: folder of the results, new or begun by this very evaluation.
 
     Raises:
@@ -58,15 +122,14 @@ def evaluate_policy(
     from eval_harness.evaluation import evaluate
     from eval_harness.plan import choose_tasks
     from eval_harness.policies import load_policy
-    from eval_harness.protocols import get_protocol
     from eval_harness.results import summarise
 
-    protocol = get_protocol(config.validation_protocol or PROTOCOLS[model])
-    tasks = choose_tasks(config.validation_tasks, config.validation_suites)
-    seed = config.validation_seed
-    policy = load_policy(f"{_KINDS[model]}:{folder}", protocol, seed)
+    protocol, wanted = protocol_of(config), config.validation
+    tasks = choose_tasks(wanted.validation_tasks, wanted.validation_suites)
+    episodes, seed = wanted.validation_episodes, wanted.validation_seed
+    policy = load_policy(f"{_KINDS[config.model]}:{folder}", protocol, seed, assets=assets)
     try:
-        results = evaluate(policy, protocol, tasks, out, config.validation_episodes, seed=seed)
+        results = evaluate(policy, protocol, tasks, out, episodes, seed=seed, assets=assets)
     finally:
         policy.close()
     found = summarise(results)["all"]

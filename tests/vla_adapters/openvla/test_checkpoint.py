@@ -1,7 +1,10 @@
 """Checkpoints that are incomplete, damaged or of something else: one clear line each."""
 
+import hashlib
 import json
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -152,6 +155,81 @@ def test_no_network_says_how_to_get_the_model(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(AdapterError, match="run `hf download nobody/nothing`"):
         find("nobody/nothing")
+
+
+OFT = ("action_head--150000_checkpoint.pt", "proprio_projector--150000_checkpoint.pt")
+
+
+@pytest.mark.parametrize("part", [*OFT, "noisy_action_projector--5_checkpoint.pt"])
+def test_an_oft_checkpoint_is_refused(folder, part):
+    (folder / part).write_bytes(b"its weights")
+    with pytest.raises(AdapterError, match=f"is an OpenVLA-OFT \\({part}\\)"):
+        load_checkpoint(folder)
+
+
+@pytest.fixture
+def hub(folder, monkeypatch, tmp_path_factory):
+    """Names and files of one model on a server on loopback, as the Hugging Face hub has them."""
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    asked = []
+
+    class Hub(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            asked.append(self.path)
+            if "/resolve/" in self.path:
+                self.answer(files[self.path.rpartition("/")[2]])
+            elif "/tree/" in self.path:
+                listed = [
+                    {"type": "file", "path": n, "size": len(c), "oid": digest_of(c)}
+                    for n, c in files.items()
+                ]
+                self.answer(json.dumps(listed).encode())
+            else:
+                self.answer(json.dumps({"id": "me/model", "sha": "a" * 40}).encode())
+
+        do_HEAD = do_GET
+
+        def answer(self, content):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", f'"{digest_of(content)}"')
+            self.send_header("X-Repo-Commit", "a" * 40)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    def digest_of(content):
+        return hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    constants = "huggingface_hub.constants"
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(f"{constants}.ENDPOINT", endpoint)
+    monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield files, asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_oft_checkpoint_on_the_hub_is_refused_before_it_is_fetched(hub):
+    files, asked = hub
+    files |= dict.fromkeys(OFT, b"its weights")
+    with pytest.raises(AdapterError, match=rf"me/model is an OpenVLA-OFT \({OFT[0]}, {OFT[1]}\)"):
+        find("me/model")
+    assert not [path for path in asked if path.endswith((".safetensors", ".json"))]
+
+
+def test_a_plain_checkpoint_on_the_hub_is_fetched(hub, folder):
+    assert digest(find("me/model")) == digest(folder)
 
 
 def test_one_vision_transformer(tokenizer, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import json
 import os
 import signal
@@ -14,13 +15,21 @@ import torch
 from safetensors.torch import load_file
 
 from common.errors import DlrError
+from eval_harness.images import Jpeg, Rotate180, prepare
+from eval_harness.policies import load_policy
+from eval_harness.protocols import get_protocol
 from eval_harness.results import load_results
+from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
 from vla_adapters.lerobot.loading import load_checkpoint
+from vla_adapters.openvla.adapter import OpenVlaAdapter
+from vla_adapters.openvla.policy import OpenVlaPolicy
+from vla_adapters.pi0.adapter import Pi0Adapter
+from vla_adapters.records import open_records
 from vla_adapters.training.checkpoints import State, TrainingError, load_state
 from vla_adapters.training.config import TrainConfig, ValidationConfig
 from vla_adapters.training.loop import train
-from vla_adapters.training.validation import read_evaluations
+from vla_adapters.training.validation import PROTOCOLS, read_evaluations
 
 STEPS = 24
 TASK = "pick_up_the_black_bowl_on_the_stove_and_place_it_on_the_plate"
@@ -110,7 +119,10 @@ def test_checkpoints_of_epochs_and_steps_say_how_they_came_about(config, rlds):
     )
     assert second["step"] == 2 * first["step"] and second["epoch"] == 2
     assert first["settings"]["data_digest"] and first["settings"]["seed"] == 0
-    assert first["versions"]["torch"] == torch.__version__.partition("+")[0]
+    recorded = first["versions"]
+    assert recorded["torch"] == torch.__version__.partition("+")[0]
+    for package in ("transformers", "lerobot", "timm", "peft", "accelerate", "numpy"):
+        assert recorded[package] == importlib.metadata.version(package)
     assert first["model"]["variant"] == "pi0_small"
     assert (config.out / "step_000003" / "model.safetensors").exists()
     assert lines(config.out)[-1]["step"] == second["step"]
@@ -122,7 +134,10 @@ def test_checkpoints_of_epochs_and_steps_say_how_they_came_about(config, rlds):
 
 def test_it_is_evaluated_after_epochs_and_stops_once_nothing_gets_better(config):
     """A few steps solve nothing: the second evaluation is no better than the first."""
-    wanted = ValidationConfig(1, validation_tasks=(TASK,), validation_episodes=1)
+    pack = embedded_pack()
+    wanted = ValidationConfig(
+        1, validation_tasks=(TASK,), validation_episodes=1, validation_assets=pack.path
+    )
     config = dataclasses.replace(
         config, steps=None, epochs=4, accumulate=1, batch=8, chunk=10, validation=wanted
     )
@@ -134,10 +149,38 @@ def test_it_is_evaluated_after_epochs_and_stops_once_nothing_gets_better(config)
     for epoch in ("epoch_001", "epoch_002"):
         results = load_results(config.out / "validation" / epoch)
         assert results.config["policy"]["sha256"] and results.config["seed"] == 1
+        assert results.config["assets"]["digest"] == pack.digest
         assert [result.task for result in results.episodes] == [get_task(TASK).key]
     train(config)
     assert read_evaluations(config.out) == found
     assert not (config.out / "epoch_003").exists()
+
+
+@pytest.mark.parametrize("model", ["pi0", "openvla"])
+def test_training_shows_what_the_protocol_shows(config, model, monkeypatch):
+    """The network takes from the data what it would be given of the same scene in evaluation."""
+    config = dataclasses.replace(config, model=model, augment=False, batch=5, steps=1)
+    kind = {"pi0": Pi0Adapter, "openvla": OpenVlaAdapter}[model]
+    taken: list[torch.Tensor] = []
+
+    def noted(adapter, batch, generator, loss=kind.loss):
+        taken.append(batch["pictures" if model == "openvla" else "observation.images.image"])
+        return loss(adapter, batch, generator)
+
+    monkeypatch.setattr(kind, "loss", noted)
+    policy = load_policy(str(train(config)), get_protocol(PROTOCOLS[model]))
+    data = open_records(config.data)
+    places = [(e, step) for e, steps in enumerate(data.steps) for step in range(steps)]
+    stored = [data.picture(*place, "image") for place in places]
+    steps = [s for s in get_protocol(PROTOCOLS[model]).picture_steps if not isinstance(s, Jpeg)]
+    shown = [prepare(Rotate180()(picture), steps) for picture in stored]
+    if isinstance(policy, OpenVlaPolicy):
+        resized = [policy._checkpoint.preprocessing.resize(picture) for picture in shown]
+    else:
+        resized = [picture.transpose(2, 0, 1) for picture in shown]
+    wanted = {picture.tobytes() for picture in resized}
+    pictures = torch.cat(taken).numpy()
+    assert len(pictures) == 10 and {picture.tobytes() for picture in pictures} <= wanted
 
 
 def test_accumulated_batches_equal_one_large_batch(config):
@@ -179,6 +222,10 @@ def test_parts_of_the_model_are_trained_and_resumed(config, kind):
     assert names and all(("lora_" in name) == (kind == "lora") for name in names)
     (part.out / "final" / "model.safetensors").unlink()
     assert train(dataclasses.replace(part, steps=4)) == part.out / "final"
+    torch.manual_seed(8)  # as another process would begin
+    again = dataclasses.replace(part, out=part.out.with_name("again"))
+    train(again)
+    assert all(torch.equal(t, state.tensors[n]) for n, t in state_of(again.out).tensors.items())
 
 
 @pytest.mark.parametrize("model", ["pi0", "openvla"])
@@ -214,7 +261,7 @@ def test_going_on_with_other_settings_is_refused(config):
     train(config)
     with pytest.raises(TrainingError, match="seed was 0 and is 1"):
         train(dataclasses.replace(config, seed=1))
-    train(dataclasses.replace(config, workers=1, log_every=2))
+    train(dataclasses.replace(config, workers=1, log_every=2, keep_every=2, keep_epochs=9))
 
 
 def test_data_that_changed_is_noticed(config):
