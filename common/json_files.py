@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from common.errors import DlrError, one_line
-from common.files import write_bytes
+from common.files import output_errors, write_bytes
 
 MOST_BYTES = 2**24
 """Size of a file that is read without being asked for more."""
@@ -109,6 +110,40 @@ def parse_sealed(
         raise error(f"{where} is damaged (it does not match its sha256): {remedy}")
     del found["sha256"]
     return found
+
+
+def whole_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (where, line) of a file of lines, if there is one; a torn last line is left out."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    yield from ((f"{path}:{number}", line) for number, line in enumerate(lines, 1))
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off what follows the last line's end: the writer was killed in the middle of it."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with output_errors(path):
+            os.truncate(path, whole)
+
+
+def build[Built](kind: type[Built], content: Mapping[str, Any]) -> Built:
+    """Return a dataclass made of an object of JSON that has just its fields, of their types.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another type; a few words.
+    """
+    kinds = get_type_hints(kind)
+    if differing := sorted(kinds.keys() ^ content.keys()):
+        raise ValueError(f"missing or unknown: {', '.join(differing)}")
+    if wrong := [name for name, value in content.items() if not _fits(value, kinds[name])]:
+        raise ValueError(f"of another type: {', '.join(wrong)}")
+    return kind(**content)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind) or (whole and isinstance(0.0, kind))
 
 
 def _sealed(head: bytes, tail: bytes) -> bytes:

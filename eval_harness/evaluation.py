@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import SettingError
-from common.files import write_json
+from common.json_files import write_sealed
 from eval_harness.plan import Item, Shard, make_items
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policy import Policy
@@ -160,7 +160,7 @@ class _Progress:
             return None
         found = find_stop(self._outcomes, self._rule)
         if found is not None:
-            write_json(self._writer.folder / STOP, {"rule": asdict(self._rule), **asdict(found)})
+            write_sealed(self._writer.folder / STOP, {"rule": asdict(self._rule), **asdict(found)})
         return found
 
     def _note(self, result: EpisodeResult) -> None:

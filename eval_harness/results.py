@@ -9,26 +9,36 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.errors import DlrError, OutputError
-from common.files import append_bytes, output_errors, write_bytes, write_json
+from common.files import append_bytes, output_errors, write_bytes
 from common.intervals import wilson_interval
+from common.json_files import (
+    build,
+    drop_torn_line,
+    parse_sealed,
+    read_sealed,
+    sealed_line,
+    whole_lines,
+    write_sealed,
+)
 from common.locks import lock_file, lock_folder
 from eval_harness.protocols import Protocol
 from eval_harness.timing import Timing
 from simulation.scene import Fixtures
 
 FORMAT_VERSION = 1
+MOST_EPISODES = 1_000_000
+"""Episodes of a task that a plan may have."""
 CONFIG, EPISODES, TRAJECTORIES = "config.json", "episodes.jsonl", "episodes"
 TIMING = "timing.jsonl"
 IDENTITY = ("format_version", "protocol_digest", "policy", "seed", "starts", "assets", "simulator")
@@ -203,8 +213,9 @@ class ResultsWriter:
         elif (self.folder / EPISODES).exists():
             raise ResultsError(f"{self.folder} has episodes but no {CONFIG}: give another folder")
         else:
-            write_json(path, config)
-        _drop_torn_line(self.folder / EPISODES)
+            write_sealed(path, config)
+        for name in (EPISODES, TIMING):
+            drop_torn_line(self.folder / name)
         return load_results(self.folder)
 
     @property
@@ -220,13 +231,12 @@ class ResultsWriter:
         """
         if trajectory is not None:
             save_trajectory(trajectory_path(self.folder, result.task, result.episode), trajectory)
-        line = json.dumps(asdict(result)).encode() + b"\n"
         with self._lock:
-            append_bytes(self.folder / EPISODES, line)
+            append_bytes(self.folder / EPISODES, sealed_line(asdict(result)))
 
     def add_timing(self, timing: Timing) -> None:
         """Note where the time of a run into this folder went."""
-        append_bytes(self.folder / TIMING, json.dumps(timing.as_dict()).encode() + b"\n")
+        append_bytes(self.folder / TIMING, sealed_line(timing.as_dict()))
 
     def close(self) -> None:
         """Let others write the folder."""
@@ -237,17 +247,15 @@ def load_results(folder: Path) -> Results:
     """Read a results folder; a torn last line is left out.
 
     Raises:
-        ResultsError: the folder is missing or damaged.
+        ResultsError: the folder is missing or damaged, or two lines contradict each other.
     """
     folder = Path(folder)
     config = _read_config(folder)
     latest: dict[tuple[str, int], EpisodeResult] = {}
     path = folder / EPISODES
-    if path.exists():
-        lines = path.read_bytes().split(b"\n")[:-1]
-        for number, line in enumerate(lines, 1):
-            result = _parse(line, f"{path}:{number}")
-            latest[result.key] = result
+    for where, line in whole_lines(path):
+        result = _parse(line, where)
+        latest[result.key] = _later(latest.get(result.key), result, where)
     order = {key: i for i, key in enumerate(planned(config["plan"]))}
     if strangers := latest.keys() - order.keys():
         raise ResultsError(f"{path} has episodes that are not of its plan: {min(strangers)}")
@@ -256,36 +264,46 @@ def load_results(folder: Path) -> Results:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ResultsError(f"{folder} is no results folder: it has no {CONFIG}") from error
-    except ValueError as error:
-        raise ResultsError(f"{path} is damaged ({error})") from error
-    if not isinstance(config, dict) or config.get("format_version") != FORMAT_VERSION:
-        raise ResultsError(f"{path} is not of this project's results format {FORMAT_VERSION}")
+    if not path.exists():
+        raise ResultsError(f"{folder} is no results folder: it has no {CONFIG}")
+    what = f"of this project's results format {FORMAT_VERSION}"
+    config = read_sealed(path, what, ResultsError, "copy it again, or run into another folder")
+    plan = config.get("plan")
+    whole = isinstance(plan, dict) and isinstance(config.get("policy"), dict)
+    if config.get("format_version") != FORMAT_VERSION or not whole or not _is_plan(plan):
+        raise ResultsError(f"{path} is not {what}: run into another folder")
     return config
 
 
+def _is_plan(plan: Mapping[str, Any]) -> bool:
+    tasks, episodes = plan.get("tasks"), plan.get("episodes")
+    named = isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)
+    return named and type(episodes) is int and 0 <= episodes <= MOST_EPISODES
+
+
 def _parse(line: bytes, where: str) -> EpisodeResult:
+    remedy = "delete that line, and the episode is run again"
+    content = parse_sealed(line, where, "an episode", ResultsError, remedy)
     try:
-        content = json.loads(line)
-        return EpisodeResult(**{f.name: content[f.name] for f in fields(EpisodeResult)})
-    except (ValueError, KeyError, TypeError) as error:
+        return build(EpisodeResult, content)
+    except ValueError as error:
+        raise ResultsError(f"{where} is no episode ({error}): {remedy}") from error
+
+
+def _later(known: EpisodeResult | None, result: EpisodeResult, where: str) -> EpisodeResult:
+    """Return which of two lines of one episode counts: an outcome before an error.
+
+    Raises:
+        ResultsError: both are outcomes, and not the same.
+    """
+    if known is None or known.error is not None:
+        return result
+    if result.error is None and result.outcome != known.outcome:
         raise ResultsError(
-            f"{where} is no episode ({error!r}): delete that line, and the episode is run again"
-        ) from error
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off what follows the last line's end: the writer was killed in the middle of it."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with output_errors(path):
-            os.truncate(path, whole)
+            f"{where} contradicts an earlier line of episode {result.episode} of {result.task}: "
+            "two runs wrote here; delete both lines, and the episode is run again"
+        )
+    return known
 
 
 def trajectory_path(folder: Path, task: str, episode: int) -> Path:
@@ -374,11 +392,11 @@ def _write_merged(
         if source.exists():
             write_bytes(trajectory_path(out, result.task, result.episode), source.read_bytes())
     order = [key for key in planned(config["plan"]) if key in chosen]
-    lines = [json.dumps(asdict(chosen[key][0])) + "\n" for key in order]
+    lines = [sealed_line(asdict(chosen[key][0])) for key in order]
     times = [part.folder / TIMING for part in parts if (part.folder / TIMING).exists()]
     write_bytes(out / TIMING, b"".join(path.read_bytes() for path in times))
-    write_bytes(out / EPISODES, "".join(lines).encode())
-    write_json(out / CONFIG, config)
+    write_bytes(out / EPISODES, b"".join(lines))
+    write_sealed(out / CONFIG, config)
 
 
 def summarise(results: Results) -> dict[str, Any]:

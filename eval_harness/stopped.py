@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.json_files import build, read_sealed
 from eval_harness.evaluation import STOP
 from eval_harness.results import Results, ResultsError, load_results
 from eval_harness.statistics import Stop, StoppingRule
@@ -25,12 +25,13 @@ def load_counted(folder: Path) -> tuple[Results, Stop | None]:
     results, path = load_results(folder), Path(folder) / STOP
     if not path.exists():
         return results, None
+    remedy = "delete it and run again"
+    content = read_sealed(path, "why an evaluation stopped", ResultsError, remedy)
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-        rule = StoppingRule(**content.pop("rule"))
-        stop = Stop(**content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(f"{path} is damaged ({error!r}): delete it and run again") from error
+        rule = build(StoppingRule, content.pop("rule"))
+        stop = build(Stop, content)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ResultsError(f"{path} is damaged ({error!r}): {remedy}") from error
     plan = {**results.config["plan"], "episodes": stop.rounds}
     config = {**results.config, "plan": plan, "rule": dataclasses.asdict(rule)}
     episodes = [result for result in results.episodes if result.episode < stop.rounds]

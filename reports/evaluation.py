@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from common.files import write_text
+from common.json_files import parse_sealed, whole_lines
 from eval_harness.compare import Comparison, compare_folders
-from eval_harness.results import TIMING, Results, summarise
+from eval_harness.results import TIMING, Results, ResultsError, summarise
 from eval_harness.statistics import Stop
 from eval_harness.stopped import load_counted, stop_text
 from eval_harness.timing import Timing
@@ -99,10 +100,13 @@ def time_split(results: Results) -> dict[str, Any] | None:
     Sums of `timing.Timing.as_dict` over the lines of `timing.jsonl`, the overhead anew. Runs that
     were killed left no line.
     """
-    path = results.folder / TIMING
-    if not path.exists():
+    remedy = "delete that line; it changes no outcome"
+    runs = [
+        parse_sealed(line, where, "where the time went", ResultsError, remedy)
+        for where, line in whole_lines(results.folder / TIMING)
+    ]
+    if not runs:
         return None
-    runs = [json.loads(line) for line in path.read_text().splitlines()]
     purposes = [f.name for f in fields(Timing)]
     total = Timing(**{name: sum(run[name] for run in runs) for name in purposes})
     return {"runs": len(runs), **total.as_dict()}

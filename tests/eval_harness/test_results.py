@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import OutputError
+from common.json_files import write_sealed
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.results import (
     EpisodeResult,
@@ -85,7 +86,38 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     write(tmp_path, episode(0, 0))
     lines = tmp_path / "episodes.jsonl"
     lines.write_bytes(b"rubbish\n" + lines.read_bytes())
-    with pytest.raises(ResultsError, match="jsonl:1 is no episode"):
+    with pytest.raises(ResultsError, match="jsonl:1 is not an episode"):
+        load_results(tmp_path)
+
+
+def test_a_flipped_bit_of_a_line_or_the_configuration_is_found(tmp_path: Path) -> None:
+    write(tmp_path, episode(0, 0), episode(0, 1, False))
+    for name, old, new in (
+        ("episodes.jsonl", b"false", b"true "),
+        ("episodes.jsonl", b'"steps": 10', b'"steps": 11'),
+        ("config.json", b'"seed": 0', b'"seed": 1'),
+    ):
+        whole = (tmp_path / name).read_bytes()
+        assert old in whole
+        (tmp_path / name).write_bytes(whole.replace(old, new, 1))
+        with pytest.raises(ResultsError, match="does not match its sha256"):
+            load_results(tmp_path)
+        (tmp_path / name).write_bytes(whole)
+
+
+def test_lines_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    broken = episode(0, 0, False, "broken")
+    write(tmp_path, broken, episode(0, 0), broken, dataclasses.replace(episode(0, 0), seconds=2.0))
+    assert load_results(tmp_path).episodes == [episode(0, 0)]
+    write(tmp_path, dataclasses.replace(episode(0, 0), steps=11))
+    with pytest.raises(ResultsError, match="jsonl:5 contradicts an earlier line of episode 0"):
+        load_results(tmp_path)
+
+
+@pytest.mark.parametrize("plan", [{}, {"tasks": TASKS, "episodes": 10**12}, {"tasks": [1]}])
+def test_a_configuration_without_a_plan_is_refused(tmp_path: Path, plan) -> None:
+    write_sealed(tmp_path / "config.json", {**config(), "plan": plan})
+    with pytest.raises(ResultsError, match="results format"):
         load_results(tmp_path)
 
 
@@ -152,6 +184,6 @@ def test_no_rate_without_complete_data_and_errors_apart(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"no config\.json"):
         load_results(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
+    write_sealed(tmp_path / "config.json", {"format_version": 0})
     with pytest.raises(ResultsError, match="results format"):
         load_results(tmp_path)

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from common.errors import AssetError, SettingError
 from common.files import write_json
+from common.json_files import sealed_line
 from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.results import ResultsError, load_results, trajectory_path
 from eval_harness.statistics import StoppingRule, find_stop
@@ -48,8 +49,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     stored = {(DRAWER, n): trajectory(init_index=n, steps=9 + n) for n in (0, 2)}
     a = write_folder(root / "a", BASELINE, trajectories=stored)
     b = write_folder(root / "b", OUTCOMES, trajectories=stored)
-    line = json.dumps({**TIMING, "wall": 70.0, "overhead": 0.01}) + "\n"
-    (b / "timing.jsonl").write_text(2 * line)
+    line = sealed_line({**TIMING, "wall": 70.0, "overhead": 0.01})
+    (b / "timing.jsonl").write_bytes(2 * line)
     return a, b
 
 
