@@ -46,8 +46,8 @@ MASS_TOLERANCE = 1e-3
 """Relative."""
 CELL_TOLERANCE = 40
 """Difference of a cell's colour, in 256ths, that counts."""
-FRAME_TOLERANCE = 0.10
-"""Share of cells that may differ: stand-ins of objects, edges, another renderer's shadows."""
+FRAME_TOLERANCE = 0.05
+"""Share of cells that may differ: edges and shadows of another renderer. Mesa's two have none."""
 CLEARLY_NEARER = 0.7
 """Factor on the distance to the reference below which a changed picture explains it better."""
 _FIRST = "mend what failed above first"
