@@ -12,15 +12,18 @@ import collections
 import contextlib
 import functools
 import itertools
+import json
 import os
 import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
@@ -69,6 +72,103 @@ def map_in_processes[Item, Result](
         raise WorkerError(
             f"a process died while {description} (out of memory?): run again with fewer workers"
         ) from error
+
+
+class Backend(Protocol):
+    """Where work items are run."""
+
+    def run(
+        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+    ) -> Iterator[Any]:
+        """Yield `function(item)` for each item, in order."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of this machine."""
+
+    workers: int | None = None
+    """How many; by default one for each core."""
+
+    def run(
+        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+    ) -> Iterator[Any]:
+        """Yield `function(item)` for each item, in order, as they are done."""
+        return map_in_processes(function, items, self.workers, description)
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Any runner of Apache Beam: workers that may share nothing with this process but a folder."""
+
+    options: tuple[str, ...]
+    """The pipeline's, such as `--runner=FlinkRunner`."""
+    folder: str
+    """Folder, on storage that all workers reach, through which results come back as JSON."""
+
+    def run(
+        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+    ) -> Iterator[Any]:
+        """Yield `function(item)` for each item, in order, once all are done.
+
+        Raises:
+            WorkerError: the pipeline failed; `function` runs again where it is started again.
+        """
+        import apache_beam as beam
+        from apache_beam.io.filesystems import FileSystems
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        target = FileSystems.join(self.folder, f"{uuid.uuid4().hex}-results")
+        try:
+            with beam.Pipeline(options=PipelineOptions(list(self.options))) as pipeline:
+                _ = (
+                    pipeline
+                    | beam.Create(list(enumerate(items)))
+                    | beam.Reshuffle()
+                    | beam.Map(functools.partial(_numbered, function))
+                    | beam.io.WriteToText(target)
+                )
+            files = FileSystems.match([f"{target}*"])[0].metadata_list
+            lines = [line for file in files for line in _lines(file.path)]
+            FileSystems.delete([file.path for file in files])
+        except Exception as error:
+            words = " ".join(str(error).split())[:300]
+            raise WorkerError(f"{description} failed on Beam's runner: {words}") from error
+        results = dict(map(json.loads, lines))
+        return (results[index] for index in range(len(items)))
+
+
+def run_items[Item, Result](
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    backend: Backend,
+    description: str = "",
+) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, wherever the backend runs it.
+
+    Args:
+        function: importable by name, or a `functools.partial` of such a function. It keeps what
+            it makes by itself, whole or not at all, and does nothing where that is there already.
+        items: frozen and picklable.
+        backend: `Processes()`, or `Beam(...)`, for which results must be JSON.
+        description: what is done, for progress and errors.
+
+    Raises:
+        WorkerError: a process was killed, or the pipeline failed.
+    """
+    return backend.run(function, items, description)
+
+
+def _numbered(function: Callable[[Any], Any], item: tuple[int, Any]) -> str:
+    """Return the number and the result of an item as a line of JSON."""
+    return json.dumps([item[0], run_beside(function, item[1])])
+
+
+def _lines(path: str) -> list[str]:
+    from apache_beam.io.filesystems import FileSystems
+
+    with FileSystems.open(path) as file:
+        return str(file.read().decode()).splitlines()
 
 
 def run_in_fresh_process[Result](

@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     {"common"},
     {"simulation", "analysis"},
-    {"demonstrations", "dataset_builders"},
+    {"demonstrations"},
     {"generator"},
-    {"eval_harness"},
+    {"dataset_builders", "eval_harness"},
     {"vla_adapters"},
     {"reports"},
     {"benchmarks", "experiments"},
@@ -67,7 +67,7 @@ def test_imports_go_down(room):
         "import generator.recipes",
         "from cli.main import main",
         "def late():\n    from eval_harness import policy",
-        "from dataset_builders import build",
+        "from eval_harness import runner",
     ],
 )
 def test_upward_import_is_found(planted):

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from common.files import output_errors
 from common.locks import Lock, lock_file
-from common.workers import map_in_processes, run_beside
+from common.workers import Processes, run_beside, run_items
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
     EpisodeRef,
@@ -23,6 +23,7 @@ from dataset_builders.episodes import (
 )
 from dataset_builders.provenance import describe_dataset, split_episodes
 from dataset_builders.replacing import remove_unfinished
+from generator.recipes import RECIPES
 
 
 @dataclasses.dataclass(eq=False)
@@ -50,15 +51,9 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
     `--manual_dir` is the folder of trajectory files (*.hdf5) that `dlr collect` wrote.
     """
     BUILDER_CONFIGS: ClassVar[list[LiberoRlConfig]] = [
-        LiberoRlConfig(
-            name="dlr",
-            method="dlr",
-            description="Successful episodes of Discover, Learn and Reinforce: several patterns.",
-        ),
-        LiberoRlConfig(
-            name="o2o_rl",
-            method="o2o_rl",
-            description="Successful episodes of offline-to-online RL without patterns.",
+        *(
+            LiberoRlConfig(name=recipe.name, method=recipe.name, description=recipe.description)
+            for recipe in RECIPES.values()
         ),
         LiberoRlConfig(
             name="demonstrations",
@@ -124,7 +119,7 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
         pictures = PictureConfig(config.resolution, tuple(config.cameras.items()), self.assets)
         if not self._with_beam:
             render = functools.partial(render_episode, pictures=pictures)
-            return map_in_processes(render, refs, self.workers, "rendering")
+            return run_items(render, refs, Processes(self.workers), "rendering")
         beam = tfds.core.lazy_imports.apache_beam
         render = functools.partial(run_beside, render_episode)
         return beam.Create(refs) | beam.Reshuffle() | beam.Map(render, pictures)
