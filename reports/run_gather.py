@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.diversity import Trajectory
+from analysis.trajectories import Trajectory
 from common.errors import UsageError
 from generator.discover import PatternEncoder
 from generator.recipes import RECIPES, read_summary

@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.diversity import (
-    Contrast,
-    DiversityError,
-    Trajectory,
-    compare,
-    match_initial_states,
-    trajectory_features,
-)
+from analysis.diversity import Contrast, compare, trajectory_features
+from analysis.trajectories import DiversityError, Trajectory, match_initial_states
 from common.intervals import wilson_interval
 
 FloatArray = npt.NDArray[np.float64]

@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from analysis.diversity import (
-    distance_matrix,
-)
+from analysis.diversity import distance_matrix
 from reports import figures
 from reports.figures import Bars, Line, Panel, panel
 from reports.run_outcomes import (

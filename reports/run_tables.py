@@ -12,13 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.diversity import (
-    SUPPLEMENT,
-    TABLE_1,
-    Contrast,
-    Estimate,
-    distance_matrix,
-)
+from analysis.diversity import SUPPLEMENT, TABLE_1, Contrast, Estimate, distance_matrix
 from reports.run_outcomes import (
     Analysis,
     Count,

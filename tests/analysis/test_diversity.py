@@ -12,18 +12,16 @@ from analysis.diversity import (
     FEATURE_POINTS,
     SUPPLEMENT,
     TABLE_1,
-    DiversityError,
-    Trajectory,
     compare,
     directions,
     distance_matrix,
     dtw_matrix,
-    match_initial_states,
     path_lengths,
     state_path,
     trajectory_features,
     vendi_score,
 )
+from analysis.trajectories import DiversityError, Trajectory, match_initial_states
 
 
 def make(

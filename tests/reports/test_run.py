@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from analysis.diversity import Trajectory, compare, match_initial_states
+from analysis.diversity import compare
+from analysis.trajectories import Trajectory, match_initial_states
 from common.errors import OutputError
 from reports.run import write_report
 from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
