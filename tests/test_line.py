@@ -1,0 +1,96 @@
+"""The whole line through the command, as a user runs it: the drawer, few steps, killed and gone on.
+
+What each stage does is tested beside it; here they meet, in processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
+RECIPES = ("dlr", "o2o_rl")
+SHORT = (
+    "--discover.steps=300 --learn.steps=1500 --reinforce.iterations=1 --reinforce.episodes=6 "
+    "--reinforce.evaluate-every=1 --reinforce.evaluation-episodes=1 --reinforce.critic-warmup=0 "
+    "--reinforce.epochs=1 --evaluation.episodes=3 --slots=6"
+).split()
+
+
+def dlr(*arguments: object) -> list[str]:
+    """Return the command line of `dlr`."""
+    return [sys.executable, "-m", "cli.main", *map(str, arguments)]
+
+
+def run(*arguments: object) -> str:
+    """Run `dlr` to its end; return what it prints."""
+    done = subprocess.run(dlr(*arguments), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def kill_once(reached: Callable[[], bool], *arguments: object) -> None:
+    """Start `dlr` and end it and its children by SIGKILL as soon as something is reached."""
+    process = subprocess.Popen(dlr(*arguments), start_new_session=True, stderr=subprocess.DEVNULL)
+    while not reached():
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that both recipes have gone through, one of them killed on the way."""
+    folder = tmp_path_factory.mktemp("line")
+    place = ("--run", folder, "--assets", "embedded")
+    run("demonstrate", TASK, *place, "--episodes-per-way", 3, "--fresh-share", 0)
+    learned = folder / "policies" / TASK / "stages"
+    kill_once(lambda: any(learned.glob("discover-*/record.json")), "train", TASK, *place, *SHORT)
+    assert not any(learned.glob("learn-*/record.json"))
+    for recipe in RECIPES:
+        run("train", TASK, *place, *SHORT, "--recipe", recipe)
+        run("collect", TASK, *place, "--recipe", recipe, "--episodes", 3, "--slots", 6,
+            "--maximum-attempts", 40)  # fmt: skip
+        run("build", "--trajectories", folder / "trajectories", "--data-dir", folder / "datasets",
+            "--config", recipe, "--resolution", 64)  # fmt: skip
+    return folder
+
+
+def test_stages_are_done_once_and_shared_by_name(line: Path) -> None:
+    stages = sorted(p.name.split("-")[0] for p in (line / "policies" / TASK / "stages").iterdir())
+    assert [s for s in stages if not s.startswith(".")] == ["discover", "learn", "learn",
+                                                            "reinforce", "reinforce"]  # fmt: skip
+    for recipe in RECIPES:
+        summary = json.loads((line / "policies" / TASK / recipe / "seed_0/recipe.json").read_text())
+        assert summary["recipe"] == recipe and summary["config"]["learn"]["steps"] == 1500
+
+
+def test_datasets_are_what_was_collected(line: Path) -> None:
+    for recipe in RECIPES:
+        said = run("verify", line / "datasets/libero_rl" / recipe / "1.0.0")
+        assert "3 episodes" in said
+
+
+def test_report_compares_the_recipes(line: Path) -> None:
+    run("report", "--run", line)
+    numbers = json.loads((line / "report.json").read_text())
+    assert set(numbers["tasks"][0]["recipes"]) == {"DLR", "O2O-RL"}
+    assert "<html" in (line / "report.html").read_text()
+
+
+def test_policy_is_evaluated(line: Path) -> None:
+    policy = line / "policies" / TASK / "dlr/seed_0/reinforce/policy.safetensors"
+    run("eval", "run", f"generator:{policy}#0", "--protocol", "libero", "--tasks", TASK,
+        "--episodes", 1, "--no-preflight", "--assets", "embedded", "--out", line / "results")  # fmt: skip
+    config = json.loads((line / "results/config.json").read_text())
+    assert config["policy"]["pattern"] == 0
+    assert len((line / "results/episodes.jsonl").read_text().splitlines()) == 1
