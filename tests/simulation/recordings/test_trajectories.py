@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from common.errors import OutputError, TrajectoryError
+from common.errors import BusyError, OutputError, TrajectoryError
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import (
     Episode,
@@ -201,3 +204,198 @@ def test_with_info_replaces_provenance() -> None:
     changed = episode(1).with_info(way="right")
     assert changed.info == replace(episode(1).info, way="right")
     np.testing.assert_array_equal(changed.path[-1], episode(1).final_proprio)
+
+
+def test_a_short_file_is_neither_made_nor_taken_for_finished(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path, 2)
+    with TrajectoryWriter(path, TASK, PACK, CONFIG, expected=2) as enough:
+        assert enough.finished
+    with TrajectoryWriter(path, TASK, PACK, CONFIG, expected=3) as more:
+        assert not more.finished and more.done == set()
+        more.add(0, episode(0))
+        with pytest.raises(TrajectoryError, match=r"1 of 3 episodes are there .* run the same"):
+            more.finish()
+    with TrajectoryFile(path) as file:
+        assert len(file) == 2
+
+
+def test_a_second_writer_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    with writer(path) as first:
+        first.add(0, episode(0))
+        with pytest.raises(BusyError, match=r"x\.hdf5 is being written by process \d+ on"):
+            writer(path)
+        first.add(1, episode(1))
+        with first.finish() as file:
+            assert len(file) == 2
+    with writer(path) as second:
+        assert second.finished
+
+
+def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    with writer(path) as target:
+        target.add(0, episode(0))
+        target.add(1, episode(1))
+    part = tmp_path / "x.hdf5.parts" / "episode_00000001.part"
+    change_a_number(part)
+    with writer(path) as target:
+        assert target.done == {0} and not part.exists()
+        target.add(1, episode(1))
+        change_a_number(part)
+        with pytest.raises(TrajectoryError, match=r"episode_00000001\.part is missing or damaged"):
+            target.finish()
+
+
+def change_a_number(part: Path) -> None:
+    with h5py.File(part, "r+") as file:
+        file["episode/final/state"][3] += 1e-9
+
+
+def damage(path: Path, byte: int, bit: int) -> None:
+    """Flip one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 1 << bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("field", ["states", "actions", "proprio", "joints", "final_state"])
+def test_numbers_that_are_not_finite_and_other_shapes_are_refused(
+    tmp_path: Path, field: str
+) -> None:
+    array = getattr(episode(0), field).copy()
+    array[..., 0] = np.nan
+    with writer(tmp_path / "x.hdf5") as target:
+        with pytest.raises(TrajectoryError, match=f"{field} contain NaN"):
+            target.add(0, replace(episode(0), **{field: array}))
+        with pytest.raises(TrajectoryError, match=r"have shape|no step"):
+            target.add(0, replace(episode(0), **{field: array[:-1]}))
+        assert target.done == set()
+
+
+Change = Callable[[h5py.File], None]
+
+
+def attribute(group: str, name: str, value: object) -> Change:
+    return lambda file: file[group].attrs.__setitem__(name, value)
+
+
+def shorter_actions(file: h5py.File) -> None:
+    demo = file["data/demo_1"]
+    actions = demo["actions"][:-1]
+    del demo["actions"]
+    demo["actions"] = actions
+
+
+def many_rows(file: h5py.File) -> None:
+    demo = file["data/demo_1"]
+    del demo["states"]
+    demo.create_dataset("states", (300_000_000, 11), chunks=(1000, 11), compression="gzip")
+
+
+def wide_rows(file: h5py.File) -> None:
+    demo = file["data/demo_1"]
+    del demo["states"]
+    demo.create_dataset("states", (4, 75_000_000), chunks=(1, 1000), compression="gzip")
+
+
+def not_a_number(file: h5py.File) -> None:
+    file["data/demo_1/actions"][1, 2] = np.nan
+
+
+def another_number(file: h5py.File) -> None:
+    file["data/demo_1/obs/ee_pos"][1, 2] += 1e-9
+
+
+def elsewhere(file: h5py.File) -> None:
+    del file["data/demo_1/states"]
+    file["data/demo_1/states"] = h5py.ExternalLink("other.hdf5", "/data/demo_1/states")
+
+
+CHANGES: dict[str, Change] = {
+    "num_demos": attribute("data", "num_demos", 2),
+    "total": attribute("data", "total", 13),
+    "asset_digest": attribute("data", "asset_digest", "1" * 64),
+    "success": attribute("data/demo_1", "success", False),
+    "lost": lambda file: file["data"].__delitem__("demo_2"),
+    "swapped": lambda file: (
+        file.move("data/demo_0", "data/x"),
+        file.move("data/demo_1", "data/demo_0"),
+        file.move("data/x", "data/demo_1"),
+    ),
+    "shorter_actions": shorter_actions,
+    "many_rows": many_rows,
+    "wide_rows": wide_rows,
+    "not_a_number": not_a_number,
+    "another_number": another_number,
+    "elsewhere": elsewhere,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_was_changed_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path)
+    (tmp_path / "other.hdf5").write_bytes(path.read_bytes())
+    with h5py.File(path, "r+") as file:
+        CHANGES[name](file)
+    tracemalloc.start()
+    with pytest.raises(TrajectoryError, match=r"is truncated or not|is damaged"):
+        list(TrajectoryFile(path))
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_a_file_of_the_first_format_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path)
+    with h5py.File(path, "r+") as file:
+        file["data"].attrs["format_version"] = 1
+        del file["index"]
+    with pytest.raises(TrajectoryError, match=r"of trajectory format 1, but 2 .* made again"):
+        TrajectoryFile(path)
+    with writer(path) as target:
+        assert not target.finished
+    write(path)
+    assert len(TrajectoryFile(path)) == 3
+
+
+def outcome(path: Path) -> str:
+    """Return what reading a damaged copy of `write`'s file gives, all of it."""
+    try:
+        with TrajectoryFile(path) as file:
+            infos, episodes = file.infos, list(file)
+            same = file.attributes.keys() == WHOLE.keys() and all(
+                np.array_equal(value, WHOLE[name]) for name, value in file.attributes.items()
+            )
+    except TrajectoryError:
+        return "refused"
+    if not same or list(infos) != [episode(i).info for i in range(3)] or len(episodes) != 3:
+        return "other"
+    for index, found in enumerate(episodes):
+        assert_equal(found, episode(index))
+    return "harmless"
+
+
+WHOLE: dict[str, object] = {}
+
+
+def test_flipped_bits_and_truncations_are_refused_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    write(path)
+    with TrajectoryFile(path) as file:
+        WHOLE.update(file.attributes)
+    content, rng = path.read_bytes(), np.random.default_rng(12)
+    flips: Counter[str] = Counter()
+    for bit in rng.choice(8 * len(content), 100, replace=False):
+        path.write_bytes(content)
+        damage(path, *divmod(int(bit), 8))
+        flips[outcome(path)] += 1
+    cuts: Counter[str] = Counter()
+    for size in rng.choice(len(content), 20, replace=False):
+        path.write_bytes(content[:size])
+        cuts[outcome(path)] += 1
+    print(f"flips {dict(flips)}, truncations {dict(cuts)}, of {len(content)} bytes")
+    assert flips.keys() <= {"refused", "harmless"} and flips["refused"] > 20
+    assert cuts == {"refused": 20}
