@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from common.manifest import MANIFEST, write_manifest
 from common.workers import map_in_processes, run_beside
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
@@ -81,6 +82,13 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
             supervised_keys=None,
             metadata=tfds.core.MetadataDict(),
         )
+
+    def download_and_prepare(self, **arguments: Any) -> None:
+        """Build, then note the digests of the files that describe the records."""
+        super().download_and_prepare(**arguments)
+        folder = Path(self.data_path)
+        if not (folder / MANIFEST).exists():
+            write_manifest(folder, sorted(path.name for path in folder.glob("*.json")))
 
     def _download_and_prepare(
         self,

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.errors import DemonstrationError
+from common.errors import CheckpointError, DemonstrationError
+from common.json_files import write_sealed
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
 from generator.config import DiscoverConfig, GeneratorConfig, LearnConfig, ReinforceConfig
 from generator.recipes import RecipeError, run_recipe
+from generator.run_folder import RECORD, read_record
 from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses
 
@@ -53,6 +55,18 @@ def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstratio
     changed = [seen_otherwise, *demonstrations[1:]]
     with pytest.raises(RecipeError, match="or demonstrations"):
         run_recipe("o2o_rl", TASK, PointMasses(), changed, CONFIG, tmp_path)
+
+
+def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "learn" / RECORD
+    write_sealed(path, {"settings": {}, "versions": {}, "report": {"held_out": 0.5}})
+    assert read_record(tmp_path, "learn")["report"] == {"held_out": 0.5}
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    with pytest.raises(CheckpointError, match=r"record\.json is damaged .* runs the stage again"):
+        read_record(tmp_path, "learn")
+    write_sealed(path, {"settings": {}, "report": {}})
+    with pytest.raises(CheckpointError, match="lacks versions"):
+        read_record(tmp_path, "learn")
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:

@@ -14,7 +14,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from common.files import atomic_write, ensure_writable, write_json
+from common.errors import one_line
+from common.files import atomic_write, check_name, ensure_writable, write_json
+from common.manifest import check_manifest
+from common.tensors import check_header
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, read_json
 from vla_adapters.openvla.model import OpenVla
@@ -25,6 +28,7 @@ SHARD_BYTES = 2_000_000_000
 """Most bytes of a file: what is in it is in memory a second time while it is written."""
 STATISTICS = "dataset_statistics.json"
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_REMEDY = "fetch or copy it again"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _DOWNLOADED = ["*.safetensors", _CONFIG, _PREPROCESSOR, _INDEX, STATISTICS, *FILES]
@@ -66,6 +70,7 @@ def load_checkpoint(
         AdapterError: it is missing, incomplete, or not an OpenVLA.
     """
     folder = find(path, revision)
+    check_manifest(folder, AdapterError, _REMEDY)
     config = read_config(folder)
     preprocessing = Preprocessing.from_json(read_json(folder / _PREPROCESSOR), config)
     tokenizer = LlamaTokenizer.load(folder)
@@ -125,6 +130,7 @@ def load_weights(model: OpenVla, folder: Path) -> None:
     _compare(state.keys(), (name for names in shards.values() for name in names), folder)
     for file, names in shards.items():
         try:
+            check_header(file)
             with safe_open(file, framework="pt") as weights:
                 for name in names:
                     tensor = weights.get_tensor(name)
@@ -134,8 +140,8 @@ def load_weights(model: OpenVla, folder: Path) -> None:
                             f"makes it {tuple(state[name].shape)}"
                         )
                     state[name].copy_(tensor)
-        except (SafetensorError, OSError) as error:
-            raise AdapterError(f"{file} is damaged: {error}; fetch or copy it again") from error
+        except (SafetensorError, OSError, ValueError) as error:
+            raise AdapterError(f"{file} is damaged ({one_line(error)}): {_REMEDY}") from error
 
 
 def save_checkpoint(
@@ -220,7 +226,8 @@ def _shards(folder: Path) -> dict[Path, list[str]]:
         raise AdapterError(f"{folder / _INDEX} has no weight_map")
     shards: dict[Path, list[str]] = {}
     for name, file in index.items():
-        shards.setdefault(folder / Path(str(file)).name, []).append(name)
+        check_name(file, f"{folder / _INDEX}: a file of weights", AdapterError)
+        shards.setdefault(folder / file, []).append(name)
     missing = [file.name for file in shards if not file.is_file()]
     if missing:
         raise AdapterError(f"{folder} lacks {', '.join(missing)}: fetch or copy them")
@@ -229,10 +236,11 @@ def _shards(folder: Path) -> dict[Path, list[str]]:
 
 def _names(file: Path) -> list[str]:
     try:
+        check_header(file)
         with safe_open(file, framework="pt") as weights:
             return list(weights.keys())
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"{file} is damaged: {error}; fetch or copy it again") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterError(f"{file} is damaged ({one_line(error)}): {_REMEDY}") from error
 
 
 def _compare(wanted: Iterable[str], given: Iterable[str], folder: Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from common.files import ensure_writable, write_json
+from common.manifest import write_manifest
 from generator.checkpoints import versions
 from vla_adapters.adapter import Adapter, Batch, to_device
 from vla_adapters.augmentation import AugmentationConfig
@@ -313,6 +314,7 @@ class _Trainer:
             with atomic_folder(path) as folder:
                 self.adapter.save(folder)
                 write_json(folder / DESCRIPTION, self._describe(self.step))
+                write_manifest(folder)
         self.accelerator.wait_for_everyone()
 
     def _describe(self, step: int) -> dict[str, Any]:
