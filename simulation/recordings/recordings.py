@@ -15,6 +15,7 @@ import numpy as np
 from common.errors import TrajectoryError
 from common.hdf5 import FAULTS, as_error, open_hdf5, read_array
 from common.json_files import read_json
+from common.manifest import check_sums
 from simulation.assets.resolve import AssetPack
 from simulation.physics.control import ACTION_DIM
 from simulation.recordings.trajectories import EpisodeInfo, TrajectoryFile
@@ -106,7 +107,8 @@ def open_recordings(
     """Open any file of recordings.
 
     `*.json` holds one demonstration (`init_state`, `actions`, perhaps `suite` and `task`); `*.hdf5`
-    is a trajectory file of this project, or LIBERO's own.
+    is a trajectory file of this project, or LIBERO's own. Files of others hold no digest: where
+    `sha256sum` has written a `SHA256SUMS` beside them, they are compared with that.
 
     Args:
         path: the file.
@@ -120,6 +122,7 @@ def open_recordings(
     """
     if not path.is_file():
         raise TrajectoryError(f"{path} is not there: give a file of recordings")
+    check_sums(path, TrajectoryError, _REMEDY)
     opened = _open(path, task, assets)
     if task is not None and opened.task != task:
         opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from common.errors import CheckpointError
 from common.json_files import write_sealed
-from common.manifest import MANIFEST, check_manifest, write_manifest
+from common.manifest import MANIFEST, check_manifest, check_sums, write_manifest
 
 
 def folder(path: Path) -> Path:
@@ -55,3 +56,16 @@ def test_harm_is_named(harm: Callable[[Path], None], message: str, tmp_path: Pat
     harm(folder(tmp_path))
     with pytest.raises(CheckpointError, match=message):
         check(tmp_path)
+
+
+def test_files_of_others_are_compared_with_what_sha256sum_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("a demonstration")
+    check_sums(path, CheckpointError, "copy it again")
+    sums = subprocess.run(["sha256sum", "a.json"], cwd=tmp_path, capture_output=True, check=True)
+    (tmp_path / "SHA256SUMS").write_bytes(sums.stdout)
+    check_sums(path, CheckpointError, "copy it again")
+    check_sums(tmp_path / "SHA256SUMS", CheckpointError, "copy it again")
+    flip(path)
+    with pytest.raises(CheckpointError, match="does not match SHA256SUMS"):
+        check_sums(path, CheckpointError, "copy it again")

@@ -17,7 +17,7 @@ import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
 from common.errors import DatasetError
-from common.manifest import MANIFEST
+from common.manifest import MANIFEST, write_manifest
 from vla_adapters.records import open_records
 from vla_adapters.tfrecords import masked_crc32c, records
 
@@ -206,7 +206,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "no episodes",
     ),
     "other_digest": (
-        lambda d: (d / "features.json").write_bytes((d / "features.json").read_bytes() + b" "),
+        lambda d: (write_manifest(d, ["features.json"]), (d / "features.json").write_text("{}")),
         r"features\.json is damaged",
     ),
     "split_elsewhere": (
