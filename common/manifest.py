@@ -30,7 +30,7 @@ def write_manifest(folder: Path, names: Iterable[str] | None = None) -> None:
     write_sealed(folder / MANIFEST, {"files": {n: file_sha256(folder / n) for n in names}})
 
 
-def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> None:
+def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str, str]:
     """Compare a folder's files with its manifest, if it has one; each is read once.
 
     Args:
@@ -38,11 +38,14 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> None:
         error: what is raised.
         remedy: what to do with a damaged folder.
 
+    Returns:
+        Name -> sha256 of the files that were compared.
+
     Raises:
         DlrError: `error`: a file is missing or is not what was written, or the manifest is not.
     """
     if not (folder / MANIFEST).exists():
-        return
+        return {}
     listed = read_sealed(folder / MANIFEST, "a list of digests", error, remedy).get("files")
     if not isinstance(listed, dict):
         raise error(f"{folder / MANIFEST} is not a list of digests: {remedy}")
@@ -54,6 +57,7 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> None:
             raise error(f"{path} is missing, one of {len(listed)} files: {remedy}")
         if file_sha256(path) != digest:
             raise error(f"{path} is damaged (it does not match {MANIFEST}): {remedy}")
+    return listed
 
 
 def check_sums(path: Path, error: type[DlrError], remedy: str) -> None:

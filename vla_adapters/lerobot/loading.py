@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from transformers import dynamic_module_utils
 from common.errors import DlrError, one_line
 from common.files import check_name
 from common.json_files import read_json
-from common.manifest import check_manifest
+from common.manifest import check_manifest, file_sha256
 from common.tensors import check_header
 from eval_harness.policy import PolicyError
 
@@ -90,7 +90,7 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
         PolicyError: it is missing, incomplete, or would have to run code of its own.
     """
     folder = _find(path, revision)
-    check_files(folder, PolicyError)
+    known = check_files(folder, PolicyError)
     _check_processors(folder)
     try:
         with _no_remote_code(), NoRandomWeights():
@@ -112,7 +112,7 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     for step in preprocessor.steps:
         if isinstance(step, TokenizerProcessorStep):
             step.padding = "max_length"  # padded to the longest, others' instructions would matter
-    return Checkpoint(policy, preprocessor, postprocessor, _digest(folder))
+    return Checkpoint(policy, preprocessor, postprocessor, _digest(folder, known))
 
 
 def _find(path: str, revision: str | None) -> Path:
@@ -215,18 +215,22 @@ def read_config(folder: Path, error: type[DlrError]) -> PreTrainedConfig:
         ) from fault
 
 
-def check_files(folder: Path, error: type[DlrError]) -> None:
+def check_files(folder: Path, error: type[DlrError]) -> dict[str, str]:
     """Compare a checkpoint's files with its list of digests, where it has one; see its headers.
+
+    Returns:
+        Name -> sha256 of the files that were compared.
 
     Raises:
         DlrError: `error`: a file is missing or damaged.
     """
-    check_manifest(folder, error, REMEDY)
+    known = check_manifest(folder, error, REMEDY)
     for file in sorted(folder.glob("*.safetensors")):
         try:
             check_header(file)
         except (OSError, ValueError) as fault:
             raise error(f"{file} is damaged ({one_line(fault)}): {REMEDY}") from fault
+    return known
 
 
 def _check_weights(policy: PreTrainedPolicy, file: Path) -> None:
@@ -252,8 +256,8 @@ def _fingerprint(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
     return tuple(tensor.shape), leading.numpy().tobytes()
 
 
-def _digest(folder: Path) -> str:
-    """Return the sha256 of all files that decide the policy's actions."""
+def _digest(folder: Path, known: Mapping[str, str]) -> str:
+    """Return the sha256 of all files that decide the policy's actions; of some it is known."""
     digest = hashlib.sha256()
     for file in sorted(
         (
@@ -263,7 +267,6 @@ def _digest(folder: Path) -> str:
             *folder.glob(f"{_TOKENIZER}/*.json"),
         )
     ):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = known.get(file.relative_to(folder).as_posix()) or file_sha256(file)
         digest.update(f"{file.name} {content}\n".encode())
     return digest.hexdigest()

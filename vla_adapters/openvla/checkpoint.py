@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from huggingface_hub import snapshot_download
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 
 from common.errors import one_line
 from common.files import atomic_write, check_name, ensure_writable, write_json
-from common.manifest import check_manifest
+from common.manifest import check_manifest, file_sha256
 from common.tensors import check_header
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, read_json
@@ -45,6 +46,8 @@ class Checkpoint:
     """What is done to pictures."""
     tokenizer: LlamaTokenizer
     """What is done to text."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Name -> sha256 of those files that were compared with a list of digests."""
 
     @property
     def config(self) -> OpenVlaConfig:
@@ -70,14 +73,14 @@ def load_checkpoint(
         AdapterError: it is missing, incomplete, or not an OpenVLA.
     """
     folder = find(path, revision)
-    check_manifest(folder, AdapterError, _REMEDY)
+    digests = check_manifest(folder, AdapterError, _REMEDY)
     config = read_config(folder)
     preprocessing = Preprocessing.from_json(read_json(folder / _PREPROCESSOR), config)
     tokenizer = LlamaTokenizer.load(folder)
     tokenizer.check(config)
     model = OpenVla.empty(config, device, dtype)
     load_weights(model, folder)
-    return Checkpoint(model.eval(), preprocessing, tokenizer)
+    return Checkpoint(model.eval(), preprocessing, tokenizer, digests)
 
 
 def find(path: str | Path, revision: str | None = None) -> Path:
@@ -262,12 +265,11 @@ def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def digest(folder: Path) -> str:
-    """Return the sha256 of all files of a checkpoint that decide its actions."""
+def digest(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the sha256 of all files that decide a checkpoint's actions; of some it is known."""
     whole = hashlib.sha256()
     files = {file for pattern in _DOWNLOADED for file in folder.glob(pattern)}
     for file in sorted(files):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = known.get(file.name) or file_sha256(file)
         whole.update(f"{file.name} {content}\n".encode())
     return whole.hexdigest()
