@@ -112,7 +112,7 @@ def sealed(path: Path, content: dict[str, Any], read: Callable[[], Any]) -> Kind
 
 
 def encoder(folder: Path) -> Kind:
-    path, settings = folder / "encoder.safetensors", DiscoverConfig(hidden=(16, 16))
+    path, settings = folder / "encoder.safetensors", DiscoverConfig(hidden=16)
     torch.manual_seed(0)
     model = MixtureVae(settings.patterns, settings.latent_dim, settings.hidden)
     PatternEncoder(model.eval(), settings, {"elbo": 1.5}).save(path)

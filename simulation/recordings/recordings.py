@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from common.errors import TrajectoryError
+from common.errors import TrajectoryError, one_line
 from common.hdf5 import FAULTS, as_error, open_hdf5, read_array
 from common.json_files import read_json
 from common.manifest import check_sums
@@ -152,8 +152,8 @@ def _open(path: Path, task: Task | None, assets: AssetPack | None) -> RecordingF
             ours = "format_version" in file["data"].attrs
     except FAULTS as error:
         raise TrajectoryError(
-            f"{path} is truncated, or neither HDF5 in LIBERO's layout nor JSON: "
-            f"{as_error(path, error, TrajectoryError, _REMEDY)}"
+            f"{path} is truncated, or neither HDF5 in LIBERO's layout nor JSON "
+            f"({one_line(error)}): {_REMEDY}"
         ) from error
     return _OurFile(path) if ours else _LiberoFile(path, task, assets)
 

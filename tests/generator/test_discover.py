@@ -94,7 +94,7 @@ def test_bad_input() -> None:
 
 
 def test_another_bit_in_an_encoder_is_found(tmp_path: Path) -> None:
-    path, config = tmp_path / "encoder.safetensors", DiscoverConfig(hidden=(4,))
+    path, config = tmp_path / "encoder.safetensors", DiscoverConfig(hidden=4)
     torch.manual_seed(0)
     model = MixtureVae(config.patterns, config.latent_dim, config.hidden)
     PatternEncoder(model.eval(), config, {"elbo": 1.5}).save(path)

@@ -109,6 +109,11 @@ def test_the_index_is_kept_until_the_shards_change(rlds):
     assert len(open_records([rlds])) == len(before) - 1
 
 
+def not_as_listed(dataset: Path, name: str) -> None:
+    write_manifest(dataset, [name])
+    (dataset / name).write_text("{}")
+
+
 def lead_out(info: Any, **changes: str) -> None:
     info["splits"].append({**info["splits"][0], **changes})
     info["splits"].reverse()
@@ -206,7 +211,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "no episodes",
     ),
     "other_digest": (
-        lambda d: (write_manifest(d, ["features.json"]), (d / "features.json").write_text("{}")),
+        lambda d: not_as_listed(d, "features.json"),
         r"features\.json is damaged",
     ),
     "split_elsewhere": (
