@@ -11,7 +11,7 @@ from cli.doctor import load_mujoco
 from common.errors import UsageError
 
 if TYPE_CHECKING:
-    from simulation.recordings.recordings import Recording
+    from simulation.recordings.footage import Footage
     from simulation.tasks import Task
 
 SHEET_FRAMES = 12
@@ -65,32 +65,32 @@ def view(
         raise UsageError("name a task (`dlr tasks` lists all), or give --file")
     found = get_task(task) if task else None
     if file is not None:
-        from simulation.recordings.recordings import read_recording
+        from simulation.recordings.footage import read_footage
 
-        recording = read_recording(file, episode, found, assets)
+        footage = read_footage(file, episode, found, assets)
     else:
         assert found is not None
         if scripted or way:
-            recording = _demonstrate(found, way, init[0], seed, assets)
+            footage = _demonstrate(found, way, init[0], seed, assets)
         else:
-            recording = _init_states(found, init, seed, assets)
+            footage = _init_states(found, init, seed, assets)
     still = file is None and not (scripted or way)
     captions = [f"init state {index}" for index in init] if still else []
-    path = out or Path(f"{recording.task.name}.png")
+    path = out or Path(f"{footage.task.name}.png")
     if path.suffix in VIDEO_SUFFIXES and still:
         raise UsageError("an init state is a picture: give a .png, or --scripted or --file")
-    count = _draw(recording, captions, cameras, size, every, fps, path)
-    print(f"{recording.title} ({recording.assets.name} assets)", file=sys.stderr)
+    count = _draw(footage, captions, cameras, size, every, fps, path)
+    print(f"{footage.title} ({footage.assets.name} assets)", file=sys.stderr)
     print(f"{path}: {count} pictures")
 
 
-def _init_states(task: Task, indices: Sequence[int], seed: int, assets: Path | None) -> Recording:
+def _init_states(task: Task, indices: Sequence[int], seed: int, assets: Path | None) -> Footage:
     """Return official init states as a recording, with the fixtures of a seed."""
     import numpy as np
 
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import Environment
-    from simulation.recordings.recordings import Recording
+    from simulation.recordings.footage import Footage
 
     pack = resolve_assets(assets)
     env = Environment(task, pack)
@@ -98,10 +98,10 @@ def _init_states(task: Task, indices: Sequence[int], seed: int, assets: Path | N
     for index in indices:
         env.reset(seed, index)
         states.append(env.state())
-    return Recording(task, pack, np.stack(states), env.fixtures(), task.language)
+    return Footage(task, pack, np.stack(states), env.fixtures(), task.language)
 
 
-def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None) -> Recording:
+def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None) -> Footage:
     """Demonstrate a task by script, from a settled init state."""
     import numpy as np
 
@@ -109,7 +109,7 @@ def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None
     from demonstrations.skills import demonstrate, find_skill
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import Environment
-    from simulation.recordings.recordings import episode_recording
+    from simulation.recordings.footage import episode_footage
 
     skill = find_skill(task)
     if way and way not in skill.ways:
@@ -121,11 +121,11 @@ def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None
     chosen = way or skill.ways[0]
     rng = np.random.default_rng(seed)
     episode = demonstrate(env, skill, chosen, rng, Style())
-    return episode_recording(episode, task, pack, f"scripted, way {chosen}")
+    return episode_footage(episode, task, pack, f"scripted, way {chosen}")
 
 
 def _draw(
-    recording: Recording,
+    footage: Footage,
     captions: Sequence[str],
     cameras: Sequence[str],
     size: int,
@@ -144,18 +144,18 @@ def _draw(
     )
     from simulation.pictures.rendering import Renderer
 
-    video, total = path.suffix in VIDEO_SUFFIXES, len(recording.states)
+    video, total = path.suffix in VIDEO_SUFFIXES, len(footage.states)
     steps = list(range(total))
     if not captions:
         stride = every or (1 if video else -(-total // (SHEET_FRAMES - 1)))
         steps = sorted({*range(0, total, stride), total - 1})
         captions = [f"step {step} ({step / CONTROL_FREQUENCY:.2f} s)" for step in steps]
-    with Renderer(recording.task, recording.assets, size, size) as renderer:
-        states = (recording.states[step] for step in steps)
-        pictures = draw_states(renderer, states, recording.fixtures, cameras, size)
+    with Renderer(footage.task, footage.assets, size, size) as renderer:
+        states = (footage.states[step] for step in steps)
+        pictures = draw_states(renderer, states, footage.fixtures, cameras, size)
         if video:
             return write_video(path, pictures, fps)
         columns = max(1, 4 // len(cameras)) if len(steps) <= SHEET_FRAMES else 6
-        sheet = contact_sheet(list(pictures), captions, columns, recording.title)
+        sheet = contact_sheet(list(pictures), captions, columns, footage.title)
     write_picture(path, sheet)
     return len(steps)

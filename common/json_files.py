@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from common.errors import DlrError, one_line
 from common.files import output_errors, write_bytes
@@ -142,6 +142,8 @@ def build[Built](kind: type[Built], content: Mapping[str, Any]) -> Built:
 
 
 def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind) or (whole and isinstance(0.0, kind))
 

@@ -12,6 +12,9 @@ from common.json_files import read_sealed, write_sealed
 MANIFEST = "digests.json"
 """The file that names all others of a folder with their sha256."""
 
+SUMS = "SHA256SUMS"
+"""The file that `sha256sum` writes of files that others made, if someone asks it to."""
+
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, read once from start to end."""
@@ -27,7 +30,7 @@ def write_manifest(folder: Path, names: Iterable[str] | None = None) -> None:
     write_sealed(folder / MANIFEST, {"files": {n: file_sha256(folder / n) for n in names}})
 
 
-def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> None:
+def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str, str]:
     """Compare a folder's files with its manifest, if it has one; each is read once.
 
     Args:
@@ -35,11 +38,14 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> None:
         error: what is raised.
         remedy: what to do with a damaged folder.
 
+    Returns:
+        Name -> sha256 of the files that were compared.
+
     Raises:
         DlrError: `error`: a file is missing or is not what was written, or the manifest is not.
     """
     if not (folder / MANIFEST).exists():
-        return
+        return {}
     listed = read_sealed(folder / MANIFEST, "a list of digests", error, remedy).get("files")
     if not isinstance(listed, dict):
         raise error(f"{folder / MANIFEST} is not a list of digests: {remedy}")
@@ -51,3 +57,18 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> None:
             raise error(f"{path} is missing, one of {len(listed)} files: {remedy}")
         if file_sha256(path) != digest:
             raise error(f"{path} is damaged (it does not match {MANIFEST}): {remedy}")
+    return listed
+
+
+def check_sums(path: Path, error: type[DlrError], remedy: str) -> None:
+    """Compare a file with its line in the `SHA256SUMS` beside it, if there is one.
+
+    Raises:
+        DlrError: `error`: it is not the file that the line was written of.
+    """
+    sums = path.with_name(SUMS)
+    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    for line in lines:
+        digest, _, name = line.partition(" ")
+        if name[1:] == path.name and digest != file_sha256(path):
+            raise error(f"{path} is damaged (it does not match {SUMS}): {remedy}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DatasetError
+from common.files import check_name
 from dataset_builders import import_tfds
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def parse_cameras(cameras: tuple[str, ...]) -> dict[str, str]:
             f"cameras must be distinct feature=camera words such as image=agentview, "
             f"not {' '.join(cameras)!r}"
         )
+    for name in (*parsed, *parsed.values()):
+        check_name(name, "a feature or camera", DatasetError)
     return parsed
 
 

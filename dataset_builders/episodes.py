@@ -146,10 +146,12 @@ def render_episode(ref: EpisodeRef, pictures: PictureConfig) -> tuple[str, dict[
 
     Raises:
         TrajectoryError: the trajectory cannot be read.
-        DatasetError: the asset pack found is not the one the trajectory was recorded with.
+        DatasetError: the asset pack found is not the one the trajectory was recorded with, or the
+            episode's numbers are not finite or do not belong together.
     """
     with TrajectoryFile(Path(ref.path)) as source:
         episode = source[ref.index]
+        check_numbers(episode, ref.key)
         renderer = _renderer(source, pictures.assets, pictures.resolution)
         example: dict[str, Any] = {
             "steps": list(_steps(episode, renderer, pictures, source.task.language)),
@@ -157,6 +159,35 @@ def render_episode(ref: EpisodeRef, pictures: PictureConfig) -> tuple[str, dict[
         }
     example["episode_metadata"]["content_digest"] = content_digest(example)
     return ref.key, example
+
+
+def check_numbers(episode: Episode, name: str) -> None:
+    """Refuse an episode that may not be published.
+
+    Raises:
+        DatasetError: it has no step, arrays of different lengths, or NaN or infinity.
+    """
+    steps = len(episode.actions)
+    arrays = {
+        "states": (episode.states, episode.final_state.size),
+        "actions": (episode.actions, 7),
+        "proprio": (episode.proprio, 8),
+        "joints": (episode.joints, 7),
+        "final_state": (episode.final_state[None], episode.final_state.size),
+        "final_proprio": (episode.final_proprio[None], 8),
+    }
+    for array_name, (array, size) in arrays.items():
+        rows = steps if not array_name.startswith("final") else 1
+        if not steps or array.shape != (rows, size):
+            raise DatasetError(
+                f"{name}: {array_name} has shape {array.shape}, not ({rows}, {size}): delete the "
+                "trajectory file and collect again"
+            )
+        if not np.isfinite(array).all():
+            raise DatasetError(
+                f"{name}: {array_name} holds NaN or infinity, which is not published: delete the "
+                "trajectory file and collect again"
+            )
 
 
 def _steps(

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import DatasetError
+from common.errors import DatasetError, one_line
+from common.manifest import check_manifest
 from dataset_builders import import_tfds
 
 _MAX_REPORTED = 10
@@ -142,7 +143,13 @@ def _audit(split: str, episode: dict[str, Any], builder: Any) -> _Audit:
 
 
 def _open(dataset: Path) -> Any:
-    builder = import_tfds().builder_from_directory(dataset)
+    check_manifest(dataset, DatasetError, "build it again")
+    try:
+        builder = import_tfds().builder_from_directory(dataset)
+    except Exception as error:  # (protobuf, etils and TFDS have each their own)
+        raise DatasetError(
+            f"{dataset} cannot be opened ({one_line(error)}): build it again"
+        ) from error
     if not (builder.info.metadata or {}).get("sources"):
         raise DatasetError(f"{dataset} was not built by libero_rl: its metadata names no sources")
     return builder
@@ -297,6 +304,19 @@ def orientation_of(stored: np.ndarray, upright: np.ndarray) -> tuple[str, float]
     return best, errors[best]
 
 
+def _below(folder: Path, name: str) -> Path:
+    """Return the file of a name that a dataset tells.
+
+    Raises:
+        DatasetError: the name leads out of the folder.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DatasetError(
+            f"the dataset names {name!r}, which is not below {folder}: do not use it"
+        )
+    return folder / name
+
+
 def _picture_faults(
     builder: Any, audits: list[_Audit], trajectories: Path, assets: str | None
 ) -> list[str]:
@@ -307,7 +327,7 @@ def _picture_faults(
     metadata: dict[str, Any] = builder.info.metadata
     pictures = PictureConfig(metadata["resolution"], tuple(metadata["cameras"].items()), assets)
     render = functools.partial(render_start, pictures=pictures)
-    refs = [(trajectories / audit.file, audit.index) for audit in audits]
+    refs = [(_below(trajectories, audit.file), audit.index) for audit in audits]
     faults = []
     for audit, rendered in zip(
         audits, map_in_processes(render, refs, description="comparing pictures"), strict=True

@@ -26,7 +26,8 @@ class DemonstrationConfig:
     episodes_per_way: int = 80
     """Scripted demonstrations of each way; 0 for none."""
     human_demos: str = ""
-    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`."""
+    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`;
+    where `sha256sum * > SHA256SUMS` has been run beside them, a damaged one is refused."""
     fresh_share: float = 0.5
     """Share of scripted demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20

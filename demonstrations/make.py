@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-import h5py
 import numpy as np
 from tqdm import tqdm
 
@@ -20,11 +18,9 @@ from demonstrations.demonstration import Demonstration
 from demonstrations.skills import Skill, demonstrate, find_skill
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
-from simulation.physics.control import ACTION_DIM
 from simulation.recordings.recorder import Recorder
-from simulation.recordings.recordings import fixtures_from_mjcf
+from simulation.recordings.recordings import HUMAN, Recording, open_recordings
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
-from simulation.scene import Fixtures
 from simulation.starts import FIRST_HELD_OUT_INIT
 from simulation.tasks import Task
 
@@ -114,8 +110,8 @@ def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episod
     success, at the latest 15 steps after the recorded end with the last action held.
 
     Raises:
-        DemonstrationError: the folder has no file of the task, it is unreadable, or no
-            demonstration succeeds.
+        DemonstrationError: the folder has no file of the task, or no demonstration succeeds.
+        TrajectoryError: a file is damaged, or holds no demonstration.
     """
     candidates = [folder / f"{task.name}.json", folder / f"{task.name}_demo.hdf5"]
     sources = [path for path in candidates if path.exists()]
@@ -125,16 +121,12 @@ def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episod
     env = Environment(task, assets)
     succeeded = 0
     for source in sources:
-        recordings = _read_json(source) if source.suffix == ".json" else _read_hdf5(source, env)
-        for state, actions, fixtures in recordings:
-            if actions.shape != (len(actions), ACTION_DIM) or not len(actions):
-                raise DemonstrationError(
-                    f"{source} has actions of shape {actions.shape}; (T, {ACTION_DIM}) is needed"
-                )
-            episode = _replay(env, state, actions, fixtures)
-            if episode.info.success:
-                succeeded += 1
-                yield episode
+        with open_recordings(source, task, assets) as recordings:
+            for recording in recordings:
+                episode = _replay(env, recording)
+                if episode.info.success:
+                    succeeded += 1
+                    yield episode
     if not succeeded:
         raise DemonstrationError(
             f"no human demonstration of {task.name} in {folder} succeeds with the asset pack "
@@ -172,41 +164,13 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
     return demonstrations
 
 
-_Recording = tuple[np.ndarray, np.ndarray, Fixtures | None]
-"""First state (1 + nq + nv,), actions (T, 7), and the fixtures' poses where they are known."""
-
-
-def _read_json(path: Path) -> Iterator[_Recording]:
-    try:
-        recording = json.loads(path.read_text())
-        state = np.array(recording["init_state"], dtype=np.float64)
-        actions = np.array(recording["actions"], dtype=np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DemonstrationError(f"{path} is not a demonstration ({error!r})") from error
-    yield state, actions, None
-
-
-def _read_hdf5(path: Path, env: Environment) -> Iterator[_Recording]:
-    try:
-        with h5py.File(path) as file:
-            for name in sorted(file["data"], key=lambda key: int(key.split("_")[1])):
-                group = file["data"][name]
-                fixtures = fixtures_from_mjcf(str(group.attrs["model_file"]), env.scene)
-                yield group["states"][0], group["actions"][()], fixtures
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise DemonstrationError(
-            f"{path} is truncated or not an official LIBERO file ({error}). Download it again."
-        ) from error
-
-
-def _replay(
-    env: Environment, state: np.ndarray, actions: np.ndarray, fixtures: Fixtures | None
-) -> Episode:
-    env.reset(0, init_state=state, fixtures=fixtures)
-    recorder, success = Recorder(env), False
+def _replay(env: Environment, recording: Recording) -> Episode:
+    """Replay a person's actions; the episode's seed is the name of its start, and draws nothing."""
+    env.reset(0, init_state=recording.init_state, fixtures=recording.fixtures)
+    recorder, success, actions = Recorder(env), False, recording.actions
     for action in np.concatenate((actions, np.repeat(actions[-1:], _EXTRA_STEPS, axis=0))):
         recorder.before(action)
         success = env.step(action)
         if success:
             break
-    return recorder.finish(success, method="human")
+    return recorder.finish(success, method=HUMAN).with_info(seed=recording.info.seed)

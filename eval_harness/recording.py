@@ -14,7 +14,7 @@ Keep = Callable[[EpisodeResult, StoredTrajectory | None], None]
 """Keeps an episode; an error has no trajectory."""
 
 
-class Recording:
+class Keeper:
     """Hands episodes to `keep`, one at a time and in the order in which they ended.
 
     Args:

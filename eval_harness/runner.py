@@ -25,7 +25,7 @@ from eval_harness.plan import Item
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError
 from eval_harness.policy_thread import PolicyHungError
 from eval_harness.protocols import Protocol
-from eval_harness.recording import Keep, Recording
+from eval_harness.recording import Keep, Keeper
 from eval_harness.results import EpisodeResult, StoredTrajectory
 from eval_harness.timing import Clock, Timing
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -134,7 +134,7 @@ class _Run:
             self._live += 1
             self._ready.append(self._episode(item))
         most = self._config.environments
-        self._recording = Recording(self._record, self._stop, self._clock, most)
+        self._recording = Keeper(self._record, self._stop, self._clock, most)
         workers = [threading.Thread(target=self._work) for _ in range(self._threads)]
         for worker in workers:
             worker.start()

@@ -10,8 +10,10 @@ import io
 import os
 import pickle
 import re
+import struct
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import GoalError, InvalidStateError, UnknownTaskError
+from common.errors import GoalError, InvalidStateError, UnknownTaskError, one_line
 from common.files import user_cache_folder, write_text
+from simulation.starts import OFFICIAL_INITS
 
 SUITES: dict[str, int] = {
     "libero_spatial": 220,
@@ -38,6 +41,28 @@ _ARRAY_PICKLE_GLOBALS = {
     ("numpy", "dtype"),
     ("_codecs", "encode"),
 }
+
+_PICKLE_FAULTS = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+    StopIteration,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    RuntimeError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+"""What reading a damaged archive or pickle raises."""
+_MOST_INIT_BYTES = 2**26
+"""Size of a file of init states at most; LIBERO's have some 50 kB."""
 
 
 @functools.cache
@@ -201,16 +226,22 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _load_array_pickle(path: Path) -> np.ndarray:
+    remedy = "Reinstall hf-libero==0.1.4."
     try:
         with zipfile.ZipFile(path) as archive:
-            member = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+            member = next(i for i in archive.infolist() if i.filename.endswith("data.pkl"))
+            if member.file_size > _MOST_INIT_BYTES:
+                raise ValueError(f"{member.file_size:,} bytes are declared")
             array = _ArrayUnpickler(io.BytesIO(archive.read(member))).load()
-    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, StopIteration, EOFError) as error:
+    except _PICKLE_FAULTS as error:
         raise InvalidStateError(
-            f"cannot read init states from {path.name}: {error}. Reinstall hf-libero==0.1.4."
+            f"cannot read init states from {path.name}: {one_line(error)}. {remedy}"
         ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or not np.isfinite(array).all():
-        raise InvalidStateError(f"{path.name} does not hold a finite 2-D array of init states")
+    numbers = isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.ndim == 2
+    if not numbers or len(array) != OFFICIAL_INITS or not np.isfinite(array).all():
+        raise InvalidStateError(
+            f"{path.name} does not hold a finite 2-D array of {OFFICIAL_INITS} states. {remedy}"
+        )
     return array.astype(np.float64)
 
 

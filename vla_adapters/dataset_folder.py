@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import DatasetError
+from common.errors import DatasetError, one_line
+from common.files import check_name
+from common.json_files import read_json
+from common.manifest import check_manifest
 from common.remote_folder import cache_of, local_folder
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 
@@ -57,11 +60,13 @@ def open_folder(address: str | Path, split: str, cameras: Sequence[str]) -> Data
             or no episode in it, a shard is missing, or a feature is missing or of another shape.
     """
     path = _local(str(address), split)
-    info = _read_json(path / _INFO)
-    _check_features(_read_json(path / _FEATURES), cameras, path)
+    info, features = _read_json(path / _INFO), _read_json(path / _FEATURES)
+    check_manifest(path, DatasetError, "copy or build the dataset again")
+    _check_features(features, cameras, path)
     entry = _split(info, split, path)
-    counts = tuple(int(count) for count in entry.get("shardLengths", ()))
-    if not sum(counts):
+    with _as_tfds_writes(path):
+        counts = tuple(int(count) for count in entry.get("shardLengths", ()))
+    if not sum(counts) or min(counts) < 0:
         raise DatasetError(f"{path}: the split {split} has no episodes: build the dataset again")
     shards = tuple(path / name for name in _shard_names(info, entry))
     for shard in shards:
@@ -94,13 +99,8 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path.parent} is no TFDS dataset: it holds no {path.name}; give the folder of one "
             "version, <data_dir>/libero_rl/<config>/1.0.0"
         )
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise DatasetError(f"{path} is no JSON ({error}): copy the dataset again") from error
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path} is not what TFDS writes: build the dataset again")
-    return content
+    remedy = "copy the dataset, or build it, again"
+    return read_json(path, "what TFDS writes", DatasetError, remedy)
 
 
 def _split(info: dict[str, Any], split: str, path: Path) -> dict[str, Any]:
@@ -110,8 +110,11 @@ def _split(info: dict[str, Any], split: str, path: Path) -> dict[str, Any]:
             f"{path} is stored as {info['fileFormat']}: build it with file_format=tfrecord, which "
             "OpenVLA and Octo read, too"
         )
-    splits = {entry["name"]: entry for entry in info.get("splits", ())}
-    if split not in splits or "name" not in info:
+    with _as_tfds_writes(path):
+        splits = {entry["name"]: entry for entry in info.get("splits", ())}
+        for name in (info["name"], *splits, *filter(None, [info.get("configName")])):
+            check_name(name, f"{path}: a dataset, config or split", DatasetError)
+    if split not in splits:
         raise DatasetError(
             f"{path} has no split {split!r}; there are {', '.join(splits) or 'none'}"
         )
@@ -121,7 +124,7 @@ def _split(info: dict[str, Any], split: str, path: Path) -> dict[str, Any]:
 
 def _shard_names(info: dict[str, Any], entry: dict[str, Any]) -> list[str]:
     count = len(entry.get("shardLengths", ()))
-    template = entry.get("filepathTemplate") or _TEMPLATE
+    template = str(entry.get("filepathTemplate") or _TEMPLATE)
     constant = {"DATASET": info["name"], "SPLIT": entry["name"], "FILEFORMAT": "tfrecord"}
     names = []
     for index in range(count):
@@ -130,7 +133,7 @@ def _shard_names(info: dict[str, Any], entry: dict[str, Any]) -> list[str]:
         shard = {"SHARD_INDEX": number, "NUM_SHARDS": total, "SHARD_X_OF_Y": f"{number}-of-{total}"}
         for key, value in {**constant, **shard}.items():
             name = name.replace(f"{{{key}}}", value)
-        names.append(name)
+        names.append(check_name(name, "a shard in dataset_info.json", DatasetError))
     return names
 
 
@@ -142,6 +145,13 @@ def _check_features(features: dict[str, Any], cameras: Sequence[str], path: Path
         "language_instruction": ("text", None),
         **{f"observation/{camera}": ("image", None) for camera in cameras},
     }
+    with _as_tfds_writes(path):
+        _check_steps(features, wanted, path)
+
+
+def _check_steps(
+    features: dict[str, Any], wanted: dict[str, tuple[str, list[int] | None]], path: Path
+) -> None:
     steps = _children(features).get("steps", {}).get("sequence", {}).get("feature", {})
     for name, (kind, shape) in wanted.items():
         feature: dict[str, Any] = steps
@@ -157,6 +167,20 @@ def _check_features(features: dict[str, Any], cameras: Sequence[str], path: Path
             raise DatasetError(f"{path}: the feature {name} has shape {found}, not {shape}")
         if kind == "image" and feature[kind].get("encodingFormat") != "jpeg":
             raise DatasetError(f"{path}: the pictures {name} are no JPEGs: build them as JPEGs")
+
+
+@contextmanager
+def _as_tfds_writes(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with JSON of other types than TFDS's into one line."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(
+            f"{path}: dataset_info.json or features.json is not what TFDS writes "
+            f"({one_line(error)}): copy the dataset, or build it, again"
+        ) from error
 
 
 def _children(feature: dict[str, Any]) -> dict[str, Any]:

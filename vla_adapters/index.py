@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import DatasetError
-from common.files import write_json
+from common.json_files import read_sealed, write_sealed
 from vla_adapters.dataset_folder import DatasetFolder
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 from vla_adapters.tfrecords import corrupt, parse_example, records
@@ -20,6 +19,8 @@ from vla_adapters.tfrecords import corrupt, parse_example, records
 ACTION, STATE = "steps/action", "steps/observation/state"
 """Keys of an example, under which TFDS stores the features of the steps."""
 _FORMAT = 1
+_MOST_BYTES = 2**32
+"""Size of an index; one of a million episodes has some hundred MiB."""
 _METADATA = "episode_metadata/"
 _COLUMNS = ("shard", "offset", "length", "checksum", "steps")
 
@@ -65,19 +66,18 @@ def read_index(folder: DatasetFolder) -> Index:
     columns = {name: [row[name] for row in rows] for name in _COLUMNS}
     names = set.intersection(*(set(row["metadata"]) for row in rows))
     told = {name: [row["metadata"][name] for row in rows] for name in sorted(names)}
-    write_json(path, {"format": _FORMAT, "shards": shards, **columns, "metadata": told})
+    write_sealed(path, {"format": _FORMAT, "shards": shards, **columns, "metadata": told})
     return read_index(folder)
 
 
 def _read_stored(path: Path) -> dict[str, Any]:
-    """Return the stored index, empty if there is none or it is no JSON."""
+    """Return the stored index, empty if there is none or it is damaged: then it is made anew."""
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
+        return read_sealed(path, "an index", DatasetError, "", _MOST_BYTES)
+    except DatasetError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _rows(folder: DatasetFolder) -> Iterator[dict[str, Any]]:

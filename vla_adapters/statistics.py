@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import DatasetError
-from common.files import write_json
+from common.json_files import read_sealed, write_sealed
 from vla_adapters.records import Numbers, Records
 from vla_adapters.samples import ACTION_DIM, STATE_DIM, Moments, Statistics
 
@@ -152,7 +151,7 @@ def from_json(content: Any, source: str) -> Statistics:
 
 def write_statistics(path: Path, statistics: Statistics) -> None:
     """Write statistics as JSON, whole or not at all."""
-    write_json(path, as_json(statistics))
+    write_sealed(path, as_json(statistics))
 
 
 def read_statistics(path: Path) -> Statistics:
@@ -161,11 +160,7 @@ def read_statistics(path: Path) -> Statistics:
     Raises:
         DatasetError: there is none, or it is not what `write_statistics` writes.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot read the statistics {path} ({error}): {_REMEDY}") from error
-    return from_json(content, str(path))
+    return from_json(read_sealed(path, "statistics", DatasetError, _REMEDY), str(path))
 
 
 def _as_lists(part: Moments) -> dict[str, list[float]]:

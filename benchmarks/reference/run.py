@@ -44,7 +44,7 @@ from common.intervals import wilson_interval
 from common.machine import describe_machine
 from eval_harness.compare import compare
 from eval_harness.plan import Start, make_item
-from eval_harness.policies.replay import Recording
+from eval_harness.policies.replay import RecordedActions
 from eval_harness.protocols import get_protocol
 from eval_harness.results import EpisodeResult, Results, StoredTrajectory, make_config
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -119,7 +119,7 @@ def record(folder: Path, tasks: list[Task], assets: AssetPack) -> None:
     def keep(result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
         if trajectory is None or not result.success:
             raise BenchmarkError(f"no demonstration of {result.task}: {result.error}")
-        recording = Recording(Start(), trajectory.actions)
+        recording = RecordedActions(Start(), trajectory.actions)
         actions[result.task] = recording.chunk(0, STEPS).astype(np.float32)
 
     run_episodes(ScriptedPolicy(protocol, 0, assets), items, protocol, RunConfig(), keep, assets)

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from common.files import output_errors
 from common.locks import Lock, lock_file
+from common.manifest import MANIFEST, write_manifest
 from common.workers import Processes, run_beside, run_items
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
@@ -84,7 +85,7 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
         )
 
     def download_and_prepare(self, **settings: Any) -> None:
-        """Build alone, without what killed builds have left.
+        """Build alone, without what killed builds have left; note what describes the records.
 
         Raises:
             BusyError: another process is building the dataset.
@@ -95,6 +96,8 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
         with alone, output_errors(folder):
             remove_unfinished(folder)
             super().download_and_prepare(**settings)
+            if not (folder / MANIFEST).exists():
+                write_manifest(folder, sorted(path.name for path in folder.glob("*.json")))
 
     def _download_and_prepare(
         self,

@@ -28,7 +28,7 @@ from eval_harness.conformance.outputs import (
     per_frame,
     significance,
 )
-from eval_harness.policies.replay import Recording
+from eval_harness.policies.replay import RecordedActions
 from eval_harness.policy import Policy, PolicyError
 from eval_harness.protocols import Protocol
 from simulation.assets.resolve import AssetPack
@@ -115,7 +115,7 @@ class Report:
 
 def check(
     policy: Policy,
-    recordings: Mapping[str, Sequence[Recording]],
+    recordings: Mapping[str, Sequence[RecordedActions]],
     protocol: Protocol,
     assets: AssetPack,
     config: CheckConfig = CheckConfig(),

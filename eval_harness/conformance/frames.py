@@ -11,7 +11,7 @@ import numpy.typing as npt
 from eval_harness.asking import check_chunks
 from eval_harness.episode import RunningEpisode, Seats
 from eval_harness.plan import make_item
-from eval_harness.policies.replay import Recording
+from eval_harness.policies.replay import RecordedActions
 from eval_harness.policy import (
     ACTION_DIM,
     EpisodeKey,
@@ -52,7 +52,7 @@ class Frame:
 
 
 def collect_frames(
-    recordings: Mapping[str, Sequence[Recording]],
+    recordings: Mapping[str, Sequence[RecordedActions]],
     protocol: Protocol,
     needs: Requirements,
     demonstrations: int,
@@ -124,7 +124,12 @@ class _Replay:
     """One demonstration, replayed from its start."""
 
     def __init__(
-        self, task: str, recording: Recording, protocol: Protocol, needs: Requirements, index: int
+        self,
+        task: str,
+        recording: RecordedActions,
+        protocol: Protocol,
+        needs: Requirements,
+        index: int,
     ) -> None:
         self._actions = recording.actions
         item = make_item(protocol, get_task(task), index, start=recording.start)

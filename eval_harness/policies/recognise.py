@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from common.json_files import read_json
 from eval_harness.policy import PolicyError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -29,14 +29,11 @@ def recognise(path: str) -> str | None:
         file = _fetch(path)
     else:
         return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content.get("model_type") == "openvla":
-            return "openvla"
-        if "type" in content:
-            return "lerobot"
-    except (OSError, ValueError, AttributeError) as error:
-        raise PolicyError(f"{path} has no readable config.json: {error}") from error
+    content = read_json(file, "a policy's configuration", PolicyError, "give another folder or id")
+    if content.get("model_type") == "openvla":
+        return "openvla"
+    if "type" in content:
+        return "lerobot"
     raise PolicyError(
         f"{path} is of model_type {content.get('model_type')!r}; OpenVLAs and LeRobot's policies "
         "are loaded here, others are served and reached by openpi:// or vla-eval://"

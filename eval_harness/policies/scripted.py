@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from common.errors import DlrError
 from eval_harness.plan import Start, make_item
-from eval_harness.policies.replay import CHUNK, Recording
+from eval_harness.policies.replay import CHUNK, RecordedActions
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 from eval_harness.protocols import Protocol
 from simulation.assets.resolve import AssetPack
@@ -35,7 +35,7 @@ class ScriptedPolicy(Policy):
     def __init__(self, protocol: Protocol, seed: int = 0, assets: AssetPack | None = None) -> None:
         self._protocol, self._seed, self._assets = protocol, seed, assets
         self._env: Environment | None = None
-        self._recordings: dict[EpisodeKey, Recording] = {}
+        self._recordings: dict[EpisodeKey, RecordedActions] = {}
 
     def reset(self, keys: Sequence[EpisodeKey]) -> None:
         """Forget what was found for these episodes."""
@@ -59,7 +59,7 @@ class ScriptedPolicy(Policy):
         """Return the kind."""
         return {"kind": "scripted"}
 
-    def _demonstrate(self, key: EpisodeKey) -> Recording:
+    def _demonstrate(self, key: EpisodeKey) -> RecordedActions:
         from demonstrations.config import Style
         from demonstrations.skills import demonstrate, find_skill
 
@@ -74,4 +74,4 @@ class ScriptedPolicy(Policy):
         way = skill.ways[key.episode % len(skill.ways)]
         rng = np.random.default_rng(key.seed)
         episode = demonstrate(self._env, skill, way, rng, Style())
-        return Recording(Start(), episode.actions)
+        return RecordedActions(Start(), episode.actions)

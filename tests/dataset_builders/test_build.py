@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
@@ -15,9 +19,10 @@ import dataset_builders
 from common.errors import DatasetError, OutputError, TrajectoryError, WorkerError
 from common.workers import map_in_processes, run_in_fresh_process
 from dataset_builders.build import BuildConfig, build, parse_cameras
-from dataset_builders.episodes import list_episodes
+from dataset_builders.episodes import check_numbers, list_episodes
 from dataset_builders.provenance import split_episodes
 from dataset_builders.verify import verify, verify_in_this_process
+from simulation.recordings.trajectories import TrajectoryFile
 
 BUILDER_FOLDER = Path(dataset_builders.__file__).parent / "libero_rl"
 FNAPI = "runner=FnApiRunner"
@@ -88,6 +93,49 @@ def test_unknown_config_and_cameras(trajectories: Path, tmp_path: Path) -> None:
     for words in ((), ("agentview",), ("image=a", "image=b")):
         with pytest.raises(DatasetError, match="feature=camera"):
             parse_cameras(words)
+
+
+@pytest.mark.parametrize(
+    "word", ["image=../../x", "../x=agentview", "/etc=agentview", ".x=a", "a b=c"]
+)
+def test_a_name_that_leaves_the_folder_is_refused_before_one_is_made(
+    word: str, trajectories: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="may lead out of its folder"):
+        build(BuildConfig(trajectories, tmp_path / "data", cameras=(word,)))
+    assert not list(tmp_path.iterdir())
+
+
+NOT_PUBLISHED: dict[str, tuple[dict[str, Any], str]] = {
+    "nan": ({"actions": np.full((4, 7), np.nan)}, "actions holds NaN"),
+    "infinity": ({"joints": np.full((4, 7), np.inf)}, "joints holds NaN or infinity"),
+    "final": ({"final_proprio": np.full(8, np.nan)}, "final_proprio holds NaN"),
+    "shorter": ({"actions": np.zeros((3, 7))}, r"states has shape \(4, \d+\), not \(3, "),
+    "narrow": ({"actions": np.zeros((4, 6))}, r"shape \(4, 6\), not \(4, 7\)"),
+    "none": ({"actions": np.zeros((0, 7))}, "states has shape"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), NOT_PUBLISHED.values(), ids=NOT_PUBLISHED)
+def test_numbers_that_are_not_whole_are_not_published(
+    changes: dict[str, Any], message: str, trajectories: Path
+) -> None:
+    with TrajectoryFile(trajectories / "libero_90.hdf5") as file:
+        episode = file[0]
+    check_numbers(episode, "a")
+    with pytest.raises(DatasetError, match=message):
+        check_numbers(dataclasses.replace(episode, **changes), "a")
+
+
+def test_an_action_that_is_no_number_never_gets_into_a_dataset(
+    trajectories: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(trajectories, tmp_path / "trajectories"))
+    with h5py.File(copy / "libero_90.hdf5", "r+") as file:
+        file["data/demo_0/actions"][1, 2] = np.nan
+    with pytest.raises((DatasetError, TrajectoryError)):
+        build(BuildConfig(copy, tmp_path / "data", workers=1))
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
 def test_verify_asks_for_the_folder_of_one_version(tmp_path: Path) -> None:

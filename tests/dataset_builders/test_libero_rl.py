@@ -14,6 +14,7 @@ import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
 from common.errors import DatasetError
+from common.manifest import MANIFEST
 from common.workers import map_in_processes, run_in_fresh_process
 from dataset_builders import import_tfds
 from dataset_builders.episodes import PictureConfig, render_start, to_stored, to_upright
@@ -72,10 +73,20 @@ def damage_and_verify(dataset: Path, folder: Path) -> dict[str, str]:
     metadata = json.loads((wrong_counts / "metadata.json").read_text())
     next(iter(metadata["episodes"].values()))["0"] += 1
     (wrong_counts / "metadata.json").write_text(json.dumps(metadata))
+    flipped = faults_of(wrong_counts)
+    (wrong_counts / MANIFEST).unlink()
+    nonsense = shutil.copytree(dataset, folder / "nonsense" / "1.0.0")
+    (nonsense / MANIFEST).unlink()
+    (nonsense / "features.json").write_text("[" * 10_000)
     truncated = shutil.copytree(dataset, folder / "truncated" / "1.0.0")
     (shard,) = truncated.glob("*.tfrecord*")
     shard.write_bytes(shard.read_bytes()[:-100])
-    return {"counts": faults_of(wrong_counts), "truncated": faults_of(truncated)}
+    return {
+        "metadata": flipped,
+        "counts": faults_of(wrong_counts),
+        "nonsense": faults_of(nonsense),
+        "truncated": faults_of(truncated),
+    }
 
 
 def inspect(dataset: Path, trajectories: Path, folder: Path) -> dict[str, Any]:
@@ -171,4 +182,6 @@ def test_verify_accepts_the_dataset_and_names_damage(inspected: dict[str, Any]) 
     report = inspected["report"]
     assert (report.episodes, report.steps, report.pictures_checked) == (2, 7, 2)
     assert "metadata.json claims episodes" in inspected["damaged"]["counts"]
+    assert "metadata.json is damaged" in inspected["damaged"]["metadata"]
+    assert "cannot be opened" in inspected["damaged"]["nonsense"]
     assert "build the dataset again" in inspected["damaged"]["truncated"]

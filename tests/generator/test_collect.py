@@ -79,6 +79,14 @@ def test_finished_file_is_not_made_again(tmp_path: Path) -> None:
     assert environments.steps == 0
 
 
+def test_a_damaged_list_of_attempts_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "x.hdf5")
+    attempts = tmp_path / "x.hdf5.attempts.json"
+    attempts.write_text(attempts.read_text().replace("true", "null", 1))
+    with pytest.raises(CollectionError, match="the attempts are made again"):
+        run(tmp_path / "x.hdf5")
+
+
 def test_hopeless_pattern(tmp_path: Path) -> None:
     torch.manual_seed(0)
     policy = GaussianPolicy(17, 3, (8,))

@@ -4,9 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from common.errors import CheckpointError
 from generator.config import DiscoverConfig
-from generator.discover import PatternEncoder, discover, gmm_state_labels, mutual_information
+from generator.discover import (
+    MixtureVae,
+    PatternEncoder,
+    discover,
+    gmm_state_labels,
+    mutual_information,
+)
 from generator.paths import DiscoveryError, features, resample
 from tests.generator.conftest import DIFFERENCES, synthetic_trajectories
 
@@ -81,3 +89,18 @@ def test_bad_input() -> None:
     trajectories[0][2, 1] = np.nan
     with pytest.raises(DiscoveryError, match="NaN"):
         discover(trajectories, FAST, 0)
+
+
+def test_another_bit_in_an_encoder_is_found(tmp_path: Path) -> None:
+    path, config = tmp_path / "encoder.safetensors", DiscoverConfig(hidden=4)
+    torch.manual_seed(0)
+    model = MixtureVae(config.patterns, config.latent_dim, config.hidden)
+    PatternEncoder(model.eval(), config, {"elbo": 1.5}).save(path)
+    PatternEncoder.load(path)
+    whole = path.read_bytes()
+    for bit in np.random.default_rng(0).integers(8 * len(whole), size=200):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError):
+            PatternEncoder.load(path)

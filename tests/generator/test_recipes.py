@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.errors import DemonstrationError
+from common.errors import CheckpointError, DemonstrationError
+from common.json_files import write_sealed
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
 from generator.config import (
@@ -18,6 +19,7 @@ from generator.config import (
     ReinforceConfig,
 )
 from generator.recipes import RECIPES, RecipeError, TrainedRecipe, get_recipe, run_recipe
+from generator.stages import RECORD, read_record
 from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses
 
@@ -102,6 +104,25 @@ def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstratio
     seen_otherwise = dataclasses.replace(first, observations=first.observations + 1e-6)
     run(tmp_path, [seen_otherwise, *demonstrations[1:]], "o2o_rl")
     assert stages(tmp_path) == ["learn", "learn", "reinforce", "reinforce"]
+
+
+def test_a_damaged_record_or_result_is_refused(
+    tmp_path: Path, demonstrations: list[Demonstration]
+) -> None:
+    run(tmp_path, demonstrations, "o2o_rl")
+    record = tmp_path / "o2o_rl/seed_0/learn" / RECORD
+    whole = record.read_text()
+    record.write_text(whole.replace("0.5", "0.6"))
+    with pytest.raises(CheckpointError, match=r"record\.json is damaged .* runs the stage again"):
+        run(tmp_path, demonstrations, "o2o_rl")
+    write_sealed(record, {"settings": {}, "report": {}})
+    with pytest.raises(CheckpointError, match="lacks inputs, result, versions"):
+        read_record(record.parent)
+    record.write_text(whole)
+    policy = record.with_name("policy.safetensors")
+    policy.write_bytes(policy.read_bytes()[:-1] + b"?")
+    with pytest.raises(CheckpointError, match="is not what its record says"):
+        run(tmp_path, demonstrations, "o2o_rl")
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:

@@ -17,8 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from common.errors import AssetError, SettingError
-from common.files import write_json
-from common.json_files import sealed_line
+from common.json_files import sealed_line, write_sealed
 from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.results import ResultsError, load_results, trajectory_path
 from eval_harness.statistics import StoppingRule, find_stop
@@ -187,7 +186,7 @@ def test_stopped_early(tmp_path: Path) -> None:
     rule = StoppingRule(threshold=0.8)
     stop = find_stop(outcomes, rule)
     assert stop is not None and stop.rounds < 14
-    write_json(folder / "stop.json", {"rule": vars(rule), **vars(stop)})
+    write_sealed(folder / "stop.json", {"rule": vars(rule), **vars(stop)})
     counted, found = load_counted(folder)
     assert (
         found == stop

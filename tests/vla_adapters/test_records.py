@@ -17,6 +17,7 @@ import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
 from common.errors import DatasetError
+from common.manifest import MANIFEST, write_manifest
 from vla_adapters.records import open_records
 from vla_adapters.tfrecords import masked_crc32c, records
 
@@ -51,6 +52,8 @@ def write(shard: Path, contents: list[bytes]) -> None:
 
 
 def edit_json(path: Path, edit: Callable[[Any], None]) -> None:
+    """Change a file of a dataset, which then is like one of another builder: without digests."""
+    (path.parent / MANIFEST).unlink(missing_ok=True)
     content = json.loads(path.read_text())
     edit(content)
     path.write_text(json.dumps(content))
@@ -98,8 +101,22 @@ def test_the_index_is_kept_until_the_shards_change(rlds):
     write(shards(rlds)[0], contents[1:])
     edit_json(rlds / "dataset_info.json", lambda info: lengths(info, [len(contents) - 1]))
     assert open_records([rlds]).steps.tolist() == before.steps[1:].tolist()
-    index.write_text("{")
+    whole = index.read_bytes()
+    for damaged in (b"{", whole.replace(b'"offset"', b'"offsex"'), whole.replace(b"1", b"2", 1)):
+        index.write_bytes(damaged)
+        assert open_records([rlds]).digest([0, 1]) == before.digest([1, 2])
+        assert index.read_bytes() == whole
     assert len(open_records([rlds])) == len(before) - 1
+
+
+def not_as_listed(dataset: Path, name: str) -> None:
+    write_manifest(dataset, [name])
+    (dataset / name).write_text("{}")
+
+
+def lead_out(info: Any, **changes: str) -> None:
+    info["splits"].append({**info["splits"][0], **changes})
+    info["splits"].reverse()
 
 
 def lengths(info: Any, first: list[int]) -> None:
@@ -193,6 +210,34 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda d: edit_json(d / "dataset_info.json", lambda info: lengths(info, [0, 0])),
         "no episodes",
     ),
+    "other_digest": (
+        lambda d: not_as_listed(d, "features.json"),
+        r"features\.json is damaged",
+    ),
+    "split_elsewhere": (
+        lambda d: edit_json(d / "dataset_info.json", lambda info: lead_out(info, name="../x")),
+        "may lead out of its folder",
+    ),
+    "shard_elsewhere": (
+        lambda d: edit_json(
+            d / "dataset_info.json",
+            lambda info: lead_out(info, filepathTemplate="../{SHARD_INDEX}"),
+        ),
+        "may lead out of its folder",
+    ),
+    "config_elsewhere": (
+        lambda d: edit_json(d / "dataset_info.json", lambda info: info.update(configName="/x")),
+        "may lead out of its folder",
+    ),
+    "splits_are_a_number": (
+        lambda d: edit_json(d / "dataset_info.json", lambda info: info.update(splits=1)),
+        "not what TFDS writes",
+    ),
+    "features_are_a_list": (
+        lambda d: edit_json(d / "features.json", lambda info: info.update(featuresDict=[])),
+        "not what TFDS writes",
+    ),
+    "deep": (lambda d: (d / "features.json").write_text("[" * 100_000), "not what TFDS writes"),
     "array_record": (
         lambda d: edit_json(
             d / "dataset_info.json", lambda info: info.update(fileFormat="array_record")

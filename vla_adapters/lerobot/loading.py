@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,11 @@ from safetensors import safe_open
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import dynamic_module_utils
 
+from common.errors import DlrError, one_line
+from common.files import check_name
+from common.json_files import read_json
+from common.manifest import check_manifest, file_sha256
+from common.tensors import check_header
 from eval_harness.policy import PolicyError
 
 _WEIGHTS = "model.safetensors"
@@ -33,6 +37,8 @@ _TOKENIZER = "tokenizer"
 """Folder of a checkpoint with its own copy of a tokenizer, instead of one that is elsewhere."""
 _OWN_KINDS = ("vla_adapters.pi0.configuration_pi0_small",)
 """Modules that register this project's kinds of LeRobot policies."""
+REMEDY = "fetch, copy or save the checkpoint again"
+"""What to do with a damaged one."""
 _SAMPLE = 64
 """Leading values of a tensor by which it is recognised in a file."""
 
@@ -84,6 +90,7 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
         PolicyError: it is missing, incomplete, or would have to run code of its own.
     """
     folder = _find(path, revision)
+    known = check_files(folder, PolicyError)
     _check_processors(folder)
     try:
         with _no_remote_code(), NoRandomWeights():
@@ -97,13 +104,15 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
                 preprocessor_overrides=overrides,
                 postprocessor_overrides={"device_processor": {"device": "cpu"}},
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
-        raise PolicyError(f"LeRobot cannot load {path}: {error}") from error
+    except PolicyError:
+        raise
+    except Exception as error:  # (draccus, safetensors and transformers have each their own)
+        raise PolicyError(f"LeRobot cannot load {path}: {one_line(error)}") from error
     _check_weights(policy, folder / _WEIGHTS)
     for step in preprocessor.steps:
         if isinstance(step, TokenizerProcessorStep):
             step.padding = "max_length"  # padded to the longest, others' instructions would matter
-    return Checkpoint(policy, preprocessor, postprocessor, _digest(folder))
+    return Checkpoint(policy, preprocessor, postprocessor, _digest(folder, known))
 
 
 def _find(path: str, revision: str | None) -> Path:
@@ -130,18 +139,28 @@ def _find(path: str, revision: str | None) -> Path:
 
 
 def _check_processors(folder: Path) -> None:
-    """Refuse steps that are named by import path: importing one could run anything."""
+    """Refuse steps that could run code or read files that are not the checkpoint's.
+
+    A step named by import path could run anything, and a state outside the folder is not covered
+    by the checkpoint's digest.
+    """
     for name in _PROCESSORS:
-        try:
-            steps = json.loads((folder / name).read_text())["steps"]
-            strange = [s.get("class") for s in steps if "registry_name" not in s]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PolicyError(f"{folder / name} is not a processor ({error!r})") from error
-        if strange:
+        content = read_json(folder / name, "a processor", PolicyError, REMEDY)
+        steps = content.get("steps")
+        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+            raise PolicyError(f"{folder / name} is not a processor (it has no steps): {REMEDY}")
+        if strange := [s.get("class") for s in steps if "registry_name" not in s]:
             raise PolicyError(
                 f"{folder / name} names steps by import path ({', '.join(map(str, strange))}), "
                 "which could run any code: only LeRobot's registered steps are loaded"
             )
+        for file in [step["state_file"] for step in steps if step.get("state_file") is not None]:
+            check_name(file, f"{folder / name}: a state_file", PolicyError)
+            if not (folder / file).is_file() or Path(file).suffix != ".safetensors":
+                raise PolicyError(
+                    f"{folder / name} names the state_file {file}, which is no .safetensors file "
+                    f"of the folder: {REMEDY}"
+                )
 
 
 @contextmanager
@@ -165,7 +184,7 @@ def _no_remote_code() -> Iterator[None]:
 def _load_policy(folder: Path, device: str) -> PreTrainedPolicy:
     for module in _OWN_KINDS:
         importlib.import_module(module)
-    config = PreTrainedConfig.from_pretrained(folder)
+    config = read_config(folder, PolicyError)
     config.device = device
     changes = {
         "compile_model": False,  # compiled kernels depend on the batch
@@ -177,6 +196,41 @@ def _load_policy(folder: Path, device: str) -> PreTrainedPolicy:
             setattr(config, name, value)
     policy = get_policy_class(config.type).from_pretrained(folder, config=config)
     return policy.to(device).eval()
+
+
+def read_config(folder: Path, error: type[DlrError]) -> PreTrainedConfig:
+    """Return a checkpoint's configuration.
+
+    Raises:
+        DlrError: `error`: it is missing, of an unknown kind, or has fields or values that this
+            LeRobot does not know.
+    """
+    read_json(folder / "config.json", "a LeRobot policy's configuration", error, REMEDY)
+    try:
+        return PreTrainedConfig.from_pretrained(folder)
+    except Exception as fault:
+        raise error(
+            f"{folder / 'config.json'} is not of a policy that this LeRobot knows "
+            f"({one_line(fault)}): {REMEDY}"
+        ) from fault
+
+
+def check_files(folder: Path, error: type[DlrError]) -> dict[str, str]:
+    """Compare a checkpoint's files with its list of digests, where it has one; see its headers.
+
+    Returns:
+        Name -> sha256 of the files that were compared.
+
+    Raises:
+        DlrError: `error`: a file is missing or damaged.
+    """
+    known = check_manifest(folder, error, REMEDY)
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            check_header(file)
+        except (OSError, ValueError) as fault:
+            raise error(f"{file} is damaged ({one_line(fault)}): {REMEDY}") from fault
+    return known
 
 
 def _check_weights(policy: PreTrainedPolicy, file: Path) -> None:
@@ -202,8 +256,8 @@ def _fingerprint(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
     return tuple(tensor.shape), leading.numpy().tobytes()
 
 
-def _digest(folder: Path) -> str:
-    """Return the sha256 of all files that decide the policy's actions."""
+def _digest(folder: Path, known: Mapping[str, str]) -> str:
+    """Return the sha256 of all files that decide the policy's actions; of some it is known."""
     digest = hashlib.sha256()
     for file in sorted(
         (
@@ -213,7 +267,6 @@ def _digest(folder: Path) -> str:
             *folder.glob(f"{_TOKENIZER}/*.json"),
         )
     ):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = known.get(file.relative_to(folder).as_posix()) or file_sha256(file)
         digest.update(f"{file.name} {content}\n".encode())
     return digest.hexdigest()

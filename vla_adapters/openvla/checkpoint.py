@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from huggingface_hub import snapshot_download
@@ -14,7 +15,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from common.files import atomic_write, ensure_writable, write_json
+from common.errors import one_line
+from common.files import atomic_write, check_name, ensure_writable, write_json
+from common.manifest import check_manifest, file_sha256
+from common.tensors import check_header
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, read_json
 from vla_adapters.openvla.model import OpenVla
@@ -25,6 +29,7 @@ SHARD_BYTES = 2_000_000_000
 """Most bytes of a file: what is in it is in memory a second time while it is written."""
 STATISTICS = "dataset_statistics.json"
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
+_REMEDY = "fetch or copy it again"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _DOWNLOADED = ["*.safetensors", _CONFIG, _PREPROCESSOR, _INDEX, STATISTICS, *FILES]
@@ -48,6 +53,8 @@ class Checkpoint:
     """What is done to pictures."""
     tokenizer: LlamaTokenizer
     """What is done to text."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Name -> sha256 of those files that were compared with a list of digests."""
 
     @property
     def config(self) -> OpenVlaConfig:
@@ -73,13 +80,14 @@ def load_checkpoint(
         AdapterError: it is missing, incomplete, or not an OpenVLA.
     """
     folder = find(path, revision)
+    digests = check_manifest(folder, AdapterError, _REMEDY)
     config = read_config(folder)
     preprocessing = Preprocessing.from_json(read_json(folder / _PREPROCESSOR), config)
     tokenizer = LlamaTokenizer.load(folder)
     tokenizer.check(config)
     model = OpenVla.empty(config, device, dtype)
     load_weights(model, folder)
-    return Checkpoint(model.eval(), preprocessing, tokenizer)
+    return Checkpoint(model.eval(), preprocessing, tokenizer, digests)
 
 
 def find(path: str | Path, revision: str | None = None) -> Path:
@@ -151,6 +159,7 @@ def load_weights(model: OpenVla, folder: Path) -> None:
     _compare(state.keys(), (name for names in shards.values() for name in names), folder)
     for file, names in shards.items():
         try:
+            check_header(file)
             with safe_open(file, framework="pt") as weights:
                 for name in names:
                     tensor = weights.get_tensor(name)
@@ -160,8 +169,8 @@ def load_weights(model: OpenVla, folder: Path) -> None:
                             f"makes it {tuple(state[name].shape)}"
                         )
                     state[name].copy_(tensor)
-        except (SafetensorError, OSError) as error:
-            raise AdapterError(f"{file} is damaged: {error}; fetch or copy it again") from error
+        except (SafetensorError, OSError, ValueError) as error:
+            raise AdapterError(f"{file} is damaged ({one_line(error)}): {_REMEDY}") from error
 
 
 def save_checkpoint(
@@ -246,7 +255,8 @@ def _shards(folder: Path) -> dict[Path, list[str]]:
         raise AdapterError(f"{folder / _INDEX} has no weight_map")
     shards: dict[Path, list[str]] = {}
     for name, file in index.items():
-        shards.setdefault(folder / Path(str(file)).name, []).append(name)
+        check_name(file, f"{folder / _INDEX}: a file of weights", AdapterError)
+        shards.setdefault(folder / file, []).append(name)
     missing = [file.name for file in shards if not file.is_file()]
     if missing:
         raise AdapterError(f"{folder} lacks {', '.join(missing)}: fetch or copy them")
@@ -255,10 +265,11 @@ def _shards(folder: Path) -> dict[Path, list[str]]:
 
 def _names(file: Path) -> list[str]:
     try:
+        check_header(file)
         with safe_open(file, framework="pt") as weights:
             return list(weights.keys())
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"{file} is damaged: {error}; fetch or copy it again") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterError(f"{file} is damaged ({one_line(error)}): {_REMEDY}") from error
 
 
 def _compare(wanted: Iterable[str], given: Iterable[str], folder: Path) -> None:
@@ -280,12 +291,11 @@ def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def digest(folder: Path) -> str:
-    """Return the sha256 of all files of a checkpoint that decide its actions."""
+def digest(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the sha256 of all files that decide a checkpoint's actions; of some it is known."""
     whole = hashlib.sha256()
     files = {file for pattern in _DOWNLOADED for file in folder.glob(pattern)}
     for file in sorted(files):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        content = known.get(file.name) or file_sha256(file)
         whole.update(f"{file.name} {content}\n".encode())
     return whole.hexdigest()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.errors import one_line
+from common.json_files import read_json as common_read_json
 from vla_adapters.adapter import AdapterError
 
 CODE_SOURCE = "openvla/openvla-7b"
@@ -165,8 +167,10 @@ class OpenVlaConfig:
                 {"pad_token_id": content.get("pad_token_id", 32000), **content["text_config"]}
             )
             return cls(text=text, **fields)
-        except (KeyError, TypeError) as error:
-            raise AdapterError(f"config.json is incomplete or malformed: {error!r}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise AdapterError(
+                f"config.json is incomplete or malformed ({one_line(error)}): fetch it again"
+            ) from error
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of `config.json`, as the published code reads it."""
@@ -239,13 +243,7 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         AdapterError: there is none.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"cannot read {file}: {error}") from error
-    if not isinstance(content, dict):
-        raise AdapterError(f"{file} does not hold a JSON object")
-    return content
+    return common_read_json(file, "a JSON object", AdapterError, "fetch or copy it again")
 
 
 def on_hub(classes: Mapping[str, str]) -> dict[str, str]:

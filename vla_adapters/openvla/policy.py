@@ -70,7 +70,7 @@ class OpenVlaPolicy(Policy):
         self._identity = {
             "kind": "openvla",
             "name": Path(path).resolve().name if Path(path).is_dir() else path,
-            "sha256": digest(folder),
+            "sha256": digest(folder, self._checkpoint.digests),
             "statistics": self._key or "the suite's",
             "dtype": str(dtype).removeprefix("torch."),
             "batch": batch,

@@ -9,7 +9,7 @@ import lerobot.policies  # noqa: F401  (registers the kinds of policies)
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig
+from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.factory import get_policy_class
 from lerobot.policies.pi0.configuration_pi0 import PI0Config
 from lerobot.policies.pi0.modeling_pi0 import PI0Policy
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vla_adapters.adapter import AdapterError
-from vla_adapters.lerobot.loading import NoRandomWeights
+from vla_adapters.lerobot.loading import NoRandomWeights, check_files, read_config
 from vla_adapters.pi0 import configuration_pi0_small  # noqa: F401  (registers the small variant)
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 
@@ -70,6 +70,7 @@ def load_policy(
             another shape.
     """
     folder = find_checkpoint(path)
+    check_files(folder, AdapterError)
     config = _read_config(folder)
     config.device, config.dtype = "cpu", precision
     config.chunk_size = config.n_action_steps = chunk
@@ -98,10 +99,7 @@ def find_checkpoint(path: str) -> Path:
 
 
 def _read_config(folder: Path) -> PI0Config:
-    try:
-        config = PreTrainedConfig.from_pretrained(folder)
-    except Exception as error:
-        raise AdapterError(f"{folder} has no config.json of LeRobot's: {error}") from error
+    config = read_config(folder, AdapterError)
     if not isinstance(config, PI0Config):
         raise AdapterError(f"{folder} is a checkpoint of {config.type}, not of pi0")
     return config

@@ -16,9 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from common.errors import DlrError
-from common.files import output_errors, write_json
-from common.tensors import load_optimizer, optimizer_tensors, prefixed, select
+from common.errors import DlrError, one_line
+from common.files import output_errors
+from common.json_files import read_sealed, write_sealed
+from common.manifest import file_sha256
+from common.tensors import check_header, load_optimizer, optimizer_tensors, prefixed, select
 
 DESCRIPTION = "training.json"
 """File of a checkpoint that says how it came about."""
@@ -89,8 +91,9 @@ def save_state(
     tensors = {**prefixed("parameter", trained), **optimizer_tensors("optimiser", optimiser)}
     path = out / _STATES / _STEP.format(step)
     with atomic_folder(path) as folder:
-        write_json(folder / DESCRIPTION, {"step": step, "decisive": dict(decisive)})
         save_file({n: t.detach().contiguous() for n, t in tensors.items()}, folder / _STATE)
+        content = {"step": step, "decisive": dict(decisive), "state": file_sha256(folder / _STATE)}
+        write_sealed(folder / DESCRIPTION, content)
     for other in _states(out):
         if other != path:
             shutil.rmtree(other)
@@ -106,15 +109,17 @@ def load_state(out: Path) -> State | None:
     if not paths:
         return None
     path = paths[-1]
+    remedy = f"delete {out / _STATES}, and the training begins anew"
+    content = read_sealed(path / DESCRIPTION, "a training's state", TrainingError, remedy)
     try:
-        content = json.loads((path / DESCRIPTION).read_bytes())
+        check_header(path / _STATE)
+        if file_sha256(path / _STATE) != content["state"]:
+            raise ValueError(f"{_STATE} does not match its sha256")
         with safe_open(path / _STATE, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return State(int(content["step"]), content["decisive"], tensors)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}): delete {out / _STATES}, and the training begins anew"
-        ) from error
+        raise TrainingError(f"{path} is damaged ({one_line(error)}): {remedy}") from error
 
 
 def check_same(state: State, decisive: Mapping[str, Any], out: Path) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from common.files import write_json
 from common.locks import lock_folder
+from common.manifest import write_manifest
 from common.versions import package_versions
 from generator.checkpoints import versions
 from simulation.assets.resolve import AssetPack
@@ -334,6 +335,7 @@ class _Trainer:
             with atomic_folder(path) as folder:
                 self.adapter.save(folder)
                 write_json(folder / DESCRIPTION, self._describe(self.step))
+                write_manifest(folder)
         self.accelerator.wait_for_everyone()
 
     def _describe(self, step: int) -> dict[str, Any]:

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.files import append_bytes, write_text
+from common.errors import one_line
+from common.files import append_bytes, write_bytes
+from common.json_files import parse_json, whole_lines
 from common.scalars import ScalarWriter
+from vla_adapters.training.checkpoints import TrainingError
 
 METRICS = "metrics.jsonl"
 """File of a training's folder with a line for each time that numbers were noted."""
@@ -20,12 +23,15 @@ class Metrics:
     Args:
         out: the training's folder.
         step: steps taken; what was noted of later ones is removed.
+
+    Raises:
+        TrainingError: a line is damaged.
     """
 
     def __init__(self, out: Path, step: int) -> None:
         path = out / METRICS
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
-        write_text(path, "".join(f"{line}\n" for line in kept))
+        kept = [line for where, line in whole_lines(path) if _step(line, where) <= step]
+        write_bytes(path, b"".join(line + b"\n" for line in kept))
         self._path = path
         self._board = ScalarWriter(out / "tensorboard", step)
 
@@ -38,8 +44,11 @@ class Metrics:
                 self._board.add_scalar(f"{group}/{name}", value, step)
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the whole lines; one that a kill cut off is not among them."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text().split("\n")[:-1] if line]
+def _step(line: bytes, where: str) -> int:
+    try:
+        return int(parse_json(line)["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{where} is no line of numbers ({one_line(error)}): delete that line, which decides "
+            "nothing, and go on"
+        ) from error

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import collections
 import functools
-import json
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import AssetError
-from common.files import write_json
+from common.errors import AssetError, one_line
 from common.intervals import wilson_interval
+from common.json_files import build, read_sealed, write_sealed
 from eval_harness.protocols import Protocol, get_protocol
 from simulation.assets.resolve import (
     AssetPack,
@@ -22,6 +21,7 @@ from simulation.assets.resolve import (
     resolve_assets,
 )
 from vla_adapters.records import Numbers, Records
+from vla_adapters.training.checkpoints import TrainingError
 from vla_adapters.training.config import ModelName, TrainConfig, ValidationConfig
 
 RESULTS = "validation.json"
@@ -138,11 +138,20 @@ def evaluate_policy(
 
 
 def read_evaluations(out: Path) -> list[Evaluation]:
-    """Return the evaluations that a training's folder knows of, by epoch."""
+    """Return the evaluations that a training's folder knows of, by epoch.
+
+    Raises:
+        TrainingError: the file that holds them is damaged.
+    """
     path = out / RESULTS
     if not path.exists():
         return []
-    return [Evaluation(**entry) for entry in json.loads(path.read_bytes())["evaluations"]]
+    remedy = "delete it, and the epochs are evaluated again"
+    content = read_sealed(path, "a list of evaluations", TrainingError, remedy)
+    try:
+        return [build(Evaluation, entry) for entry in content["evaluations"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrainingError(f"{path} is damaged ({one_line(error)}): {remedy}") from error
 
 
 def write_evaluations(out: Path, evaluations: list[Evaluation]) -> None:
@@ -152,7 +161,7 @@ def write_evaluations(out: Path, evaluations: list[Evaluation]) -> None:
         "best": None if best is None else f"epoch_{best.epoch:03d}",
         "evaluations": [vars(evaluation) for evaluation in evaluations],
     }
-    write_json(out / RESULTS, content)
+    write_sealed(out / RESULTS, content)
 
 
 def find_best(evaluations: list[Evaluation]) -> Evaluation | None:

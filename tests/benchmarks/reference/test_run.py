@@ -17,7 +17,7 @@ from benchmarks.reference.policy.lerobot_policy import save_checkpoint
 from benchmarks.reference.run import run
 from benchmarks.reference.workers import OpenLoopPolicy as OurForm
 from eval_harness.plan import Start
-from eval_harness.policies.replay import Recording
+from eval_harness.policies.replay import RecordedActions
 from eval_harness.policy import EpisodeKey, Observation
 
 INSTRUCTIONS = ["open the drawer", "close the drawer"]
@@ -26,7 +26,7 @@ INSTRUCTIONS = ["open the drawer", "close the drawer"]
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
-    recorded = [Recording(Start(), random.uniform(-1, 1, (length, 7))) for length in (25, 40)]
+    recorded = [RecordedActions(Start(), random.uniform(-1, 1, (length, 7))) for length in (25, 40)]
     actions = np.stack([recording.chunk(0, STEPS) for recording in recorded])
     save_checkpoint(tmp_path / "checkpoint", INSTRUCTIONS, actions.astype(np.float32))
     return tmp_path / "checkpoint"

@@ -15,7 +15,7 @@ from demonstrations.make import make_demonstrations
 from eval_harness.conformance.check import CheckConfig, Report, check
 from eval_harness.conformance.frames import collect_frames
 from eval_harness.policies.random import RandomPolicy
-from eval_harness.policies.replay import Recording, ReplayPolicy
+from eval_harness.policies.replay import RecordedActions, ReplayPolicy
 from eval_harness.policy import Policy
 from eval_harness.protocols import PROTOCOLS, Protocol
 from simulation.assets.resolve import AssetPack, embedded_pack
@@ -33,7 +33,7 @@ STEPS = 1200
 class Ground:
     """What all checks share."""
 
-    recordings: Mapping[str, Sequence[Recording]]
+    recordings: Mapping[str, Sequence[RecordedActions]]
     protocol: Protocol
     assets: AssetPack
     frames: list

@@ -17,7 +17,7 @@ from eval_harness.evaluation import evaluate
 from eval_harness.plan import Start, make_items
 from eval_harness.policies import load_policy
 from eval_harness.policies.generator import STATE, GeneratorPolicy
-from eval_harness.policies.replay import Recording, ReplayPolicy
+from eval_harness.policies.replay import RecordedActions, ReplayPolicy
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
@@ -71,7 +71,7 @@ def test_scripted_demonstrator_succeeds_and_its_trajectories_replay(tmp_path: Pa
 
 def test_after_its_end_a_recording_stays_as_it_is() -> None:
     actions = np.random.default_rng(0).uniform(-1, 1, (25, 7))
-    filled = Recording(Start(), actions).chunk(5, 40)
+    filled = RecordedActions(Start(), actions).chunk(5, 40)
     assert filled.shape == (40, 7)
     np.testing.assert_array_equal(filled[:20], actions[5:])
     np.testing.assert_array_equal(filled[20:, :6], 0)

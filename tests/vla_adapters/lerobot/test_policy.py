@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from scipy.spatial.transform import Rotation
 from transformers import AutoTokenizer
 
+from common.manifest import write_manifest
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
 from vla_adapters.lerobot.loading import NoRandomWeights, _no_remote_code
 from vla_adapters.lerobot.policy import LeRobotPolicy
@@ -286,6 +289,68 @@ def test_a_processor_that_would_run_code_is_refused(copy, tmp_path):
     with pytest.raises(PolicyError, match=r"subprocess\.Popen"):
         LeRobotPolicy(str(copy), device="cpu")
     assert not trace.exists()
+
+
+def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def state_file(content: dict[str, Any], name: str) -> None:
+    next(step for step in content["steps"] if "state_file" in step)["state_file"] = name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../elsewhere.safetensors", "/elsewhere.safetensors", "absent.safetensors", "config.json"],
+)
+def test_a_state_that_is_not_the_checkpoints_is_refused(name, copy, tmp_path):
+    shutil.copy(next(copy.glob("*normalizer*.safetensors")), tmp_path / "elsewhere.safetensors")
+    edit(copy / "policy_preprocessor.json", lambda content: state_file(content, name))
+    with pytest.raises(PolicyError, match="state_file"):
+        LeRobotPolicy(str(copy), device="cpu")
+
+
+BROKEN: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    "unknown_field": ("config.json", lambda c: c.update(an_unknown_field=1)),
+    "unknown_kind": ("config.json", lambda c: c.update(type="unheard_of")),
+    "wrong_type": ("config.json", lambda c: c.update(chunk_size="many")),
+    "no_steps": ("policy_preprocessor.json", lambda c: c.pop("steps")),
+    "steps_are_numbers": ("policy_postprocessor.json", lambda c: c.update(steps=[1])),
+    "unknown_step": (
+        "policy_preprocessor.json",
+        lambda c: c["steps"].append({"registry_name": "unheard_of"}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), BROKEN.values(), ids=BROKEN)
+def test_configurations_that_lerobot_does_not_know_are_one_line(name, change, copy):
+    edit(copy / name, change)
+    with pytest.raises(PolicyError) as caught:
+        LeRobotPolicy(str(copy), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "policy_preprocessor.json", "model.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b'{"a": ' + b"1" * 400 + b"}"])
+def test_files_of_nonsense_are_one_line(name, content, copy):
+    (copy / name).write_bytes(content)
+    with pytest.raises(PolicyError) as caught:
+        LeRobotPolicy(str(copy), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_does_not_match_its_digest_is_refused(copy):
+    write_manifest(copy)
+    LeRobotPolicy(str(copy), device="cpu")
+    stats = next(copy.glob("*normalizer*.safetensors"))
+    content = bytearray(stats.read_bytes())
+    content[-1] ^= 1
+    stats.write_bytes(content)
+    with pytest.raises(PolicyError, match=f"{stats.name} is damaged"):
+        LeRobotPolicy(str(copy), device="cpu")
 
 
 def test_code_that_comes_with_a_model_is_refused(tmp_path):

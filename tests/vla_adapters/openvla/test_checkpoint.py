@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
+from common.manifest import write_manifest
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.checkpoint import (
     Checkpoint,
@@ -73,6 +74,38 @@ def test_missing_weights(folder):
         file.unlink()
     with pytest.raises(AdapterError, match=r"neither model\.safetensors nor"):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["../x.safetensors", "/x.safetensors", "", 1])
+def test_weights_outside_the_folder_are_refused(name, folder):
+    index = folder / "model.safetensors.index.json"
+    content = read_json(index)
+    content["weight_map"] = dict.fromkeys(content["weight_map"], name)
+    index.write_text(json.dumps(content))
+    with pytest.raises(AdapterError, match="may lead out of its folder"):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_with_digests_shows_another_bit(folder):
+    write_manifest(folder)
+    load_checkpoint(folder)
+    file = folder / "dataset_statistics.json"
+    file = file if file.exists() else sorted(folder.glob("model-*.safetensors"))[1]
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(AdapterError, match=f"{file.name} is damaged"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"model_type": "openvla", "text_config": [1]}']
+)
+def test_a_configuration_of_nonsense_is_one_line(content, folder):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(AdapterError) as caught:
+        load_checkpoint(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_damaged_shard_is_named(folder):

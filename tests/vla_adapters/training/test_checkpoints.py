@@ -101,6 +101,19 @@ def test_a_damaged_state_is_named(tmp_path):
         load_state(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["state.safetensors", "training.json"])
+def test_a_flipped_bit_of_a_state_is_found(name, tmp_path):
+    save_state(tmp_path, 1, {"seed": 0}, *trained(1))
+    file = tmp_path / "resume" / "step_000000001" / name
+    whole = file.read_bytes()
+    for place in (len(whole) // 10, len(whole) // 2, 9 * len(whole) // 10):
+        content = bytearray(whole)
+        content[place] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(TrainingError, match="training begins anew"):
+            load_state(tmp_path)
+
+
 def test_other_settings_are_named_with_both_values(tmp_path):
     settings = {"batch": 8, "validation": {"patience": 1}, "where": ["a=1"]}
     save_state(tmp_path, 1, settings, *trained(1))
