@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON, keys sorted, with `atomic_write`."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file, or all files below a folder, the permissions that new files get here.
+
+    Some libraries, safetensors among them, make files that nobody else can read.
+    """
+    folder = path if path.is_dir() else path.parent
+    probe = folder / f".mode-probe-{os.getpid()}"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for file in path.rglob("*") if path.is_dir() else (path,):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def ensure_writable(folder: Path) -> Path:

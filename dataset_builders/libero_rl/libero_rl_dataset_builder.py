@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from common.workers import map_in_processes, run_beside
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
+    DEMONSTRATIONS,
     EpisodeRef,
     PictureConfig,
     list_episodes,
@@ -26,7 +27,8 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
     """Which episodes to publish and how to picture them."""
 
     method: str = ""
-    """Publish the episodes of this method; "" publishes all."""
+    """Publish the episodes of this method; "demonstrations" publishes those that no policy made,
+    "" all."""
     resolution: int = 256
     """Height and width of the pictures in pixels."""
     cameras: dict[str, str] = dataclasses.field(default_factory=lambda: dict(DEFAULT_CAMERAS))
@@ -57,7 +59,8 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
             description="Successful episodes of offline-to-online RL without patterns.",
         ),
         LiberoRlConfig(
-            name="demonstrations",
+            name=DEMONSTRATIONS,
+            method=DEMONSTRATIONS,
             description="Successful demonstrations, scripted or by people.",
         ),
     ]

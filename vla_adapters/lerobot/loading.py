@@ -31,6 +31,8 @@ _DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Files of a hub repository that are fetched: none of them can hold code."""
 _TOKENIZER = "tokenizer"
 """Folder of a checkpoint with its own copy of a tokenizer, instead of one that is elsewhere."""
+_TOKENIZER_STEP = "tokenizer_processor"
+"""LeRobot's step that knows a tokenizer by its name."""
 _OWN_KINDS = ("vla_adapters.pi0.configuration_pi0_small",)
 """Modules that register this project's kinds of LeRobot policies."""
 _SAMPLE = 64
@@ -84,13 +86,13 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
         PolicyError: it is missing, incomplete, or would have to run code of its own.
     """
     folder = _find(path, revision)
-    _check_processors(folder)
+    steps = _check_processors(folder)
     try:
         with _no_remote_code(), NoRandomWeights():
             policy = _load_policy(folder, device)
             overrides = {"device_processor": {"device": device}}
-            if (folder / _TOKENIZER).is_dir():
-                overrides["tokenizer_processor"] = {"tokenizer_name": str(folder / _TOKENIZER)}
+            if _TOKENIZER_STEP in steps and (folder / _TOKENIZER).is_dir():
+                overrides[_TOKENIZER_STEP] = {"tokenizer_name": str(folder / _TOKENIZER)}
             preprocessor, postprocessor = make_pre_post_processors(
                 policy.config,
                 str(folder),
@@ -129,8 +131,9 @@ def _find(path: str, revision: str | None) -> Path:
     return folder
 
 
-def _check_processors(folder: Path) -> None:
-    """Refuse steps that are named by import path: importing one could run anything."""
+def _check_processors(folder: Path) -> set[str]:
+    """Return the steps' names; refuse import paths, for importing one could run anything."""
+    known: set[str] = set()
     for name in _PROCESSORS:
         try:
             steps = json.loads((folder / name).read_text())["steps"]
@@ -140,8 +143,10 @@ def _check_processors(folder: Path) -> None:
         if strange:
             raise PolicyError(
                 f"{folder / name} names steps by import path ({', '.join(map(str, strange))}), "
-                "which could run any code: only LeRobot's registered steps are loaded"
+                "which could run any code: only registered steps are loaded"
             )
+        known |= {step["registry_name"] for step in steps}
+    return known
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from common.errors import DlrError, OutputError
-from common.files import write_json
+from common.files import follow_umask, write_json
 from common.tensors import load_optimizer, optimizer_tensors, prefixed, select
 
 DESCRIPTION = "training.json"
@@ -99,6 +99,7 @@ def save_state(
     with atomic_folder(path) as folder:
         write_json(folder / DESCRIPTION, {"step": step, "decisive": dict(decisive)})
         save_file({n: t.detach().contiguous() for n, t in tensors.items()}, folder / _STATE)
+        follow_umask(folder / _STATE)
     for other in _states(out):
         if other != path:
             shutil.rmtree(other)
