@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,6 +132,21 @@ def check_name(name: object, what: str, error: type[DlrError]) -> str:
         f"{what} is named {str(name)[:80]!r}, which may lead out of its folder: letters, digits "
         "and ._+=@- are allowed, a dot not first"
     )
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file, or all files below a folder, the permissions that new files get here.
+
+    Some libraries, safetensors among them, make files that nobody else can read.
+    """
+    folder = path if path.is_dir() else path.parent
+    probe = folder / f".mode-probe-{os.getpid()}"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for file in path.rglob("*") if path.is_dir() else (path,):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def ensure_writable(folder: Path) -> Path:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
 
 
-CONFIGS = {"dlr": "dlr", "o2o_rl": "o2o_rl", "demonstrations": ""}
-"""Config -> method whose episodes it publishes; "" publishes all that there are."""
+CONFIGS = ("dlr", "o2o_rl", "demonstrations")
+"""Configs, each with the name of the method whose episodes it publishes."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BuildConfig:
     data_dir: Path
     """TFDS data folder; the dataset becomes `<data_dir>/libero_rl/<config>/1.0.0`."""
     config: str = "dlr"
-    """Which episodes to publish: `dlr` or `o2o_rl`; `demonstrations` publishes all."""
+    """Which episodes to publish: `dlr`, `o2o_rl`, or `demonstrations`, those of no policy."""
     resolution: int = 256
     """Height and width of the pictures in pixels."""
     cameras: tuple[str, ...] = ("image=agentview", "wrist_image=robot0_eye_in_hand")
@@ -65,7 +65,7 @@ def build(config: BuildConfig) -> Path:
     if config.config not in CONFIGS:
         raise DatasetError(f"unknown config {config.config!r}; there are {', '.join(CONFIGS)}")
     parse_cameras(config.cameras)
-    list_episodes(config.trajectories, CONFIGS[config.config])
+    list_episodes(config.trajectories, config.config)
     ensure_writable(config.data_dir)
     return run_in_fresh_process(build_in_this_process, config)
 

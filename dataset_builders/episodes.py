@@ -29,6 +29,9 @@ JPEG_QUALITY = 95
 DEFAULT_CAMERAS: dict[str, str] = {"image": "agentview", "wrist_image": "robot0_eye_in_hand"}
 """Observation feature -> LIBERO camera, as OpenVLA's loaders expect them."""
 
+DEMONSTRATIONS = "demonstrations"
+"""Stands for the methods of all episodes that no policy made, such as `scripted` and `human`."""
+
 _MAX_RENDERERS = 2
 _local = threading.local()
 
@@ -109,12 +112,18 @@ def find_trajectory_files(folder: Path) -> list[Path]:
     return files
 
 
+def _is_of(info: EpisodeInfo, method: str) -> bool:
+    """Return whether an episode is of a method, as `list_episodes` is told it."""
+    return method in ("", info.method) or (method == DEMONSTRATIONS and not info.policy_hash)
+
+
 def list_episodes(folder: Path, method: str, only_successes: bool = True) -> list[EpisodeRef]:
     """Return the episodes below a folder that one configuration publishes.
 
     Args:
         folder: holds trajectory files, at any depth.
-        method: keep episodes of this method; "" keeps all.
+        method: keep episodes of this method; `DEMONSTRATIONS` keeps those that no policy made,
+            "" keeps all.
         only_successes: leave failed episodes out.
 
     Raises:
@@ -127,7 +136,7 @@ def list_episodes(folder: Path, method: str, only_successes: bool = True) -> lis
         with TrajectoryFile(path) as source:
             for index, info in enumerate(source.infos):
                 seen[info.method] += 1
-                if method in ("", info.method) and (info.success or not only_successes):
+                if _is_of(info, method) and (info.success or not only_successes):
                     name = path.relative_to(folder).as_posix()
                     refs.append(EpisodeRef(str(path.resolve()), name, index, source.task.key, info))
     if not refs:

@@ -85,23 +85,23 @@ def verify_in_this_process(
 
     builder = _open(dataset)
     audits: list[_Audit] = []
-    firsts: dict[str, _Audit] = {}
+    firsts: dict[str, _First] = {}
     for split, episode in _episodes(builder, dataset):
         audits.append(_audit(split, episode, builder))
-        firsts.setdefault(audits[-1].file, audits[-1])
+        if trajectories is not None and audits[-1].file not in firsts:
+            firsts[audits[-1].file] = _First(audits[-1], _first_pictures(episode, builder))
     faults = [f"{audit.name}: {fault}" for audit in audits for fault in audit.faults]
     faults += _dataset_faults(builder, audits)
     if trajectories is not None:
         faults += _picture_faults(builder, list(firsts.values()), trajectories, assets)
     if faults:
         raise DatasetError(_summary(dataset, faults))
-    compared = 0 if trajectories is None else len(firsts) * len(_pictures(builder))
     return VerifyReport(
         episodes=len(audits),
         steps=sum(audit.steps for audit in audits),
         per_pattern=dict(collections.Counter(audit.kind for audit in audits)),
         digest=dataset_digest([audit.digest for audit in audits]),
-        pictures_checked=compared,
+        pictures_checked=len(firsts) * len(_pictures(builder)),
     )
 
 
@@ -116,12 +116,25 @@ class _Audit:
     start: str
     digest: str
     steps: int
-    first_pictures: dict[str, bytes]
     faults: list[str]
 
     @property
     def name(self) -> str:
         return f"{self.split} {self.file}#{self.index}"
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first episode of a file, the only one whose pictures are kept."""
+
+    audit: _Audit
+    pictures: dict[str, bytes]
+
+
+def _first_pictures(episode: dict[str, Any], builder: Any) -> dict[str, bytes]:
+    """Return the JPEGs of an episode's first step."""
+    observation = episode["steps"][0]["observation"]
+    return {name: observation[name] for name in _pictures(builder)}
 
 
 def _audit(split: str, episode: dict[str, Any], builder: Any) -> _Audit:
@@ -137,7 +150,6 @@ def _audit(split: str, episode: dict[str, Any], builder: Any) -> _Audit:
         start=start_name(task, metadata["init_index"], metadata["seed"]),
         digest=metadata["content_digest"],
         steps=len(steps),
-        first_pictures={name: steps[0]["observation"][name] for name in _pictures(builder)},
         faults=episode_faults(episode, builder.info.features),
     )
 
@@ -318,7 +330,7 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def _picture_faults(
-    builder: Any, audits: list[_Audit], trajectories: Path, assets: str | None
+    builder: Any, firsts: list[_First], trajectories: Path, assets: str | None
 ) -> list[str]:
     """Render first steps anew, without TensorFlow, and return what is wrong with the stored."""
     from common.workers import map_in_processes
@@ -327,17 +339,17 @@ def _picture_faults(
     metadata: dict[str, Any] = builder.info.metadata
     pictures = PictureConfig(metadata["resolution"], tuple(metadata["cameras"].items()), assets)
     render = functools.partial(render_start, pictures=pictures)
-    refs = [(_below(trajectories, audit.file), audit.index) for audit in audits]
+    refs = [(_below(trajectories, first.audit.file), first.audit.index) for first in firsts]
     faults = []
-    for audit, rendered in zip(
-        audits, map_in_processes(render, refs, description="comparing pictures"), strict=True
+    for first, rendered in zip(
+        firsts, map_in_processes(render, refs, description="comparing pictures"), strict=True
     ):
         for feature, upright in rendered.items():
-            orientation, error = orientation_of(_decode(audit.first_pictures[feature]), upright)
+            orientation, error = orientation_of(_decode(first.pictures[feature]), upright)
             if error > _MAX_PICTURE_ERROR:
                 fault = f"does not show the trajectory's state (error {error:.0f}/255)"
-                faults.append(f"{audit.name}: {feature} {fault}")
+                faults.append(f"{first.audit.name}: {feature} {fault}")
             elif orientation != "rotated":
                 fault = f"is stored {orientation}, not rotated by 180 degrees"
-                faults.append(f"{audit.name}: {feature} {fault}")
+                faults.append(f"{first.audit.name}: {feature} {fault}")
     return faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,16 +38,17 @@ class CollectReport:
     path: Path
     """The trajectory file."""
     attempts: list[int]
-    """Episodes attempted, per group."""
+    """Episodes attempted, per group; none if the list of them, beside the file, is gone."""
     successes: list[int]
-    """Episodes kept, per group: all successes are."""
+    """Those that succeeded, per group, all of which are kept."""
 
     def rates(self) -> list[dict[str, float]]:
-        """Return success and its 95% Wilson interval per group."""
+        """Return success and its 95% Wilson interval per group; NaN where no attempt is known."""
         rows = []
         for n, k in zip(self.attempts, self.successes, strict=True):
             low, high = wilson_interval(k, n)
-            rows.append({"success": k / n, "low": low, "high": high, "attempts": n})
+            success = k / n if n else math.nan
+            rows.append({"success": success, "low": low, "high": high, "attempts": n})
         return rows
 
 

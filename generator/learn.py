@@ -53,7 +53,8 @@ def learn(
         out_dir: receives `policy.safetensors` at the end.
 
     Returns:
-        the policy and a report with losses on training and validation trajectories.
+        the policy and a report with losses on training and validation trajectories; where too
+        few are given to hold any out (`held_out` is 0), both are those of all.
 
     Raises:
         DemonstrationError: there is nothing to learn from.
@@ -79,6 +80,7 @@ def learn(
         policy = trainer.result()
         report = {
             "trajectories": len(demonstrations),
+            "held_out": _held_out(len(demonstrations), config),
             "states": sum(len(d.actions) for d in demonstrations),
             "training": _losses(policy, training),
             "validation": _losses(policy, validation),
@@ -108,17 +110,22 @@ class _Data:
     actions: Tensor
 
 
+def _held_out(trajectories: int, config: LearnConfig) -> int:
+    """Return how many trajectories are kept from training."""
+    return int(trajectories * config.validation_share)
+
+
 def _split(
     demonstrations: Sequence[Demonstration],
     labels: Sequence[np.ndarray] | None,
     config: LearnConfig,
     seed: int,
 ) -> tuple[_Data, _Data]:
-    """Return training and validation data, split by trajectory."""
+    """Return training and validation data, split by trajectory; both all if none is held out."""
     if labels is None:
         labels = [np.zeros(len(d.actions), dtype=np.int64) for d in demonstrations]
     order = np.random.default_rng([seed, 0]).permutation(len(demonstrations))
-    held_out = int(len(order) * config.validation_share)
+    held_out = _held_out(len(order), config)
     parts = []
     for part in (order[held_out:], order[:held_out] if held_out else order):
         parts.append(

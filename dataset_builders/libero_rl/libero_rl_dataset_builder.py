@@ -17,6 +17,7 @@ from common.manifest import MANIFEST, write_manifest
 from common.workers import Processes, run_beside, run_items
 from dataset_builders.episodes import (
     DEFAULT_CAMERAS,
+    DEMONSTRATIONS,
     EpisodeRef,
     PictureConfig,
     list_episodes,
@@ -32,7 +33,8 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
     """Which episodes to publish and how to picture them."""
 
     method: str = ""
-    """Publish the episodes of this method; "" publishes all."""
+    """Publish the episodes of this method; "demonstrations" publishes those that no policy made,
+    "" all."""
     resolution: int = 256
     """Height and width of the pictures in pixels."""
     cameras: dict[str, str] = dataclasses.field(default_factory=lambda: dict(DEFAULT_CAMERAS))
@@ -57,7 +59,8 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
             for recipe in RECIPES.values()
         ),
         LiberoRlConfig(
-            name="demonstrations",
+            name=DEMONSTRATIONS,
+            method=DEMONSTRATIONS,
             description="Successful demonstrations, scripted or by people.",
         ),
     ]

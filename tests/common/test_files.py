@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 
 import pytest
 
 from common.errors import OutputError, TrajectoryError
-from common.files import atomic_write, ensure_writable, write_json, write_text
+from common.files import atomic_write, ensure_writable, follow_umask, write_json, write_text
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path):
@@ -43,3 +44,18 @@ def test_what_cannot_be_written_is_one_clear_error(tmp_path):
         write_text(tmp_path / "file" / "x", "")
     with pytest.raises(OutputError, match="choose another folder"):
         ensure_writable(tmp_path / "file" / "x")
+
+
+def test_files_of_libraries_get_the_permissions_of_new_ones(tmp_path):
+    alone, inside = tmp_path / "alone", tmp_path / "folder" / "deeper" / "inside"
+    inside.parent.mkdir(parents=True)
+    before = os.umask(0o027)
+    try:
+        for file in (alone, inside):
+            file.touch(mode=0o600)
+        follow_umask(alone)
+        follow_umask(tmp_path / "folder")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (alone, inside)} == {0o640}
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["alone"]

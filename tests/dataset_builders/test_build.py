@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
 import dataset_builders
+import dataset_builders.verify
 from common.errors import DatasetError, OutputError, TrajectoryError, WorkerError
 from common.workers import map_in_processes, run_in_fresh_process
 from dataset_builders.build import BuildConfig, build, parse_cameras
 from dataset_builders.episodes import check_numbers, list_episodes
 from dataset_builders.provenance import split_episodes
 from dataset_builders.verify import verify, verify_in_this_process
-from simulation.recordings.trajectories import TrajectoryFile
+from simulation.assets.resolve import AssetPack
+from simulation.recordings.trajectories import TrajectoryFile, TrajectoryWriter
 
 BUILDER_FOLDER = Path(dataset_builders.__file__).parent / "libero_rl"
 FNAPI = "runner=FnApiRunner"
@@ -136,6 +139,57 @@ def test_an_action_that_is_no_number_never_gets_into_a_dataset(
     with pytest.raises((DatasetError, TrajectoryError)):
         build(BuildConfig(copy, tmp_path / "data", workers=1))
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
+
+
+class Picture(bytes):
+    """A JPEG that is counted as long as anything holds it."""
+
+    held = 0
+
+    def __new__(cls, content: bytes) -> Picture:
+        cls.held += 1
+        return super().__new__(cls, content)
+
+    def __del__(self) -> None:
+        Picture.held -= 1
+
+
+def most_pictures_held(dataset: Path) -> int:
+    """Return how many first pictures there are at most while a dataset is verified."""
+    episodes, most = dataset_builders.verify._episodes, 0
+
+    def counted(builder: Any, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        nonlocal most
+        for split, episode in episodes(builder, folder):
+            observation = episode["steps"][0]["observation"]
+            for name, value in observation.items():
+                observation[name] = Picture(value) if isinstance(value, bytes) else value
+            yield split, episode
+            most = max(most, Picture.held)
+
+    dataset_builders.verify._episodes = counted
+    assert verify_in_this_process(dataset, None, None).episodes == 2
+    return most
+
+
+def test_verify_holds_the_pictures_of_one_episode(dataset: Path) -> None:
+    assert run_in_fresh_process(most_pictures_held, dataset) == 2
+
+
+def test_demonstrations_are_what_no_policy_made(tmp_path: Path, trajectories: Path) -> None:
+    with TrajectoryFile(trajectories / "libero_90.hdf5") as source:
+        task, episode = source.task, next(iter(source))
+        pack = AssetPack(source.asset_pack, Path(), source.asset_digest)
+    methods = {"scripted": "", "human": "", "some_day": "", "dlr": "ab12"}
+    writer = TrajectoryWriter(tmp_path / "all.hdf5", task, pack, {}, len(methods))
+    for index, (method, policy) in enumerate(methods.items()):
+        info = dataclasses.replace(episode.info, method=method, policy_hash=policy)
+        writer.add(index, dataclasses.replace(episode, info=info))
+    writer.finish().close()
+    kept = {config: list_episodes(tmp_path, config) for config in ("demonstrations", "dlr", "")}
+    found = {config: [ref.info.method for ref in refs] for config, refs in kept.items()}
+    demonstrations = ["scripted", "human", "some_day"]
+    assert found == {"demonstrations": demonstrations, "dlr": ["dlr"], "": list(methods)}
 
 
 def test_verify_asks_for_the_folder_of_one_version(tmp_path: Path) -> None:

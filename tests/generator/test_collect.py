@@ -1,5 +1,6 @@
 """Collection keeps the same number of successes per group and survives kill -9."""
 
+import math
 import os
 from pathlib import Path
 
@@ -77,6 +78,10 @@ def test_finished_file_is_not_made_again(tmp_path: Path) -> None:
     environments = PointMasses()
     assert run(tmp_path / "x.hdf5", environments=environments) == first
     assert environments.steps == 0
+    (tmp_path / "x.hdf5.attempts.json").unlink()
+    rows = run(tmp_path / "x.hdf5", environments=environments).rates()
+    assert environments.steps == 0 and all(math.isnan(row["success"]) for row in rows)
+    assert [(row["low"], row["high"], row["attempts"]) for row in rows] == [(0, 1, 0)] * 3
 
 
 def test_a_damaged_list_of_attempts_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Cloning fits, keeps patterns apart, and continues after kill -9 with the same weights."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,16 @@ def test_clones(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     assert success.mean() > 0.3
     loaded, metadata = load_policy(tmp_path / "policy.safetensors")
     assert policy_hash(loaded) == policy_hash(policy) == metadata["policy_hash"]
+
+
+def test_report_says_how_many_were_held_out(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=2)
+    for count, held_out in ((6, 0), (15, 1)):
+        demonstrations = point_mass_demonstrations(count)
+        labels = way_labels(demonstrations)
+        _, report = learn(demonstrations, labels, config, 3, tmp_path / str(count))
+        assert report["held_out"] == held_out
+        assert (report["validation"] == report["training"]) == (held_out == 0)
 
 
 def test_pattern_changes_the_action(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ _DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Files of a hub repository that are fetched: none of them can hold code."""
 _TOKENIZER = "tokenizer"
 """Folder of a checkpoint with its own copy of a tokenizer, instead of one that is elsewhere."""
+_TOKENIZER_STEP = "tokenizer_processor"
+"""LeRobot's step that knows a tokenizer by its name."""
 _OWN_KINDS = ("vla_adapters.pi0.configuration_pi0_small",)
 """Modules that register this project's kinds of LeRobot policies."""
 REMEDY = "fetch, copy or save the checkpoint again"
@@ -91,13 +93,13 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     """
     folder = _find(path, revision)
     known = check_files(folder, PolicyError)
-    _check_processors(folder)
+    steps = _check_processors(folder)
     try:
         with _no_remote_code(), NoRandomWeights():
             policy = _load_policy(folder, device)
             overrides = {"device_processor": {"device": device}}
-            if (folder / _TOKENIZER).is_dir():
-                overrides["tokenizer_processor"] = {"tokenizer_name": str(folder / _TOKENIZER)}
+            if _TOKENIZER_STEP in steps and (folder / _TOKENIZER).is_dir():
+                overrides[_TOKENIZER_STEP] = {"tokenizer_name": str(folder / _TOKENIZER)}
             preprocessor, postprocessor = make_pre_post_processors(
                 policy.config,
                 str(folder),
@@ -138,12 +140,13 @@ def _find(path: str, revision: str | None) -> Path:
     return folder
 
 
-def _check_processors(folder: Path) -> None:
-    """Refuse steps that could run code or read files that are not the checkpoint's.
+def _check_processors(folder: Path) -> set[str]:
+    """Return the steps' names; refuse those that could run code or read files from elsewhere.
 
     A step named by import path could run anything, and a state outside the folder is not covered
     by the checkpoint's digest.
     """
+    known: set[str] = set()
     for name in _PROCESSORS:
         content = read_json(folder / name, "a processor", PolicyError, REMEDY)
         steps = content.get("steps")
@@ -152,7 +155,7 @@ def _check_processors(folder: Path) -> None:
         if strange := [s.get("class") for s in steps if "registry_name" not in s]:
             raise PolicyError(
                 f"{folder / name} names steps by import path ({', '.join(map(str, strange))}), "
-                "which could run any code: only LeRobot's registered steps are loaded"
+                "which could run any code: only registered steps are loaded"
             )
         for file in [step["state_file"] for step in steps if step.get("state_file") is not None]:
             check_name(file, f"{folder / name}: a state_file", PolicyError)
@@ -161,6 +164,8 @@ def _check_processors(folder: Path) -> None:
                     f"{folder / name} names the state_file {file}, which is no .safetensors file "
                     f"of the folder: {REMEDY}"
                 )
+        known |= {step["registry_name"] for step in steps}
+    return known
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from common.errors import one_line
-from common.files import atomic_write, check_name, ensure_writable, write_json
+from common.files import atomic_write, check_name, ensure_writable, follow_umask, write_json
 from common.manifest import check_manifest, file_sha256
 from common.tensors import check_header
 from vla_adapters.adapter import AdapterError
@@ -231,10 +231,8 @@ def _save_weights(
         file = f"model-{number:05}-of-{count:05}.safetensors" if count > 1 else _WEIGHTS
         content = {name: state[name].detach().cpu().contiguous() for name in names}
         with atomic_write(folder / file) as temporary:
-            temporary.touch()
-            mode = temporary.stat().st_mode
             save_file(content, temporary, {"format": "pt"})
-            temporary.chmod(mode)  # the library makes files that nobody else can read
+            follow_umask(temporary)
         index |= dict.fromkeys(names, file)
     if count == 1:
         return {_WEIGHTS}

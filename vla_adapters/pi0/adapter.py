@@ -13,11 +13,17 @@ from lerobot.policies.pi0.modeling_pi0 import PI0Policy
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from torch import nn
 
+from common.files import follow_umask
 from vla_adapters.adapter import Adapter, AdapterError, Batch
 from vla_adapters.lora import Lora, MergedWeights, add_adapters
 from vla_adapters.pi0.checkpoint import FEATURES, Precision, load_policy, random_policy
 from vla_adapters.pi0.configuration_pi0_small import PI0SmallConfig
-from vla_adapters.pi0.processors import PUBLISHED_TOKENIZER, find_tokenizer, make_processors
+from vla_adapters.pi0.processors import (
+    PUBLISHED_TOKENIZER,
+    find_tokenizer,
+    make_processors,
+    published_tokenizer,
+)
 from vla_adapters.samples import Sample, Statistics
 from vla_adapters.tokenizers import libero_instructions, train_tokenizer
 
@@ -50,6 +56,7 @@ class Pi0Adapter(Adapter):
         tokenizer: hub id, or folder with a tokenizer's files.
         options: what of it is trained.
         origin: where its weights came from, for the record.
+        published: where the tokenizer is a folder, the hub id of the same one, if it has one.
 
     Raises:
         AdapterError: the tokenizer cannot be loaded or has more tokens than the network.
@@ -64,11 +71,12 @@ class Pi0Adapter(Adapter):
         tokenizer: str,
         options: Pi0Options = Pi0Options(),
         origin: str = "random",
+        published: str | None = None,
     ) -> None:
         self.policy, self.options = policy, options
         self.cameras = tuple(FEATURES)
         self.chunk = int(policy.config.chunk_size)
-        self._before, self._after = make_processors(policy.config, statistics, tokenizer)
+        self._before, self._after = make_processors(policy.config, statistics, tokenizer, published)
         self._tokenizer = find_tokenizer(self._before)
         self._check_tokenizer(tokenizer)
         self._record = {"origin": origin, "dataset": statistics.dataset, "tokenizer": tokenizer}
@@ -125,9 +133,10 @@ class Pi0Adapter(Adapter):
         """
         expert_only = options.train == "expert_only"
         policy = load_policy(path, chunk, options.precision, expert_only)
-        own = Path(path) / TOKENIZER
-        tokenizer = tokenizer or (str(own) if own.is_dir() else PUBLISHED_TOKENIZER)
-        return cls(policy, statistics, tokenizer, options, path)
+        own, published = Path(path) / TOKENIZER, None
+        if tokenizer is None and own.is_dir():
+            tokenizer, published = str(own), published_tokenizer(Path(path))
+        return cls(policy, statistics, tokenizer or PUBLISHED_TOKENIZER, options, path, published)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Return pictures (n, 3, H, W) uint8, state (n, 8), actions (n, chunk, 7), tokens, mask.
@@ -173,12 +182,17 @@ class Pi0Adapter(Adapter):
         return losses.mean(), {"gripper_loss": losses[..., -1].mean().detach()}
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint that LeRobot loads; adapters are added to the weights beside them."""
+        """Write a checkpoint that LeRobot loads; adapters are added to the weights beside them.
+
+        A tokenizer without a name on the hub goes with it, in a step that LeRobot knows once
+        `vla_adapters.pi0.configuration_pi0_small` has been imported.
+        """
         merged = dict(MergedWeights(self.policy)) if self.options.train == "lora" else None
         self.policy.save_pretrained(folder, state_dict=merged)
         for pipeline in (self._before, self._after):
             pipeline.save_pretrained(folder)
         self._tokenizer.save_pretrained(str(folder / TOKENIZER))
+        follow_umask(folder)
 
     def identity(self) -> dict[str, Any]:
         """Return the variant, its sizes, what of it is trained and where it came from."""

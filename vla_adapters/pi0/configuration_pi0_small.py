@@ -1,7 +1,8 @@
 """Configuration of pi0's small variant, a type of LeRobot's own registry, `pi0_small`.
 
 LeRobot finds the network and the processors of a registered configuration by the names of the
-modules beside it, hence the names of these files.
+modules beside it, hence the names of these files. Who imports this one also has the step that
+carries a checkpoint's tokenizer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.pi0.configuration_pi0 import PI0Config
+
+from vla_adapters.pi0 import tokenizer_step  # noqa: F401  (registers the step)
 
 
 @PreTrainedConfig.register_subclass("pi0_small")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,10 @@ from lerobot.processor import (
     make_policy_processor_pipelines,
 )
 from lerobot.utils.constants import ACTION, OBS_STATE
+from transformers import AutoTokenizer
 
 from vla_adapters.adapter import AdapterError
+from vla_adapters.pi0.tokenizer_step import CarriedTokenizerStep
 from vla_adapters.samples import Moments, Statistics
 
 Pipelines = tuple[
@@ -28,9 +33,12 @@ Pipelines = tuple[
 """What goes before the network, and what comes after it."""
 PUBLISHED_TOKENIZER = "google/paligemma-3b-pt-224"
 """The tokenizer of all published checkpoints."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def make_processors(config: PI0Config, statistics: Statistics, tokenizer: str) -> Pipelines:
+def make_processors(
+    config: PI0Config, statistics: Statistics, tokenizer: str, published: str | None = None
+) -> Pipelines:
     """Return the steps of LeRobot's `make_pi0_pre_post_processors`, in its order.
 
     LeRobot's own function knows no other tokenizer than the published one, which it downloads.
@@ -39,6 +47,8 @@ def make_processors(config: PI0Config, statistics: Statistics, tokenizer: str) -
         config: pi0's configuration.
         statistics: of the data that it is trained on.
         tokenizer: hub id, or folder with a tokenizer's files.
+        published: where it is a folder, the hub id of the same tokenizer, if it has one: LeRobot
+            then loads what is saved without this project's step.
 
     Raises:
         AdapterError: the tokenizer cannot be loaded.
@@ -50,7 +60,7 @@ def make_processors(config: PI0Config, statistics: Statistics, tokenizer: str) -
         default.rename_observations,
         default.add_batch_dim,
         Pi0NewLineProcessor(),
-        _tokenizer_step(tokenizer, config.tokenizer_max_length),
+        _tokenizer_step(tokenizer, published, config.tokenizer_max_length),
         default.to_device,
         relative,
         default.normalize,
@@ -67,14 +77,29 @@ def find_tokenizer(pipeline: PolicyProcessorPipeline[Any, Any]) -> Any:
     return next(steps).input_tokenizer
 
 
-def _tokenizer_step(tokenizer: str, length: int) -> TokenizerProcessorStep:
+def published_tokenizer(folder: Path) -> str | None:
+    """Return the hub id of a checkpoint's tokenizer, None if it names none."""
+    file = folder / "policy_preprocessor.json"
+    if not file.is_file():
+        return None
+    for step in json.loads(file.read_text())["steps"]:
+        name = step.get("config", {}).get("tokenizer_name")
+        if name and _HUB_ID.fullmatch(name):
+            return str(name)
+    return None
+
+
+def _tokenizer_step(tokenizer: str, published: str | None, length: int) -> TokenizerProcessorStep:
+    """Return the step, which says nothing of where on this machine the tokenizer lies."""
+    options: dict[str, Any] = {"max_length": length, "padding_side": "right"}
     try:
-        return TokenizerProcessorStep(
-            tokenizer_name=tokenizer,
-            max_length=length,
-            padding_side="right",
-            padding="max_length",
-        )
+        if Path(tokenizer).is_dir() and published is None:
+            return CarriedTokenizerStep(
+                tokenizer=AutoTokenizer.from_pretrained(tokenizer), padding="max_length", **options
+            )
+        step = TokenizerProcessorStep(tokenizer_name=tokenizer, padding="max_length", **options)
+        step.tokenizer_name = published or tokenizer
+        return step
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise AdapterError(
             f"the tokenizer {tokenizer} cannot be loaded ({type(error).__name__}): give a folder "

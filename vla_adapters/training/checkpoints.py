@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from common.errors import DlrError, one_line
-from common.files import output_errors
+from common.files import follow_umask, output_errors
 from common.json_files import read_sealed, write_sealed
 from common.manifest import file_sha256
 from common.tensors import check_header, load_optimizer, optimizer_tensors, prefixed, select
@@ -92,6 +92,7 @@ def save_state(
     path = out / _STATES / _STEP.format(step)
     with atomic_folder(path) as folder:
         save_file({n: t.detach().contiguous() for n, t in tensors.items()}, folder / _STATE)
+        follow_umask(folder / _STATE)
         content = {"step": step, "decisive": dict(decisive), "state": file_sha256(folder / _STATE)}
         write_sealed(folder / DESCRIPTION, content)
     for other in _states(out):

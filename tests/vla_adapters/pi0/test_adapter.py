@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from eval_harness.policy import EpisodeKey, Observation
 from eval_harness.protocols import get_protocol
 from vla_adapters.adapter import AdapterError
 from vla_adapters.lerobot.row_noise import RowNoise, noise_seed
-from vla_adapters.pi0.adapter import Pi0Adapter
+from vla_adapters.pi0.adapter import TOKENIZER, Pi0Adapter
+from vla_adapters.pi0.tokenizer_step import CarriedTokenizerStep
 from vla_adapters.tokenizers import libero_instructions, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -156,12 +159,64 @@ def test_the_harness_runs_a_checkpoint_in_chunks(saved, protocol, size):
     np.testing.assert_allclose(actions[1], after(wanted)[0].numpy(), atol=1e-4)
 
 
-def test_a_moved_checkpoint_brings_its_tokenizer(saved, tmp_path):
+def tokenizer_entry(content: dict) -> dict:
+    return next(step for step in content["steps"] if "tokenizer" in step["registry_name"])
+
+
+def test_a_moved_checkpoint_is_loaded_by_lerobots_own_factory(make, tmp_path):
+    adapter = make()
+    adapter.save(tmp_path / "saved")
+    moved = (tmp_path / "saved").rename(tmp_path / "moved")
+    shutil.rmtree(moved / TOKENIZER)  # LeRobot looks for none
+    texts = [file.read_text() for file in moved.rglob("*.json")]
+    assert texts and not any(adapter._record["tokenizer"] in text for text in texts)
+    policy = get_policy_class("pi0_small").from_pretrained(moved)
+    before, _ = make_pre_post_processors(policy.config, str(moved))
+    batch = {"observation.state": torch.zeros(1, 8), "task": ["put the bowl on the plate"]}
+    theirs, ours = before(dict(batch)), adapter._before(dict(batch))
+    for name in ("observation.language.tokens", "observation.language.attention_mask"):
+        assert theirs[name].equal(ours[name]) and theirs[name].any()
+
+
+def test_a_tokenizer_of_the_hub_keeps_its_name(saved, statistics, tmp_path):
     copy = shutil.copytree(saved, tmp_path / "copy")
     file = copy / "policy_preprocessor.json"
     content = json.loads(file.read_text())
-    step = next(s for s in content["steps"] if s["registry_name"] == "tokenizer_processor")
-    step["config"]["tokenizer_name"] = str(tmp_path / "gone")
+    entry = tokenizer_entry(content)
+    entry["registry_name"], entry["config"]["tokenizer_name"] = "tokenizer_processor", "me/words"
+    del entry["state_file"]
+    file.write_text(json.dumps(content))
+    Pi0Adapter.load(str(copy), statistics, 4).save(tmp_path / "again")
+    saved_again = json.loads((tmp_path / "again" / file.name).read_text())
+    assert tokenizer_entry(saved_again) == entry
+
+
+def test_a_tokenizers_state_holds_its_files_alone():
+    for name in ("../tokenizer.json", "tokenizer.py"):
+        with pytest.raises(ValueError, match=r"is no file of a tokenizer"):
+            CarriedTokenizerStep().load_state_dict({name: torch.zeros(1, dtype=torch.uint8)})
+
+
+def test_others_may_read_what_is_saved(make, tmp_path):
+    before = os.umask(0o027)
+    try:
+        make().save(tmp_path / "saved")
+    finally:
+        os.umask(before)
+    files = [file for file in (tmp_path / "saved").rglob("*") if file.is_file()]
+    assert {"model.safetensors", "config.json"} <= {file.name for file in files}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
+
+
+def test_a_checkpoint_that_names_a_path_that_is_gone_has_its_own_copy(saved, tmp_path):
+    """As earlier versions saved them."""
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    file = copy / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    entry = tokenizer_entry(content)
+    entry["registry_name"] = "tokenizer_processor"
+    entry["config"]["tokenizer_name"] = str(tmp_path / "gone")
+    del entry["state_file"]
     file.write_text(json.dumps(content))
     moved = load_policy(f"lerobot:{copy}", get_protocol("openpi"))
     still = load_policy(f"lerobot:{saved}", get_protocol("openpi"))
