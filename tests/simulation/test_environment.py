@@ -15,6 +15,9 @@ SPATIAL = get_task(
     "libero_spatial/pick_up_the_black_bowl_between_the_plate_and_the_ramekin_and_place_it_on_the_"
     "plate"
 )
+ON_A_CABINET = get_task(
+    "libero_spatial/pick_up_the_black_bowl_on_the_cookie_box_and_place_it_on_the_plate"
+)
 
 
 def _fixture_poses(upstream) -> np.ndarray:
@@ -65,10 +68,11 @@ def test_the_first_goal_is_upstreams_stale_one(pack, upstream):
     assert np.abs(fresh.state() - theirs.get_sim_state()).max() > 1e-4
 
 
-@pytest.mark.parametrize("task", [BOWL, SPATIAL], ids=lambda task: task.key)
+@pytest.mark.parametrize("task", [BOWL, ON_A_CABINET], ids=lambda task: task.key)
 def test_placements_follow_the_seed_as_upstreams_do(task, pack, upstream):
+    """On a cabinet, too: where it is before the draw decides where the bowl on it is."""
     ours, poses = Environment(task, pack), []
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         theirs = upstream(task, pack)
         theirs.seed(seed)
         theirs.reset()
