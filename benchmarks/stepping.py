@@ -56,7 +56,7 @@ def upstream_step(setting: Setting) -> list[Result]:
 
         def step_ours(env: Environment = ours) -> float:
             env.reset(SEED, INIT_INDEX)
-            return cpu_rate(lambda: [(env.step(a), env.privileged()) for a in actions], _STEPS)
+            return cpu_rate(lambda: [(env.step(a), env.policy_state()) for a in actions], _STEPS)
 
         def step_theirs(env: Any = theirs, initial: np.ndarray = initial) -> float:
             env.set_init_state(initial)

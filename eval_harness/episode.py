@@ -149,7 +149,7 @@ class RunningEpisode:
         """Return one of `simulation.observations.NUMBER_SETS`, or `simulator_state`."""
         observer = self._there.observer
         if name == "simulator_state":
-            return self._there.env.privileged()
+            return self._there.env.policy_state()
         if name != "proprio":
             return getattr(observer, name)()
         proprio, joints = observer.proprio(), observer.joint()

@@ -11,7 +11,7 @@ import numpy as np
 from generator.policies.gaussian import MOTION, GaussianPolicy, draw_noise
 from simulation.recordings.trajectories import Episode, EpisodeInfo
 from simulation.scene import Fixtures
-from simulation.starts import FIRST_HELD_OUT_INIT, OFFICIAL_INITS
+from simulation.starts import FIRST_HELD_OUT_INIT, OFFICIAL_INITS, stored_index
 
 
 class Environments(Protocol):
@@ -33,7 +33,7 @@ class Environments(Protocol):
     def step(self, slots: Sequence[int], actions: np.ndarray) -> np.ndarray:
         """Apply actions (n, 7); return success (n,)."""
 
-    def privileged(self, slots: Sequence[int]) -> np.ndarray:
+    def policy_state(self, slots: Sequence[int]) -> np.ndarray:
         """Return the policy's observations (n, P)."""
 
     def proprio(self, slots: Sequence[int]) -> np.ndarray:
@@ -155,7 +155,7 @@ def _step(
     motion_noise: float,
     noise_memory: float,
 ) -> None:
-    observations = np.asarray(environments.privileged(slots), dtype=np.float32)
+    observations = np.asarray(environments.policy_state(slots), dtype=np.float32)
     proprio = environments.proprio(slots)
     patterns = np.array([e.spec.pattern for e in episodes])
     noise = np.stack([draw_noise(e.noise) for e in episodes])
@@ -310,7 +310,7 @@ def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
         fixtures=capture.fixtures,
         info=EpisodeInfo(
             seed=spec.seed,
-            init_index=-1 if spec.init_index is None else spec.init_index,
+            init_index=stored_index(spec.init_index),
             pattern=spec.pattern,
             method=method,
             policy_hash=policy_hash,

@@ -28,6 +28,7 @@ from simulation.environment import SETTLE_STEPS
 from simulation.recordings.recordings import fixtures_from_mjcf
 from simulation.recordings.trajectories import Episode, TrajectoryFile
 from simulation.scene import load_scene
+from simulation.starts import official_index
 from simulation.tasks import get_task
 
 CHUNK = 10
@@ -167,7 +168,7 @@ def start_of(episode: Episode) -> Start:
     info = episode.info
     if info.method == _HUMAN:
         return Start(info.seed, state=episode.states[0], fixtures=episode.fixtures)
-    index = None if info.init_index < 0 else info.init_index
+    index = official_index(info.init_index)
     return Start(info.seed, index, fixtures=episode.fixtures, settle_steps=SETTLE_STEPS)
 
 

@@ -1,4 +1,4 @@
-"""The pattern-conditioned policy pi(a|s,z) and its critic: small MLPs on privileged state."""
+"""The pattern-conditioned policy pi(a|s,z) and its critic: small MLPs on simulator state."""
 
 from __future__ import annotations
 
