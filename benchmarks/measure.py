@@ -161,7 +161,7 @@ def geometric_mean(name: str, results: Sequence[Result], target: Target | None =
 def worst(name: str, results: Sequence[Result], target: Target) -> Result:
     """Return the result that is furthest from the target, as the one that is to be quoted."""
     last = (max if target.at_most else min)(results, key=lambda result: result.ratio)
-    return replace(last, name=f"{name}, least of {len(results)} ({last.name})", target=target)
+    return replace(last, name=f"{name}, least of {len(results)}", target=target)
 
 
 def cpu_rate(work: Callable[[], object], count: int) -> float:

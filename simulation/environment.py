@@ -34,7 +34,10 @@ class Environment:
 
     States and success equal, bit for bit, those of a newly made upstream `ControlEnv` after
     `seed(seed)`, `reset()` and, where an init state is given, `set_init_state(...)`; the first
-    action's goal, which upstream computes from the pose before `set_init_state`, included.
+    action's goal, which upstream computes from the pose before `set_init_state`, included. That
+    is a `ControlEnv` without a renderer: upstream's own `OffScreenRenderEnv` differs from it in
+    the last bits from the first step on, which contacts can amplify (after 300 random steps on
+    LIBERO-Object's butter to about 1e-10).
     `proprio`, `joints` and `policy_state` read the state at the end of the step. Upstream's `step`
     returns values from up to two simulator steps (2 ms each) before it, and
     `simulation.observations` equals them.
