@@ -8,7 +8,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.errors import DlrError, WorkerError
@@ -156,6 +156,12 @@ def geometric_mean(name: str, results: Sequence[Result], target: Target | None =
         results[0].repetitions,
         target,
     )
+
+
+def worst(name: str, results: Sequence[Result], target: Target) -> Result:
+    """Return the result that is furthest from the target, as the one that is to be quoted."""
+    last = (max if target.at_most else min)(results, key=lambda result: result.ratio)
+    return replace(last, name=f"{name}, least of {len(results)}", target=target)
 
 
 def cpu_rate(work: Callable[[], object], count: int) -> float:

@@ -57,7 +57,7 @@ def _our_pss(count: int, assets: AssetPack, size: int) -> float:
         renderers = [stack.enter_context(Renderer(DRAWER, assets, size, size))] if size else []
         for action in random_actions(2):
             batch.step(slots, action[None].repeat(count, axis=0))
-            batch.privileged(slots)
+            batch.policy_state(slots)
             for renderer, env in itertools.product(renderers, batch.envs):
                 for camera in DEFAULT_CAMERAS:
                     renderer.render(env.state(), env.fixtures(), camera, size, size)

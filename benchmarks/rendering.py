@@ -60,7 +60,7 @@ def _step_with_images(name: str, label: str, size: int, setting: Setting, target
                 if step % _CHUNK == 0:
                     _draw(env, renderer, size)
                 env.step(action)
-                env.privileged()
+                env.policy_state()
 
         def step_ours() -> float:
             env.reset(SEED, INIT_INDEX)

@@ -135,7 +135,7 @@ def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episod
 
 
 def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
-    """Return a file's episodes as the learning core sees them: with privileged states.
+    """Return a file's episodes as the learning core sees them: with the policy's states.
 
     `env` is an environment of the file's task; its state is overwritten.
 
@@ -155,7 +155,7 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
         observations = []
         for state in episode.states:
             env.set_state(state)
-            observations.append(env.privileged())
+            observations.append(env.policy_state())
         demonstrations.append(
             Demonstration(
                 np.stack(observations), episode.proprio, episode.actions, episode.info.way

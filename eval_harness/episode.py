@@ -12,13 +12,18 @@ from eval_harness.images import prepare
 from eval_harness.plan import Item
 from eval_harness.policy import Observation, Requirements
 from eval_harness.protocols import Protocol
-from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.results import EpisodeResult
 from eval_harness.timing import Clock
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.observations import Observer
 from simulation.pictures.renderers import Renderers
+from simulation.recordings.recorder import Recorder
+from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task
+
+METHOD = "evaluation"
+"""Method of the harness's trajectories, by which they are told from a recipe's."""
 
 
 class Seat:
@@ -77,14 +82,13 @@ class RunningEpisode:
         self._protocol, self._needs, self._clock = protocol, needs, clock
         self._seat: Seat | None = None
         self._chunk: npt.NDArray[np.float64] = np.zeros((0, 7))
-        self._states: list[npt.NDArray[np.float64]] = []
-        self._actions: list[npt.NDArray[np.float64]] = []
+        self._recorder: Recorder | None = None
         self._begun = time.perf_counter()
 
     @property
     def steps(self) -> int:
         """Control steps taken after settling."""
-        return len(self._actions)
+        return len(self._recorder) if self._recorder else 0
 
     @property
     def over(self) -> bool:
@@ -108,12 +112,11 @@ class RunningEpisode:
                 self._begun = time.perf_counter()
                 self._seat = seats.take(self.item.task)
                 self.item.begin(self._seat.env, self._protocol)
+                self._recorder = Recorder(self._seat.env)
                 return
-            env = self._seat.env
             for action in self._chunk:
-                self._states.append(env.state())
-                self._actions.append(action)
-                self.success = env.step(action)
+                self._record.before(action)
+                self.success = self._seat.env.step(action)
                 if self.over:
                     return
 
@@ -137,11 +140,16 @@ class RunningEpisode:
         assert self._seat is not None, "the episode has not begun"
         return self._seat
 
+    @property
+    def _record(self) -> Recorder:
+        assert self._recorder is not None, "the episode has not begun"
+        return self._recorder
+
     def _numbers(self, name: str) -> npt.NDArray[np.float64]:
         """Return one of `simulation.observations.NUMBER_SETS`, or `simulator_state`."""
         observer = self._there.observer
         if name == "simulator_state":
-            return self._there.env.privileged()
+            return self._there.env.policy_state()
         if name != "proprio":
             return getattr(observer, name)()
         proprio, joints = observer.proprio(), observer.joint()
@@ -153,12 +161,9 @@ class RunningEpisode:
         }
         return np.concatenate([parts[part] for part in self._protocol.state_layout])
 
-    def finish(self, seats: Seats) -> tuple[EpisodeResult, StoredTrajectory]:
+    def finish(self, seats: Seats) -> tuple[EpisodeResult, Episode]:
         """Return what became of it, and give its environment back."""
-        env = self._there.env
-        trajectory = StoredTrajectory(
-            np.stack(self._states), np.stack(self._actions), env.state(), env.fixtures()
-        )
+        trajectory = self._record.finish(self.success, method=METHOD)
         seats.give(self._there)
         return self._result(None), trajectory
 

@@ -17,7 +17,6 @@ from eval_harness.results import (
     EpisodeResult,
     Results,
     ResultsWriter,
-    StoredTrajectory,
     load_results,
     make_config,
     planned,
@@ -26,6 +25,7 @@ from eval_harness.runner import RunConfig, run
 from eval_harness.statistics import Stop, StoppingRule, find_stop
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.preflight import versions
+from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task
 
 STOP = "stop.json"
@@ -147,7 +147,7 @@ class _Progress:
         for result in writer.results.episodes:
             self._note(result)
 
-    def add(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+    def add(self, result: EpisodeResult, trajectory: Episode | None) -> None:
         """Keep an episode."""
         self._writer.add(result, trajectory)
         self._note(result)

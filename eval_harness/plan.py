@@ -14,10 +14,9 @@ from eval_harness.policy import EpisodeKey
 from eval_harness.protocols import Protocol
 from simulation.environment import Environment
 from simulation.scene import Fixtures
+from simulation.starts import OFFICIAL_INITS, stored_index
 from simulation.tasks import SUITES, Task, get_task, list_tasks
 
-OFFICIAL_INITS = 50
-"""Official init states of each task."""
 IN_DISTRIBUTION = ("libero_90",)
 """Suites of the tasks that the papers' policies are pretrained on."""
 OUT_OF_DISTRIBUTION = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
@@ -93,7 +92,7 @@ def make_item(
     """
     init_index = episode % OFFICIAL_INITS
     if start is not None:
-        init_index = -1 if start.init_index is None else start.init_index
+        init_index = stored_index(start.init_index)
     words = f"{protocol.policy_seed}\0{seed}\0{task.key}\0{episode}"
     drawn = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
     return Item(

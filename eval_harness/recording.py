@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from queue import Queue
 
-from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.results import EpisodeResult
 from eval_harness.timing import Clock
+from simulation.recordings.trajectories import Episode
 
-Keep = Callable[[EpisodeResult, StoredTrajectory | None], None]
+Keep = Callable[[EpisodeResult, Episode | None], None]
 """Keeps an episode; an error has no trajectory."""
 
 
@@ -28,11 +29,11 @@ class Keeper:
         self, keep: Keep, fail: Callable[[BaseException], None], clock: Clock, most: int
     ) -> None:
         self._keep, self._fail, self._clock = keep, fail, clock
-        self._waiting: Queue[tuple[EpisodeResult, StoredTrajectory | None] | None] = Queue(most)
+        self._waiting: Queue[tuple[EpisodeResult, Episode | None] | None] = Queue(most)
         self._thread = threading.Thread(target=self._work, name="recording")
         self._thread.start()
 
-    def add(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+    def add(self, result: EpisodeResult, trajectory: Episode | None) -> None:
         """Have an episode kept."""
         self._waiting.put((result, trajectory))
 

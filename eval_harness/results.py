@@ -2,12 +2,11 @@
 
 config.json            what was run: protocol, policy, seed, assets, versions, plan
 episodes.jsonl         one line an episode, safe on disk once written
-episodes/<task>/<n>.npz  states, actions and fixtures, from which an episode can be drawn
+episodes/<task>/<n>.hdf5  a trajectory file of one episode, as the generator's are
 """
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import threading
@@ -17,9 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from common.errors import DlrError, OutputError
+from common.errors import DlrError, OutputError, TrajectoryError
 from common.files import append_bytes, output_errors, write_bytes
 from common.intervals import wilson_interval
 from common.json_files import (
@@ -34,7 +31,9 @@ from common.json_files import (
 from common.locks import lock_file, lock_folder
 from eval_harness.protocols import Protocol
 from eval_harness.timing import Timing
-from simulation.scene import Fixtures
+from simulation.assets.resolve import AssetPack
+from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
+from simulation.tasks import get_task
 
 FORMAT_VERSION = 1
 MOST_EPISODES = 1_000_000
@@ -83,20 +82,6 @@ class EpisodeResult:
         return (self.task, self.episode, self.init_index, self.seed, self.success, self.steps)
 
 
-@dataclass(frozen=True, eq=False)
-class StoredTrajectory:
-    """What an episode went through, of T control steps after settling."""
-
-    states: np.ndarray
-    """Simulator state before each action, float64 (T, 1 + nq + nv)."""
-    actions: np.ndarray
-    """As executed, float64 (T, 7)."""
-    final_state: np.ndarray
-    """Simulator state after the last action, float64 (1 + nq + nv,)."""
-    fixtures: Fixtures
-    """Poses of the fixtures."""
-
-
 @dataclass(frozen=True)
 class Results:
     """What a results folder holds."""
@@ -114,11 +99,11 @@ class Results:
         found = {result.key for result in self.episodes}
         return [key for key in planned(self.config["plan"]) if key not in found]
 
-    def trajectory(self, result: EpisodeResult) -> StoredTrajectory:
-        """Return an episode's trajectory.
+    def trajectory(self, result: EpisodeResult) -> Episode:
+        """Return what an episode went through after settling.
 
         Raises:
-            ResultsError: it was not stored, or is damaged.
+            ResultsError: it was not stored, is damaged, or of an earlier format.
         """
         return load_trajectory(trajectory_path(self.folder, result.task, result.episode))
 
@@ -197,6 +182,7 @@ class ResultsWriter:
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self._config = config
         self._writer = lock_folder(self.folder)
         try:
             self.results = self._begin(config)
@@ -223,16 +209,25 @@ class ResultsWriter:
         """(task, episode) of those that ended without an error."""
         return {result.key for result in self.results.episodes if result.error is None}
 
-    def add(self, result: EpisodeResult, trajectory: StoredTrajectory | None = None) -> None:
+    def add(self, result: EpisodeResult, trajectory: Episode | None = None) -> None:
         """Write an episode; once this returns, neither SIGKILL nor a power cut loses it.
 
         Raises:
             OutputError: the disk is full or gone.
         """
         if trajectory is not None:
-            save_trajectory(trajectory_path(self.folder, result.task, result.episode), trajectory)
+            self._store(result, trajectory)
         with self._lock:
             append_bytes(self.folder / EPISODES, sealed_line(asdict(result)))
+
+    def _store(self, result: EpisodeResult, trajectory: Episode) -> None:
+        """Write a trajectory, whole or not at all."""
+        path, config = trajectory_path(self.folder, result.task, result.episode), self._config
+        assets = AssetPack(config["assets"]["name"], Path(), config["assets"]["digest"])
+        source = {name: config[name] for name in ("policy", "protocol_digest", "seed")}
+        with TrajectoryWriter(path, get_task(result.task), assets, source, 1) as writer:
+            writer.add(0, trajectory)
+            writer.finish().close()
 
     def add_timing(self, timing: Timing) -> None:
         """Note where the time of a run into this folder went."""
@@ -308,39 +303,24 @@ def _later(known: EpisodeResult | None, result: EpisodeResult, where: str) -> Ep
 
 def trajectory_path(folder: Path, task: str, episode: int) -> Path:
     """Return where an episode's trajectory is."""
-    return folder / TRAJECTORIES / task.replace("/", "--") / f"{episode}.npz"
+    return folder / TRAJECTORIES / task.replace("/", "--") / f"{episode}.hdf5"
 
 
-def save_trajectory(path: Path, trajectory: StoredTrajectory) -> None:
-    """Write a trajectory, whole or not at all."""
-    file = io.BytesIO()
-    np.savez_compressed(
-        file,
-        states=trajectory.states,
-        actions=trajectory.actions,
-        final_state=trajectory.final_state,
-        fixture_names=np.array(trajectory.fixtures.names, dtype=np.str_),
-        fixture_positions=trajectory.fixtures.positions,
-        fixture_quaternions=trajectory.fixtures.quaternions,
-    )
-    write_bytes(path, file.getvalue())
-
-
-def load_trajectory(path: Path) -> StoredTrajectory:
+def load_trajectory(path: Path) -> Episode:
     """Read a trajectory.
 
     Raises:
-        ResultsError: it is missing or damaged.
+        ResultsError: it is missing, damaged, or of this project's first format.
     """
+    if not path.exists() and path.with_suffix(".npz").exists():
+        raise ResultsError(
+            f"{path.with_suffix('.npz')} is a trajectory of an earlier format, which is no longer "
+            "read: run the evaluation again, in a new folder"
+        )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            fixtures = Fixtures(
-                tuple(str(name) for name in file["fixture_names"]),
-                file["fixture_positions"],
-                file["fixture_quaternions"],
-            )
-            return StoredTrajectory(file["states"], file["actions"], file["final_state"], fixtures)
-    except Exception as error:  # (zipfile, zlib and NumPy have each their own errors)
+        with TrajectoryFile(path) as file:
+            return file[0]
+    except (TrajectoryError, IndexError) as error:
         raise ResultsError(f"{path} is missing or no trajectory ({error})") from error
 
 

@@ -26,10 +26,11 @@ from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError
 from eval_harness.policy_thread import PolicyHungError
 from eval_harness.protocols import Protocol
 from eval_harness.recording import Keep, Keeper
-from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.results import EpisodeResult
 from eval_harness.timing import Clock, Timing
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.pictures.renderers import Renderers
+from simulation.recordings.trajectories import Episode
 
 
 class RunError(DlrError, RuntimeError):
@@ -277,7 +278,7 @@ class _Run:
         else:
             self._end(episode.fail(error), None)
 
-    def _end(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+    def _end(self, result: EpisodeResult, trajectory: Episode | None) -> None:
         """Have an episode recorded, and refill its slot."""
         self._recording.add(result, trajectory)
         with self._changed:
@@ -290,7 +291,7 @@ class _Run:
                 self._ready.append(self._episode(item))
             self._changed.notify_all()
 
-    def _record(self, result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+    def _record(self, result: EpisodeResult, trajectory: Episode | None) -> None:
         """Record an episode, and stop the run where there are too many errors, or enough."""
         self._keep(result, trajectory)
         self._errors_in_a_row = self._errors_in_a_row + 1 if result.error else 0

@@ -17,6 +17,7 @@ from simulation.starts import (
     OFFICIAL_INITS,
     STARTS_PER_TRAINING_SEED,
     TRAINING_SEEDS,
+    stored_index,
 )
 
 
@@ -39,7 +40,7 @@ class Environments(Protocol):
     def step(self, slots: Sequence[int], actions: np.ndarray) -> np.ndarray:
         """Apply actions (n, 7); return success (n,)."""
 
-    def privileged(self, slots: Sequence[int]) -> np.ndarray:
+    def policy_state(self, slots: Sequence[int]) -> np.ndarray:
         """Return the policy's observations (n, P)."""
 
     def proprio(self, slots: Sequence[int]) -> np.ndarray:
@@ -151,7 +152,7 @@ def _start(environments: Environments, started: dict[int, tuple[int, EpisodeSpec
 
 
 OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
-    "state": lambda environments, slots: environments.privileged(slots),
+    "state": lambda environments, slots: environments.policy_state(slots),
 }
 """What a policy observes -> how it is had from the environments. Returns: (n, ...)."""
 
@@ -316,7 +317,7 @@ def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
         fixtures=capture.fixtures,
         info=EpisodeInfo(
             seed=spec.seed,
-            init_index=-1 if spec.init_index is None else spec.init_index,
+            init_index=stored_index(spec.init_index),
             pattern=spec.pattern,
             method=method,
             policy_hash=policy_hash,

@@ -18,11 +18,12 @@ from PIL import Image
 
 from common.errors import AssetError, SettingError
 from eval_harness.compare import Comparison
-from eval_harness.results import EpisodeResult, Results, StoredTrajectory, trajectory_path
+from eval_harness.results import EpisodeResult, Results, trajectory_path
 from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.physics.control import CONTROL_FREQUENCY
 from simulation.pictures.pictures import draw_states, encode_video
 from simulation.pictures.rendering import Renderer
+from simulation.recordings.trajectories import Episode
 from simulation.tasks import get_task
 
 _GAP, _GREY = 4, 128
@@ -193,7 +194,7 @@ def find_assets(results: Results, assets: Path | None = None) -> AssetPack:
 
 def draw_clip(
     renderers: Sequence[Renderer],
-    trajectories: Sequence[StoredTrajectory],
+    trajectories: Sequence[Episode],
     settings: VideoSettings,
 ) -> Clip:
     """Draw episodes as one video, side by side in step; one that ends first stays as it ended.
@@ -224,7 +225,7 @@ def draw_clip(
 
 def _pictures(
     renderer: Renderer,
-    trajectory: StoredTrajectory,
+    trajectory: Episode,
     longest: int,
     every: int,
     settings: VideoSettings,

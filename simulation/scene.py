@@ -17,6 +17,7 @@ import numpy as np
 from common.errors import InvalidStateError
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.physics.control import ControllerState, RobotIndex
+from simulation.physics.passes import ForwardPasses
 from simulation.pictures.looks import robot_looks, with_looks
 from simulation.predicates import Predicate, compile_goal
 from simulation.quiet import quiet_robosuite
@@ -88,8 +89,9 @@ class Scene:
             self._sim = upstream.sim
             upstream.visualize(dict.fromkeys(upstream._visualizations, False))
             self.model = _physics_model(upstream.model.get_xml())
-            self._pristine_body_pos = self._sim.model._model.body_pos.copy()
-            self._pristine_body_quat = self._sim.model._model.body_quat.copy()
+            # The fixtures' poses before any draw: a new upstream model's, and not this one's.
+            self._pristine_body_pos = self.model.body_pos.copy()
+            self._pristine_body_quat = self.model.body_quat.copy()
             body = upstream.obj_body_id
             self.objects = tuple(MovableObject(name, body[name]) for name in upstream.objects_dict)
             self.fixture_names = tuple(n for n in upstream.fixtures_dict if n in body)
@@ -107,6 +109,7 @@ class Scene:
             upstream.object_property_initializers = (
                 list(upstream.object_property_initializers) * _SETTLED_DRAWS
             )
+        self._sim.forward = ForwardPasses(self._sim)
         self._sample_lock = threading.Lock()
         self._initial_controller = ControllerState.zeros()
         self.sample_placement = functools.lru_cache(maxsize=256)(self._sample_placement)

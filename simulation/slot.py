@@ -21,6 +21,7 @@ from simulation.observations import (
     Observer,
 )
 from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer
+from simulation.starts import stored_index
 from simulation.tasks import get_task
 
 RANDOM = "random"
@@ -137,7 +138,7 @@ class Slot:
             index = int(rng.integers(len(self.env.task.init_states())))
         self.env.reset(seed, index, options.get("init_state"))
         self.steps = 0
-        return {"seed": seed, "init_index": -1 if index is None else int(index)}
+        return {"seed": seed, "init_index": stored_index(index)}
 
     def observe(self) -> Observation:
         """Return the observation that the settings ask for."""

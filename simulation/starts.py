@@ -14,3 +14,15 @@ FINAL_EVALUATION_SEED = 1_500_000
 """Seeds from here on belong to the evaluation that is reported, after model selection."""
 COLLECTION_SEED = 2_000_000
 """Seeds from here on belong to the collection of the published trajectories."""
+NOT_OFFICIAL = -1
+"""What files and messages hold where an episode starts from no official init state."""
+
+
+def stored_index(init_index: int | None) -> int:
+    """Return the index of an official init state, or None for another start, as files hold it."""
+    return NOT_OFFICIAL if init_index is None else int(init_index)
+
+
+def official_index(stored: int) -> int | None:
+    """Return the index of an official init state that files hold, or None for another start."""
+    return None if stored < 0 else stored

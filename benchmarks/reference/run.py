@@ -46,9 +46,10 @@ from eval_harness.compare import compare
 from eval_harness.plan import Start, make_item
 from eval_harness.policies.replay import RecordedActions
 from eval_harness.protocols import get_protocol
-from eval_harness.results import EpisodeResult, Results, StoredTrajectory, make_config
+from eval_harness.results import EpisodeResult, Results, make_config
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.preflight import versions
+from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task, list_tasks
 
 RESULTS = Path(__file__).with_name("evaluation_reference.json")
@@ -116,7 +117,7 @@ def record(folder: Path, tasks: list[Task], assets: AssetPack) -> None:
         for task, episode in zip(tasks, DEMONSTRATIONS, strict=True)
     ]
 
-    def keep(result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+    def keep(result: EpisodeResult, trajectory: Episode | None) -> None:
         if trajectory is None or not result.success:
             raise BenchmarkError(f"no demonstration of {result.task}: {result.error}")
         recording = RecordedActions(Start(), trajectory.actions)

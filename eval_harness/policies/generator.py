@@ -1,4 +1,4 @@
-"""A policy of the generator (discover, learn, reinforce), with its pattern, on privileged state."""
+"""A policy of the generator (discover, learn, reinforce), with its pattern, on simulator state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from generator.policies.policy import Policy as Network
 
 STATE = "simulator_state"
-"""What these policies look at: `Environment.privileged`."""
+"""What these policies look at: `Environment.policy_state`."""
 
 
 class GeneratorPolicy(Policy):
@@ -57,7 +57,7 @@ class GeneratorPolicy(Policy):
         """Return an action for each observation. Shape: (n, 1, 7).
 
         Raises:
-            PolicyError: the policy is of a task with another privileged state.
+            PolicyError: the policy is of a task whose state has other numbers.
         """
         from generator.policies.policy import Exploration
 

@@ -24,6 +24,7 @@ from eval_harness.policy import (
 from simulation.assets.resolve import AssetPack
 from simulation.environment import SETTLE_STEPS
 from simulation.recordings.recordings import HUMAN, Recording, find_recordings, open_recordings
+from simulation.starts import official_index
 
 CHUNK = 10
 """Actions given at a time: nothing is looked at, so any number does."""
@@ -128,5 +129,5 @@ def start_of(recording: Recording) -> Start:
     info = recording.info
     if info.method == HUMAN:
         return Start(state=recording.init_state, fixtures=recording.fixtures)
-    index = None if info.init_index < 0 else info.init_index
+    index = official_index(info.init_index)
     return Start(info.seed, index, fixtures=recording.fixtures, settle_steps=SETTLE_STEPS)

@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import llvmlite.binding
-import numba
 import numpy as np
 from numba import types
 from numba.extending import get_cython_function_address
 
 from simulation.physics.factor import ONE, compiled
-from simulation.physics.lanes import address_of, pointers
+from simulation.physics.lanes import address_of
 
 _RCOND = 1e-15
 """NumPy's and numba's default cut-off of `pinv`, relative to the greatest singular value."""
@@ -218,15 +217,3 @@ def fill_workspace(space, mass, jacobian):  # type: ignore[no-untyped-def]
         for j in range(7):
             at = 7 * i + j
             space.nullspace[at] = (1.0 if i == j else 0.0) - space.nullspace[at]
-
-
-class _Matrices(NamedTuple):
-    mass: np.ndarray
-    jacobian: np.ndarray
-
-
-@numba.njit(nogil=True, cache=True)
-def opspace_matrices(space, mass, jacobian):  # type: ignore[no-untyped-def]
-    """Fill a `Workspace` from the mass matrix (7, 7) and the Jacobian (6, 7), Fortran order."""
-    given = pointers(_Matrices(mass, jacobian))
-    fill_workspace(pointers(space), given.mass, given.jacobian)

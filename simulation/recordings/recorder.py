@@ -6,6 +6,7 @@ import numpy as np
 
 from simulation.environment import Environment
 from simulation.recordings.episode import Episode, EpisodeInfo
+from simulation.starts import stored_index
 
 
 class Recorder:
@@ -45,7 +46,7 @@ class Recorder:
             fixtures=env.fixtures(),
             info=EpisodeInfo(
                 seed=env.seed,
-                init_index=-1 if env.init_index is None else env.init_index,
+                init_index=stored_index(env.init_index),
                 success=success,
                 **info,  # type: ignore[arg-type]
             ),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.measure import Setting, Target, compare, geometric_mean, summarise
+from benchmarks.measure import Setting, Target, compare, geometric_mean, summarise, worst
 from simulation.assets.resolve import embedded_pack
 
 
@@ -31,6 +31,13 @@ def test_the_geometric_mean_spans_the_tasks():
     mean = geometric_mean("mean", rows)
     assert mean.ratio == pytest.approx(4.0)
     assert (mean.low, mean.high) == (2.0, 8.0)
+
+
+def test_the_worst_is_the_furthest_from_the_target():
+    rows = [summarise(str(ratio), "ms", [(ratio, 1.0)]) for ratio in (0.02, 0.04, 0.03)]
+    least = worst("reset", rows, Target(0.05, at_most=True))
+    assert (least.ratio, least.name) == (0.04, "reset, least of 3")
+    assert worst("step", rows, Target(4.0)).ratio == 0.02
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def test_a_quick_run_writes_results_and_what_they_were_measured_with(tmp_path, c
     pack = embedded_pack()
     output = tmp_path / "results.json"
     run(assets=pack.path, quick=True, only=("reset", "asset_packs"), output=output)
-    (result,) = read(output)
+    results = read(output)
+    result = results[-1]
+    assert len(results) == 6 and result["ratio"] == max(r["ratio"] for r in results)
     assert {"name", "ours", "peer", "ratio", "unit"} <= set(result)
     assert result["unit"] == "ms"
     assert result["ours"] > 0

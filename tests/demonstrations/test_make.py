@@ -91,7 +91,7 @@ def test_the_file_is_the_same_each_time_and_holds_every_way(
             assert demonstration.way == episode.info.way
             env = environments[DRAWER]
             env.reset(0, init_state=episode.states[-1], fixtures=episode.fixtures)
-            np.testing.assert_array_equal(demonstration.observations[-1], env.privileged())
+            np.testing.assert_array_equal(demonstration.observations[-1], env.policy_state())
             assert len(demonstration.observations) == len(demonstration.actions) == len(episode)
         with pytest.raises(TrajectoryError, match="demonstrate again"):
             observe(a, environments[BOWL])

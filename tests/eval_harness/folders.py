@@ -11,10 +11,12 @@ import numpy as np
 
 from eval_harness.plan import make_item
 from eval_harness.protocols import get_protocol
-from eval_harness.results import EpisodeResult, ResultsWriter, StoredTrajectory, make_config
+from eval_harness.results import EpisodeResult, ResultsWriter, make_config
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
-from simulation.recordings.trajectories import simulator_versions
+from simulation.recordings.recorder import Recorder
+from simulation.recordings.trajectories import Episode, EpisodeInfo, simulator_versions
+from simulation.scene import Fixtures
 from simulation.tasks import get_task
 
 DRAWER = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
@@ -32,7 +34,7 @@ def write_folder(
     seed: int = 0,
     simulator: Mapping[str, str] | None = None,
     assets: Mapping[str, str] | None = None,
-    trajectories: Mapping[tuple[str, int], StoredTrajectory] | None = None,
+    trajectories: Mapping[tuple[str, int], Episode] | None = None,
     init_index: int | None = None,
     episodes: int | None = None,
     **details: Any,
@@ -75,16 +77,29 @@ def write_folder(
 
 
 @functools.cache
-def trajectory(task: str = DRAWER, init_index: int = 0, steps: int = 12) -> StoredTrajectory:
+def trajectory(task: str = DRAWER, init_index: int = 0, steps: int = 12) -> Episode:
     """Simulate a hand that moves to one side, from a settled official init state."""
     env = Environment(get_task(task), embedded_pack())
     env.reset(0, init_index)
     env.settle()
     action = np.array([0.3, -0.5 if init_index % 2 else 0.5, 0.2, 0, 0, 0, -1.0])
-    states = []
+    recorder = Recorder(env)
     for _ in range(steps):
-        states.append(env.state())
+        recorder.before(action)
         env.step(action)
-    return StoredTrajectory(
-        np.stack(states), np.tile(action, (steps, 1)), env.state(), env.fixtures()
+    return recorder.finish(False)
+
+
+def made_up(states: np.ndarray, fixture: float = 1.0) -> Episode:
+    """Return an episode of these states (T, N), in which nothing else is of interest."""
+    steps = len(states)
+    return Episode(
+        states=states,
+        actions=np.zeros((steps, 7)),
+        proprio=np.zeros((steps, 8)),
+        joints=np.zeros((steps, 7)),
+        final_state=states[-1],
+        final_proprio=np.zeros(8),
+        fixtures=Fixtures(("cabinet",), np.full((1, 3), fixture), np.array([[1.0, 0, 0, 0]])),
+        info=EpisodeInfo(seed=0),
     )

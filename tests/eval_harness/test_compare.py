@@ -12,12 +12,11 @@ import pytest
 from rich.console import Console
 
 from eval_harness.compare import ComparisonError, compare, compare_folders
-from eval_harness.results import ResultsError, StoredTrajectory, load_results
+from eval_harness.results import ResultsError, load_results
 from eval_harness.statistics import mcnemar_test, paired_bootstrap
 from reports.evaluation_tables import points, print_comparison
-from simulation.recordings.trajectories import simulator_versions
-from simulation.scene import Fixtures
-from tests.eval_harness.folders import BOWL, DRAWER, write_folder
+from simulation.recordings.trajectories import Episode, simulator_versions
+from tests.eval_harness.folders import BOWL, DRAWER, made_up, write_folder
 
 A = {DRAWER: [True] * 4 + [False] * 16, BOWL: [True] * 10 + [False] * 10}
 B = {DRAWER: [True] * 14 + [False] * 6, BOWL: [False] + [True] * 10 + [False] * 9}
@@ -141,9 +140,8 @@ def test_different_evaluations_are_never_compared_silently(
     assert allowed.as_dict()["warnings"] == list(allowed.warnings)
 
 
-def stored(offset: float, fixture: float = 0.0) -> StoredTrajectory:
-    fixtures = Fixtures(("cabinet",), np.full((1, 3), fixture), np.array([[1.0, 0, 0, 0]]))
-    return StoredTrajectory(np.full((2, 5), offset), np.zeros((2, 7)), np.zeros(5), fixtures)
+def stored(offset: float, fixture: float = 0.0) -> Episode:
+    return made_up(np.full((2, 5), offset), fixture)
 
 
 @pytest.mark.parametrize(("other", "same"), [((0, 0), True), ((0.1, 0), False), ((0, 0.1), False)])

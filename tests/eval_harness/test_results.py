@@ -16,13 +16,14 @@ from eval_harness.results import (
     EpisodeResult,
     ResultsError,
     ResultsWriter,
-    StoredTrajectory,
     load_results,
     make_config,
     merge,
     summarise,
+    trajectory_path,
 )
-from simulation.scene import Fixtures
+from simulation.recordings.trajectories import Episode, TrajectoryFile
+from tests.eval_harness.folders import made_up
 
 TASKS = ["libero_goal/open_the_middle_drawer_of_the_cabinet", "libero_goal/turn_on_the_stove"]
 
@@ -44,9 +45,8 @@ def episode(task: int, number: int, success: bool = True, error: str | None = No
     return EpisodeResult(TASKS[task], number, number, 7, success, 10, 1.0, error)
 
 
-def trajectory() -> StoredTrajectory:
-    fixtures = Fixtures(("cabinet",), np.ones((1, 3)), np.ones((1, 4)))
-    return StoredTrajectory(np.arange(6.0).reshape(2, 3), np.zeros((2, 7)), np.ones(3), fixtures)
+def trajectory() -> Episode:
+    return made_up(np.arange(6.0).reshape(2, 3))
 
 
 def write(folder: Path, *results: EpisodeResult, **changes) -> None:
@@ -66,6 +66,24 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert stored.fixtures.names == ("cabinet",)
     with pytest.raises(ResultsError, match="missing"):
         results.trajectory(episode(1, 1))
+
+
+def test_a_trajectory_is_a_file_of_the_generators_format(tmp_path: Path) -> None:
+    write(tmp_path, episode(0, 1))
+    path = trajectory_path(tmp_path, TASKS[0], 1)
+    with TrajectoryFile(path) as file:
+        assert (len(file), file.task.key, file.asset_digest) == (1, TASKS[0], "abc")
+        assert file.config["policy"] == {"kind": "random"}
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_trajectory_of_the_earlier_format_is_refused_in_words(tmp_path: Path) -> None:
+    write(tmp_path, episode(0, 1))
+    path = trajectory_path(tmp_path, TASKS[0], 1)
+    path.rename(path.with_suffix(".npz"))
+    results = load_results(tmp_path)
+    with pytest.raises(ResultsError, match=r"1\.npz .*earlier format.*run the evaluation again"):
+        results.trajectory(results.episodes[0])
 
 
 def test_a_torn_last_line_is_dropped_and_the_episode_run_again(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class PointMass:
             self.item = np.append(self.item[:2], 0.0)
         return bool(not self.held and np.linalg.norm(self.item - self.goal) < 0.02)
 
-    def privileged(self) -> np.ndarray:
+    def policy_state(self) -> np.ndarray:
         parts = [self.eef, [float(self.closed)], self.item, self.goal]
         return np.concatenate([*parts, self.item - self.eef, self.goal - self.eef, [1.0]])
 
@@ -132,8 +132,8 @@ class PointMasses:
         pairs = zip(slots, actions, strict=True)
         return np.array([self.envs[slot].step(action) for slot, action in pairs])
 
-    def privileged(self, slots: Sequence[int]) -> np.ndarray:
-        return np.stack([self.envs[slot].privileged() for slot in slots])
+    def policy_state(self, slots: Sequence[int]) -> np.ndarray:
+        return np.stack([self.envs[slot].policy_state() for slot in slots])
 
     def proprio(self, slots: Sequence[int]) -> np.ndarray:
         return np.stack([self.envs[slot].proprio() for slot in slots])
@@ -163,7 +163,7 @@ def _demonstrate(seed: int, way: int, noise: float) -> Demonstration | None:
         for _ in range(25):
             toward = np.clip((target - env.eef) / 0.04 * 0.5, -1, 1)
             action = np.append(toward + rng.normal(0, noise, 3), [0, 0, 0, gripper])
-            observations.append(env.privileged())
+            observations.append(env.policy_state())
             proprio.append(env.proprio())
             actions.append(action)
             if env.step(action):

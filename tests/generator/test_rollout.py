@@ -86,7 +86,7 @@ def test_real_simulator() -> None:
     environments = BatchEnvironment(
         get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"), 2
     )
-    policy = _policy(environments.privileged_dim)
+    policy = _policy(environments.policy_state([0]).shape[1])
     specs = held_out_specs(range(1), 1_000_000, 3, 0.0)
     done = rollout(policy, environments, specs, 5, capture=True)
     alone = rollout(policy, environments, specs[2:], 5)

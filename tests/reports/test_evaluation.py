@@ -221,7 +221,7 @@ def test_damaged_trajectory(tmp_path: Path) -> None:
         tmp_path / "b", {DRAWER: [False]}, trajectories={(DRAWER, 0): trajectory()}
     )
     trajectory_path(folder, DRAWER, 0).write_bytes(b"PK")
-    with pytest.raises(ResultsError, match=r"0\.npz"):
+    with pytest.raises(ResultsError, match=r"0\.hdf5"):
         write(folder, videos=SMALL)
 
 

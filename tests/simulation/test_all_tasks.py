@@ -55,7 +55,7 @@ def _check(task, pack, action) -> None:
             env.step(action)
         assert not np.array_equal(env.state(), before)
         assert all(np.isfinite(value).all() for value in observer.upstream().values())
-        assert np.isfinite(env.privileged()).all() and np.isfinite(observer.privileged()).all()
+        assert np.isfinite(env.policy_state()).all() and np.isfinite(observer.privileged()).all()
         for bad in (np.full(7, np.nan), np.zeros(8)):
             with pytest.raises(InvalidActionError):
                 env.step(bad)

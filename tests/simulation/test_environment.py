@@ -15,6 +15,9 @@ SPATIAL = get_task(
     "libero_spatial/pick_up_the_black_bowl_between_the_plate_and_the_ramekin_and_place_it_on_the_"
     "plate"
 )
+ON_A_CABINET = get_task(
+    "libero_spatial/pick_up_the_black_bowl_on_the_cookie_box_and_place_it_on_the_plate"
+)
 
 
 def _fixture_poses(upstream) -> np.ndarray:
@@ -65,10 +68,11 @@ def test_the_first_goal_is_upstreams_stale_one(pack, upstream):
     assert np.abs(fresh.state() - theirs.get_sim_state()).max() > 1e-4
 
 
-@pytest.mark.parametrize("task", [BOWL, SPATIAL], ids=lambda task: task.key)
+@pytest.mark.parametrize("task", [BOWL, ON_A_CABINET], ids=lambda task: task.key)
 def test_placements_follow_the_seed_as_upstreams_do(task, pack, upstream):
+    """On a cabinet, too: where it is before the draw decides where the bowl on it is."""
     ours, poses = Environment(task, pack), []
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         theirs = upstream(task, pack)
         theirs.seed(seed)
         theirs.reset()
@@ -98,7 +102,7 @@ def test_an_episode_depends_on_seed_and_actions_alone(pack, actions, index):
     for env in (used, new):
         env.reset(seed=5, init_index=index)
     assert np.array_equal(_rollout(used, actions[:30]), _rollout(new, actions[:30]))
-    assert np.array_equal(used.privileged(), new.privileged())
+    assert np.array_equal(used.policy_state(), new.policy_state())
 
 
 def test_a_stored_state_and_fixtures_start_the_same_episode(pack, actions):
@@ -119,7 +123,7 @@ def test_batches_do_not_depend_on_the_number_of_threads(pack, actions):
             success = batch.step(slots, actions[3 * k : 3 * k + 3])
         assert success.shape == (3,) and success.dtype == bool
         results.append([batch.envs[slot].state() for slot in slots])
-        assert batch.privileged(slots).shape == (3, batch.privileged_dim)
+        assert batch.policy_state(slots).shape == (3, len(batch.envs[0].policy_state_names))
         assert batch.proprio(slots[:2]).shape == (2, 8)
         batch.close()
     for result in results[1:]:
@@ -191,11 +195,11 @@ def test_the_global_generator_is_left_alone(pack, actions):
     np.testing.assert_equal(after, before)
 
 
-def test_privileged_state_is_named_and_finite(pack):
+def test_the_policys_state_is_named_and_finite(pack):
     env = Environment(BOWL, pack)
     env.reset(seed=0, init_index=0)
-    values = dict(zip(env.privileged_names, env.privileged(), strict=True))
-    assert len(values) == len(env.privileged_names)
+    values = dict(zip(env.policy_state_names, env.policy_state(), strict=True))
+    assert len(values) == len(env.policy_state_names)
     assert np.isfinite(list(values.values())).all()
     bowl = env.object_position("akita_black_bowl_1")
     for axis, letter in enumerate("xyz"):

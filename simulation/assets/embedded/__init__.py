@@ -7,9 +7,10 @@ from pathlib import Path
 from simulation.assets.embedded.arenas import arena_xml, arenas
 from simulation.assets.embedded.containers import containers
 from simulation.assets.embedded.fixtures import fixtures
+from simulation.assets.embedded.mjcf import item_xml
 from simulation.assets.embedded.packages import packages
 from simulation.assets.embedded.robots import ROBOT_FILE, robot_files
-from simulation.assets.embedded.shapes import Item, item_xml
+from simulation.assets.embedded.shapes import Item
 from simulation.assets.embedded.textures import texture_files
 
 __all__ = ["PACK_NAME", "ROBOT_FILE", "Item", "items", "pack_files", "write_embedded_pack"]

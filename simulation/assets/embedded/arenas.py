@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from simulation.assets.embedded.mjcf import Writer, to_xml
 from simulation.assets.embedded.shapes import (
     PLAIN,
     STIFF,
@@ -15,12 +16,10 @@ from simulation.assets.embedded.shapes import (
     Part,
     Quaternion,
     Vector,
-    Writer,
     box,
     number,
     picture,
     span,
-    to_xml,
     turn,
 )
 

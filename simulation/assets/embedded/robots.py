@@ -10,6 +10,7 @@ import math
 from xml.etree import ElementTree
 
 from simulation.assets.embedded.lofts import Ring, loft
+from simulation.assets.embedded.mjcf import Writer, to_xml
 from simulation.assets.embedded.shapes import (
     ALONG_Y,
     PLAIN,
@@ -17,13 +18,11 @@ from simulation.assets.embedded.shapes import (
     Part,
     Quaternion,
     Vector,
-    Writer,
     box,
     lay,
     multiply,
     picture,
     revolve,
-    to_xml,
     turn,
 )
 

@@ -108,7 +108,7 @@ def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
 def checkpoint(tmp_path: Path) -> Path:
     """Return a policy of the drawer's task with two patterns, its weights drawn at random."""
     torch.manual_seed(0)
-    size = len(Environment(DRAWER, embedded_pack()).privileged())
+    size = len(Environment(DRAWER, embedded_pack()).policy_state())
     network = GaussianPolicy(size, 2, (16,))
     with torch.no_grad():
         for parameter in network.network.parameters():

@@ -31,9 +31,10 @@ from eval_harness.remote.connection import ClientConfig
 from eval_harness.remote.server import PolicyServer, ServerConfig
 from eval_harness.remote.vla_eval import VlaEvalPolicy
 from eval_harness.remote.vla_eval_messages import shortest_rotation
-from eval_harness.results import EpisodeResult, StoredTrajectory
+from eval_harness.results import EpisodeResult
 from eval_harness.runner import RunConfig, run
 from simulation.assets.resolve import embedded_pack
+from simulation.recordings.trajectories import Episode
 from simulation.tasks import SUITES, get_task, list_tasks
 from tests.eval_harness.remote.support import (
     CHUNK,
@@ -181,9 +182,9 @@ def test_a_run_ends_each_episode_and_asks_at_every_step() -> None:
         get_protocol("vla_eval"), render_size=(32, 32), horizons=dict.fromkeys(SUITES, 4)
     )
     model, tasks = Counting({}, chunk=3), list_tasks("libero_spatial")[:1]
-    kept: list[StoredTrajectory] = []
+    kept: list[Episode] = []
 
-    def sink(result: EpisodeResult, trajectory: StoredTrajectory | None) -> None:
+    def sink(result: EpisodeResult, trajectory: Episode | None) -> None:
         assert trajectory is not None
         kept.append(trajectory)
 

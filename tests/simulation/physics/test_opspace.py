@@ -1,10 +1,26 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numba
 import numpy as np
 import pytest
 from robosuite.utils.control_utils import opspace_matrices as upstream_matrices
 
-from simulation.physics.opspace import Workspace, opspace_matrices
+from simulation.physics.lanes import pointers
+from simulation.physics.opspace import Workspace, fill_workspace
+
+
+class _Matrices(NamedTuple):
+    mass: np.ndarray
+    jacobian: np.ndarray
+
+
+@numba.njit(cache=True)
+def opspace_matrices(space, mass, jacobian):  # type: ignore[no-untyped-def]
+    """Fill a `Workspace` from the mass matrix (7, 7) and the Jacobian (6, 7), Fortran order."""
+    given = pointers(_Matrices(mass, jacobian))
+    fill_workspace(pointers(space), given.mass, given.jacobian)
 
 
 def _random_arm(rng: np.random.Generator, case: int) -> tuple[np.ndarray, np.ndarray]:
