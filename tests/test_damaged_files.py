@@ -31,7 +31,7 @@ from generator.checkpoints import load_policy, policy_hash, save_policy
 from generator.config import DiscoverConfig
 from generator.discover import MixtureVae, PatternEncoder
 from generator.policies.gaussian import GaussianPolicy
-from generator.run_folder import read_record
+from generator.stages import read_record
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.recordings import open_recordings
@@ -146,7 +146,7 @@ def stage_training(folder: Path) -> Kind:
 def record(folder: Path) -> Kind:
     content = {"settings": {"seed": 0}, "versions": {"torch": "2"}, "report": {"success": 0.96}}
     path = folder / "learn" / "record.json"
-    return sealed(path, content, lambda: read_record(folder, "learn"))
+    return sealed(path, content, lambda: read_record(folder / "learn"))
 
 
 def results(folder: Path) -> None:

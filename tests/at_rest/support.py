@@ -33,7 +33,13 @@ from eval_harness.results import load_results
 from eval_harness.runner import RunConfig
 from generator.checkpoints import load_policy
 from generator.collect import collect
-from generator.config import CollectConfig, GeneratorConfig, LearnConfig, ReinforceConfig
+from generator.config import (
+    CollectConfig,
+    EvaluationConfig,
+    GeneratorConfig,
+    LearnConfig,
+    ReinforceConfig,
+)
 from generator.run_folder import RunFolder
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
@@ -49,7 +55,7 @@ CONFIG = GeneratorConfig(
     reinforce=ReinforceConfig(
         iterations=4, episodes=6, evaluate_every=2, evaluation_episodes=2, epochs=1, patience=9
     ),
-    evaluation_episodes=3,
+    evaluation=EvaluationConfig(episodes=3),
 )
 COLLECT = CollectConfig(episodes=18, wave=3, maximum_attempts=40)
 EVALUATED = 6
@@ -100,7 +106,7 @@ def _train(sources: Path, folder: Path) -> None:
 
 
 def _collect(sources: Path, folder: Path) -> None:
-    trained = RunFolder(sources / "train").policies(TASK, "o2o_rl")
+    trained = RunFolder(sources / "train").policies(TASK, "o2o_rl", 0)
     policy, _ = load_policy(trained / "learn" / "policy.safetensors")
     collect(policy, Masses(), TASK, embedded_pack(), "o2o_rl", COLLECT, folder / "x.hdf5")
 
@@ -122,7 +128,7 @@ def _trajectories(folder: Path) -> list[str]:
 
 
 def _stage_files(folder: Path) -> list[str]:
-    policies = RunFolder(folder).policies(TASK, "o2o_rl")
+    policies = RunFolder(folder).policies(TASK, "o2o_rl", 0)
     names = ("policy.safetensors", "record.json")
     files = [policies / stage / name for stage in ("learn", "reinforce") for name in names]
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]

@@ -46,7 +46,7 @@ def test_report_says_how_many_were_held_out(tmp_path: Path) -> None:
     for count, held_out in ((6, 0), (15, 1)):
         demonstrations = point_mass_demonstrations(count)
         labels = way_labels(demonstrations)
-        _, report = learn(demonstrations, labels, config, 3, tmp_path / str(count))
+        _, report = learn(demonstrations, labels, config, 3, 0, tmp_path / str(count))
         assert report["held_out"] == held_out
         assert (report["validation"] == report["training"]) == (held_out == 0)
 

@@ -1,4 +1,4 @@
-"""`dlr report`: pictures are drawn with the assets that the trajectories were made with."""
+"""A run's report: pictures are drawn with the assets that the trajectories were made with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.report import _pack_of
 from common.errors import UsageError
+from reports.run_gather import _pack_of
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
