@@ -66,9 +66,9 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_stages_are_done_once_and_shared_by_name(line: Path) -> None:
-    stages = sorted(p.name.split("-")[0] for p in (line / "policies" / TASK / "stages").iterdir())
-    assert [s for s in stages if not s.startswith(".")] == ["discover", "learn", "learn",
-                                                            "reinforce", "reinforce"]  # fmt: skip
+    folders = (line / "policies" / TASK / "stages").iterdir()
+    stages = sorted(path.name.split("-")[0] for path in folders if path.name[0] != ".")
+    assert stages == ["discover", "learn", "learn", "reinforce", "reinforce"]
     for recipe in RECIPES:
         path = line / "policies" / TASK / recipe / "seed_0" / "recipe.json"
         summary = json.loads(path.read_text())
@@ -91,7 +91,8 @@ def test_report_compares_the_recipes(line: Path) -> None:
 def test_policy_is_evaluated(line: Path) -> None:
     policy = line / "policies" / TASK / "dlr/seed_0/reinforce/policy.safetensors"
     run("eval", "run", f"generator:{policy}#0", "--protocol", "libero", "--tasks", TASK,
-        "--episodes", 1, "--no-preflight", "--assets", "embedded", "--out", line / "results")  # fmt: skip
+        "--episodes", 1, "--no-preflight", "--assets", "embedded",
+        "--out", line / "results")  # fmt: skip
     config = json.loads((line / "results/config.json").read_text())
     assert config["policy"]["pattern"] == 0
     assert len((line / "results/episodes.jsonl").read_text().splitlines()) == 1
