@@ -8,6 +8,7 @@ import pytest
 
 from cli import quickstart as stages
 from cli.main import main
+from generator.run_folder import RunFolder
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack
 
@@ -23,7 +24,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path, As
     monkeypatch.setattr(stages, "_make_trajectories", lambda *arguments: None)
     monkeypatch.setattr(stages, "_make_dataset", lambda *arguments: Path("dataset"))
 
-    def report(run: stages.RunFolder, pack: AssetPack) -> tuple[Path, Path]:
+    def report(run: RunFolder, pack: AssetPack) -> tuple[Path, Path]:
         runs.append((run.root, pack))
         return Path("report.html"), Path("report.json")
 
