@@ -14,13 +14,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.errors import DlrError
+from common.errors import BusyError, DlrError, StorageError
+from common.locks import lock_folder
 from eval_harness.images import Jpeg, Rotate180, prepare
 from eval_harness.policies import load_policy
 from eval_harness.protocols import get_protocol
 from eval_harness.results import load_results
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
+from tests.at_rest.disk import small_disk
 from vla_adapters.lerobot.loading import load_checkpoint
 from vla_adapters.openvla.adapter import OpenVlaAdapter
 from vla_adapters.openvla.policy import OpenVlaPolicy
@@ -283,3 +285,27 @@ def test_data_that_changed_is_noticed(config):
 def test_mistakes_are_one_clear_line(config, change, message):
     with pytest.raises(DlrError, match=message):
         train(dataclasses.replace(config, **change))
+
+
+def test_a_second_training_of_a_folder_is_refused(config):
+    with lock_folder(config.out), pytest.raises(BusyError, match="is being written by process"):
+        train(config)
+    assert os.listdir(config.out) == []
+
+
+@pytest.mark.parametrize("model", ["pi0", "openvla"])
+def test_a_training_goes_on_once_there_is_room(config, model, tmp_path):
+    """First no state fits on the disk, then a state but no policy."""
+    config = dataclasses.replace(config, model=model, steps=2)
+    undisturbed = train(config)
+    size = sum(path.stat().st_size for path in (config.out / "resume").rglob("*.safetensors"))
+    with small_disk(tmp_path / "disk", 512) as disk:
+        config = dataclasses.replace(config, out=disk.path / "out")
+        for room in (100_000, size + 100_000):
+            disk.fill(room)
+            with pytest.raises(StorageError, match="No space left on device; make room"):
+                train(config)
+            assert not (config.out / "final").exists()
+            disk.free()
+        resumed, wanted = weights(train(config)), weights(undisturbed)
+    assert all(torch.equal(resumed[name], wanted[name]) for name in wanted)
