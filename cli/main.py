@@ -83,3 +83,7 @@ def _help() -> str:
             "",
         ]
     )
+
+
+if __name__ == "__main__":
+    main()
