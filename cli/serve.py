@@ -28,8 +28,12 @@ def serve(
     wait_ms: float = 5.0,
     execute: int | None = None,
     connections: int = 256,
+    connections_per_address: int = 128,
+    memory_mib: int = 104,
     max_message_mib: int = 16,
     policy_timeout: float = 600.0,
+    silent_timeout: float = 120.0,
+    idle_timeout: float = 1800.0,
     seed: int = 0,
     assets: Path | None = None,
 ) -> None:
@@ -45,9 +49,14 @@ def serve(
         execute: Actions of a chunk given to vla-eval's clients, one a step, before the policy
             looks again; by default what the protocol says, or all.
         connections: Clients at a time, at most.
+        connections_per_address: Clients at a time of one address (IPv6: of one /64), at most.
+        memory_mib: MiB that all clients' messages, waiting observations and replies may take
+            together; more than two pictures of 256 pixels of each of 256 clients need more.
         max_message_mib: MiB of a message, at most.
         policy_timeout: Seconds for one answer of the policy; while one takes longer, requests get
             an error and `/healthz` says 503.
+        silent_timeout: Seconds until a client's first observation; then it is let go.
+        idle_timeout: Seconds for which a client may be silent after an answer.
         seed: The seed with which the policy is loaded.
         assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
     """
@@ -59,13 +68,15 @@ def serve(
 
     if protocol not in PROTOCOLS:
         raise UsageError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
-    counts = (connections, max_message_mib, batch, execute)
+    counts = (connections, connections_per_address, memory_mib, max_message_mib, batch, execute)
     if not 0 <= port < 1 << 16 or any(count is not None and count < 1 for count in counts):
         raise UsageError("--port must be 0 to 65535; counts and sizes must be at least 1")
     if not 0 <= wait_ms <= 10_000:
         raise UsageError("--wait-ms must be 0 to 10000")
-    if not policy_timeout > 0:
-        raise UsageError("--policy-timeout must be more than 0 seconds")
+    if not min(policy_timeout, silent_timeout, idle_timeout) > 0:
+        raise UsageError("the timeouts must be more than 0 seconds")
+    if memory_mib < max_message_mib:
+        raise UsageError("--memory-mib must hold a message of --max-message-mib")
     logging.basicConfig(level=logging.WARNING, format="dlr serve: %(message)s")
     chosen, pack = PROTOCOLS[protocol], resolve_assets(assets) if assets else None
     config = ServerConfig(
@@ -75,6 +86,10 @@ def serve(
         wait_ms=wait_ms,
         execute=execute or chosen.chunk,
         connections=connections,
+        connections_per_address=connections_per_address,
+        memory=memory_mib * MIB,
+        silent_s=silent_timeout,
+        idle_s=idle_timeout,
         policy_s=policy_timeout,
         limits=Limits(max_message_mib * MIB, 4 * max_message_mib * MIB),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import platform
 from pathlib import Path
@@ -30,3 +32,15 @@ def describe_environment() -> dict[str, str]:
 def _first_field(path: Path, field: str) -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def return_freed_memory() -> None:
+    """Have the C library give freed memory back to the system, where it is glibc."""
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

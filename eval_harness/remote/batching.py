@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from eval_harness.policy import ACTION_DIM, EpisodeKey, Observation, Policy, PolicyError
 from eval_harness.policy_thread import PolicyHungError, PolicyThread
+from eval_harness.remote.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Batcher:
         self._wait_s = wait_s
         self._patience_s = patience_s
         self._clients = clients
-        self._waiting: deque[_Request] = deque()
+        self._waiting: Turns[_Request] = Turns()
         self._computing: list[_Request] = []
         self._stopping = asyncio.Event()
         self._arrival = asyncio.Event()
@@ -78,8 +78,12 @@ class Batcher:
         """Whether the policy is still inside a call that has taken too long."""
         return self._late is not None and not self._late.done()
 
-    async def act(self, observation: Observation) -> npt.NDArray[np.float64]:
+    async def act(
+        self, observation: Observation, owner: Hashable = None
+    ) -> npt.NDArray[np.float64]:
         """Return the policy's chunk for an observation. Shape: (chunk, 7).
+
+        Each owner's requests have a like share of the batches while several owners' wait.
 
         Raises:
             PolicyError: the policy gave none.
@@ -89,7 +93,7 @@ class Batcher:
         if self.hangs:
             raise PolicyHungError(self._patience_s)
         request = _Request(observation, asyncio.get_running_loop().create_future())
-        self._waiting.append(request)
+        self._waiting.put(owner, request)
         self._arrival.set()
         return await request.answer
 
@@ -126,7 +130,8 @@ class Batcher:
 
     def _refuse(self, error: PolicyError) -> None:
         """Answer all requests by an error."""
-        for request in (*self._computing, *self._waiting):
+        waiting = [self._waiting.take()[1] for _ in range(len(self._waiting))]
+        for request in (*self._computing, *waiting):
             if not request.answer.done():
                 request.answer.set_exception(error)
 
@@ -189,14 +194,19 @@ class Batcher:
         await self._wait_for(self._most, self._wait_s)
         shapes: tuple[Any, ...] | None = None
         batch: list[_Request] = []
-        others: list[_Request] = []
+        others: list[tuple[Hashable, _Request]] = []
         while self._waiting and len(batch) < self._most:
-            request = self._waiting.popleft()
+            owner, request = self._waiting.take()
             if request.answer.done():
                 continue
             shapes = shapes or request.shapes()
-            (batch if request.shapes() == shapes else others).append(request)
-        self._waiting.extendleft(reversed(others))
+            if request.shapes() == shapes:
+                batch.append(request)
+                self._waiting.charge(owner, 1)
+            else:
+                others.append((owner, request))
+        for owner, request in reversed(others):
+            self._waiting.put(owner, request, first=True)
         return batch
 
     async def _wait_for(self, most: int, seconds: float | None) -> None:

@@ -7,11 +7,11 @@ its form whose it is.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,14 @@ from eval_harness.remote import openpi, vla_eval_messages
 from eval_harness.remote.batching import Batcher
 from eval_harness.remote.description import KEY, Description, episode_from_message, integer
 from eval_harness.remote.vla_eval_messages import ACTION_FORMATS, HELLO, Message
-from eval_harness.remote.wire import Limits, WireError, pack, unpack
+from eval_harness.remote.wire import PICTURE_MARK, Limits, WireError, pack, unpack
 
 _FIRST_SEQ = 1
-_MOST_EPISODES = 4096
+_MOST_EPISODES = 512
+"""Episodes that a connection has under way, at most; the one it used longest ago is ended."""
+_MOST_NAMES = 1 << 16
+"""Characters of these episodes' tasks, at most."""
+_LONGEST_NAME = 1 << 10
 _LARGE = 1 << 15
 _DIMENSIONS = {"position": 3, "rotation": 3, "gripper": 1}
 
@@ -54,22 +58,41 @@ def greeting(policy: Policy) -> bytes:
     return pack(Message("hello", payload, _FIRST_SEQ).as_dict() | described, marks="text")
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What a session needs of its server."""
+
+    batcher: Batcher
+    """Answers observations."""
+    execute: int
+    """Actions of each chunk that a client of vla-eval's protocol is given."""
+    limits: Limits
+    """Memory that a message may claim."""
+    decode: Callable[[str, bytes], Awaitable[dict[str | bytes, Any]]]
+    """Reads an owner's message that is large, or may become so, where it holds up nobody else."""
+
+
 class Session:
     """A client's connection: its protocol, its episodes, and what is left of its chunk.
 
     Args:
-        batcher: Answers observations.
+        serving: What the server offers.
         number: Number of the connection, which tells nameless episodes apart.
-        execute: Actions of each chunk that a client of vla-eval's protocol is given.
-        limits: Memory that a message may claim.
+        owner: Whose the connection is.
+        keep: Is told the bytes that are kept to answer a message.
     """
 
-    def __init__(self, batcher: Batcher, number: int, execute: int, limits: Limits) -> None:
+    def __init__(
+        self, serving: Serving, number: int, owner: str, keep: Callable[[int], None]
+    ) -> None:
         self.keys: dict[EpisodeKey, None] = {}
-        self._batcher = batcher
+        self.asked = False
+        self._batcher = serving.batcher
+        self._serving = serving
         self._number = number
-        self._execute = execute
-        self._limits = limits
+        self._owner = owner
+        self._keep = keep
+        self._names = 0
         self._speaks_vla_eval = False
         self._said_hello = False
         self._key: EpisodeKey | None = None
@@ -83,6 +106,7 @@ class Session:
             if isinstance(data, str):
                 raise WireError("a text; messages are MessagePack")
             message = await self._unpack(data)
+            del data
             if "type" not in message or "payload" not in message:
                 self._speaks_vla_eval = False
                 return await self._openpi(message)
@@ -99,26 +123,28 @@ class Session:
 
     async def end(self) -> None:
         """End what episodes the client has begun."""
-        if self.keys:
-            await self._batcher.end(list(self.keys))
-        self.keys = {}
+        keys, self.keys, self._names = list(self.keys), {}, 0
+        if keys:
+            await self._batcher.end(keys)
 
     async def _unpack(self, data: bytes) -> dict[str | bytes, Any]:
-        if len(data) < _LARGE:
-            return unpack(data, self._limits)
-        # Decoding pictures leaves other clients' messages time.
-        return await asyncio.to_thread(unpack, data, self._limits)
+        if len(data) < _LARGE and PICTURE_MARK not in data:
+            return unpack(data, self._serving.limits)
+        return await self._serving.decode(self._owner, data)
 
-    async def _openpi(self, request: Mapping[str | bytes, Any]) -> bytes:
+    async def _openpi(self, request: dict[str | bytes, Any]) -> bytes:
         start = time.perf_counter()
         if KEY in request:
             key, step, reset = episode_from_message(request[KEY])
         else:
             key, step, reset = self._nameless(), self._step, self._key is None
-        content = openpi.from_request(request, self._batcher.policy.requirements)
-        if reset or key not in self.keys:
+        observed = Observation(
+            key, step, *openpi.from_request(request, self._batcher.policy.requirements)
+        )
+        request.clear()  # what the policy does not look at
+        if reset or not self._knows(key):
             await self._begin(key, reset)
-        chunk = await self._batcher.act(Observation(key, step, *content))
+        chunk = await self._act(observed)
         self._key, self._step = key, step + 1
         timing = {"infer_ms": 1000 * (time.perf_counter() - start)}
         return pack({"actions": chunk, "server_timing": timing}, marks="bytes")
@@ -129,7 +155,7 @@ class Session:
             repeated, self._said_hello = self._said_hello, True
             return greeting(self._batcher.policy) if repeated else None
         if message.type == "observation":
-            action = await self._next_action(message.payload)
+            action = await self._next_action(dict(message.payload))
             return Message("action", {"actions": action}, message.seq).packed()
         if message.type == "episode_start":
             self._chunk.clear()
@@ -145,25 +171,45 @@ class Session:
             raise WireError(f"a message of type {message.type!r} from a client")
         return None
 
-    async def _next_action(self, payload: Mapping[Any, Any]) -> npt.NDArray[np.float64]:
+    async def _next_action(self, payload: dict[Any, Any]) -> npt.NDArray[np.float64]:
         needs = self._batcher.policy.requirements
         if not self._chunk:
             content = vla_eval_messages.from_payload(payload, needs)
             if self._key is None:
                 self._key, self._step = self._nameless(), 0
                 await self._begin(self._key, reset=True)
-            chunk = await self._batcher.act(Observation(self._key, self._step, *content))
-            self._chunk.extend(chunk[: self._execute])
+            payload.clear()  # what the policy does not look at
+            chunk = await self._act(Observation(self._key, self._step, *content))
+            self._chunk.extend(chunk[: self._serving.execute])
         self._step += 1
         return self._chunk.popleft()
 
+    async def _act(self, observation: Observation) -> npt.NDArray[np.float64]:
+        arrays = (*observation.images.values(), *observation.state.values())
+        self._keep(len(observation.instruction) + sum(array.nbytes for array in arrays))
+        chunk = await self._batcher.act(observation, self._owner)
+        self.asked = True
+        return chunk
+
+    def _knows(self, key: EpisodeKey) -> bool:
+        """Return whether an episode is under way; it is then the last to be ended."""
+        if key not in self.keys:
+            return False
+        self.keys[key] = self.keys.pop(key)
+        return True
+
     async def _begin(self, key: EpisodeKey, reset: bool) -> None:
-        self.keys[key] = None
+        if len(key.task) > _LONGEST_NAME:
+            raise WireError(f"an episode whose task has more than {_LONGEST_NAME} characters")
+        if not self._knows(key):
+            self.keys[key] = None
+            self._names += len(key.task)
         if reset:
             await self._batcher.reset([key])
-        if len(self.keys) > _MOST_EPISODES:
+        while len(self.keys) > _MOST_EPISODES or self._names > _MOST_NAMES:
             oldest = next(iter(self.keys))
             del self.keys[oldest]
+            self._names -= len(oldest.task)
             await self._batcher.end([oldest])
 
     def _nameless(self) -> EpisodeKey:

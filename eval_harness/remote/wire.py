@@ -26,6 +26,8 @@ from eval_harness.policy import ACTION_DIM
 MIB = 1 << 20
 DTYPES: dict[str, np.dtype[Any]] = {np.dtype(c).str: np.dtype(c) for c in "?bBhHiIqQefd"}
 """Types of arrays that are read, by name: booleans, integers and floats of this byte order."""
+PICTURE_MARK = b"__image__"
+"""Is in every message with a picture as a file, which may be small and become large."""
 
 _CONTAINER = 4096
 _DIMENSIONS = 8
@@ -57,6 +59,8 @@ class Limits:
     """Bytes of a message as it is sent."""
     decoded: int = 64 * MIB
     """Bytes of its arrays and pictures once decoded."""
+    pixels: int = 1 << 21
+    """Pixels of a picture that comes as a file; what decodes it may hold up the whole process."""
     items: int = 200_000
     """Elements of all its lists and maps together."""
 
@@ -180,6 +184,8 @@ class _Decoder:
                 shape = (picture.height, picture.width, 3)
                 if picture.mode != "RGB" or _shape(fields.get("shape", shape)) != shape:
                     raise WireError(f"a picture that is not RGB, or not of the shape {shape}")
+                if picture.height * picture.width > self._limits.pixels:
+                    raise WireError(f"a picture file of more than {self._limits.pixels} pixels")
                 self._claim(math.prod(shape))
                 return np.asarray(picture).copy()
         except WireError:
