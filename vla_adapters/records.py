@@ -32,7 +32,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeData:
     """All of an episode but its pictures."""
 
     actions: npt.NDArray[np.float32]
@@ -80,7 +80,7 @@ class Records:
             self._first_of.setdefault(shard, episode)
         # A cache of a bound method would refer to these records, and keep them and their open
         # files alive until the garbage collector comes by.
-        self._held: dict[int, Episode] = {}
+        self._held: dict[int, EpisodeData] = {}
 
     def __len__(self) -> int:
         """Return the number of episodes."""
@@ -90,7 +90,7 @@ class Records:
         """Pickle without what is open or held."""
         return Records, self._arguments
 
-    def episode(self, episode: int) -> Episode:
+    def episode(self, episode: int) -> EpisodeData:
         """Return an episode, which is kept for a while.
 
         Raises:
@@ -132,7 +132,7 @@ class Records:
         chosen = np.stack([self._lengths[episodes], self._checksums[episodes]])
         return hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()
 
-    def _read_episode(self, episode: int) -> Episode:
+    def _read_episode(self, episode: int) -> EpisodeData:
         path, start = self._shards[episode], int(self._offsets[episode])
         content = self._bytes(episode, start, int(self._lengths[episode]))
         if masked_crc32c(content) != self._checksums[episode]:
@@ -152,7 +152,7 @@ class Records:
         lengths = {len(states), len(instructions), *map(len, pictures.values())}
         if lengths != {len(actions)}:
             raise corrupt(path, self._number(episode))
-        return Episode(actions, states, instructions, pictures)
+        return EpisodeData(actions, states, instructions, pictures)
 
     def _bytes(self, episode: int, offset: int, length: int) -> bytes:
         path = self._shards[episode]

@@ -14,6 +14,8 @@ from vla_adapters.openvla.checkpoint import load_checkpoint
 from vla_adapters.openvla.config import small_config
 from vla_adapters.samples import Moments, Sample, Statistics
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 INSTRUCTIONS = ("pick up the bowl", "open the top drawer of the cabinet")
 
 
