@@ -392,7 +392,7 @@ def test_tasks_by_turns_keep_their_renderers(
             made.append((threading.get_ident(), task.key))
             super().__init__(task, assets, width, height)
 
-    monkeypatch.setattr("eval_harness.episode.Renderer", Counted)
+    monkeypatch.setattr("simulation.pictures.renderers.Renderer", Counted)
     tasks, protocol = list_tasks("libero_spatial")[:5], short(chunk=None)
     items = make_items(protocol, tasks, 1)
     policy = LookingPolicy(("image",), chunk=2)
