@@ -9,12 +9,12 @@ from simulation.physics.goal import GOAL_SCRATCH, set_goal
 from simulation.physics.lanes import pointers
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _set_goal(state, action, scratch):  # type: ignore[no-untyped-def]
     set_goal(pointers(state), pointers(action), pointers(scratch))
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _rotated(action, orientation):  # type: ignore[no-untyped-def]
     """Return the goal's orientation in robosuite's own array expressions."""
     rotation = np.minimum(np.maximum(action[3:6], -1.0), 1.0) * 0.5
