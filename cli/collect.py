@@ -45,9 +45,9 @@ def collect(
     from simulation.environment import BatchEnvironment
     from simulation.tasks import get_task
 
-    found, pack = get_task(task), resolve_assets(assets)
-    _final_record(RunFolder(run), found, recipe, seed)  # before anything slow
-    environments = BatchEnvironment(found, slots, pack)
+    chosen, pack = get_task(task), resolve_assets(assets)
+    _final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
+    environments = BatchEnvironment(chosen, slots, pack)
     report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
     for group, row in enumerate(report.rates()):
         print(

@@ -33,7 +33,7 @@ def demonstrate(
     from simulation.assets.resolve import resolve_assets
     from simulation.tasks import get_task
 
-    found = get_task(task)
-    path = RunFolder(run).demonstrations(found)
-    with make_demonstrations(found, path, config, resolve_assets(assets)) as file:
+    chosen = get_task(task)
+    path = RunFolder(run).demonstrations(chosen)
+    with make_demonstrations(chosen, path, config, resolve_assets(assets)) as file:
         print(f"{len(file)} demonstrations\n{path}")

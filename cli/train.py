@@ -65,17 +65,17 @@ def train(
     from simulation.recordings.trajectories import TrajectoryFile
     from simulation.tasks import get_task
 
-    found, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
-    path = folder.demonstrations(found)
+    chosen, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
+    path = folder.demonstrations(chosen)
     if not path.exists():
         raise UsageError(f"{path} is not there: run `dlr demonstrate` for this task first")
-    environments = BatchEnvironment(found, slots, pack)
+    environments = BatchEnvironment(chosen, slots, pack)
     with TrajectoryFile(path) as file:
         demonstrations = observe(file, environments.envs[0])
     config = GeneratorConfig(seed, discover, learn, reinforce, evaluation, horizon_factor)
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)
-    print(folder.policies(found, recipe, seed))
+    print(folder.policies(chosen, recipe, seed))
 
 
 def train_recipe(

@@ -63,17 +63,17 @@ def view(
         raise UsageError(f"{out} should end in .png, .jpg or .mp4")
     if not task and file is None:
         raise UsageError("name a task (`dlr tasks` lists all), or give --file")
-    found = get_task(task) if task else None
+    chosen = get_task(task) if task else None
     if file is not None:
         from simulation.recordings.footage import read_footage
 
-        footage = read_footage(file, episode, found, assets)
+        footage = read_footage(file, episode, chosen, assets)
     else:
-        assert found is not None
+        assert chosen is not None
         if scripted or way:
-            footage = _demonstrate(found, way, init[0], seed, assets)
+            footage = _demonstrate(chosen, way, init[0], seed, assets)
         else:
-            footage = _init_states(found, init, seed, assets)
+            footage = _init_states(chosen, init, seed, assets)
     still = file is None and not (scripted or way)
     captions = [f"init state {index}" for index in init] if still else []
     path = out or Path(f"{footage.task.name}.png")
