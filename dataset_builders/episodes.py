@@ -292,9 +292,8 @@ def _matching_assets(source: TrajectoryFile, assets: str | None) -> AssetPack:
         DatasetError: the pack found is not the one that the physics ran with, so the pictures
             would not show what happened.
     """
-    pack = resolve_assets(assets)
-    if assets is None and pack.digest != source.asset_digest:
-        pack = find_embedded_pack(source.asset_digest) or pack
+    pack = find_embedded_pack(source.asset_digest) if assets is None else None
+    pack = pack or resolve_assets(assets)
     if pack.digest != source.asset_digest:
         raise DatasetError(
             f"{source.path.name} was recorded with asset pack {source.asset_pack!r} "
