@@ -37,7 +37,7 @@ class Environment:
     action's goal, which upstream computes from the pose before `set_init_state`, included. That
     is a `ControlEnv` without a renderer: upstream's own `OffScreenRenderEnv` differs from it in
     the last bits from the first step on, which contacts can amplify (after 300 random steps on
-    LIBERO-Object's butter to about 1e-10).
+    LIBERO-Object's butter to 1e-9).
     `proprio`, `joints` and `policy_state` read the state at the end of the step. Upstream's `step`
     returns values from up to two simulator steps (2 ms each) before it, and
     `simulation.observations` equals them.

@@ -97,7 +97,9 @@ class RobotIndex(NamedTuple):
     def none() -> RobotIndex:
         """Return the index of no robot, of the right types."""
         indices, numbers = np.zeros(0, np.int64), np.zeros(0)
-        return RobotIndex(0, *[indices] * 4, *[numbers] * 4, 0)
+        return RobotIndex(
+            0, indices, indices, indices, indices, numbers, numbers, numbers, numbers, 0
+        )
 
 
 class ControllerState(NamedTuple):

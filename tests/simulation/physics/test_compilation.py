@@ -18,11 +18,11 @@ TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 
 def test_a_compilation_is_announced_and_a_second_call_is_not(capsys):
     @numba.njit
-    def other(x):  # type: ignore[no-untyped-def]
+    def other(x):
         return x + 1
 
     @numba.njit
-    def announced(x):  # type: ignore[no-untyped-def]
+    def announced(x):
         return other(x)
 
     announce(announced, "a sum", 2)

@@ -10,12 +10,12 @@ from simulation.physics.lanes import pointers
 
 
 @numba.njit(cache=True)
-def _set_goal(state, action, scratch):  # type: ignore[no-untyped-def]
+def _set_goal(state, action, scratch):
     set_goal(pointers(state), pointers(action), pointers(scratch))
 
 
 @numba.njit(cache=True)
-def _rotated(action, orientation):  # type: ignore[no-untyped-def]
+def _rotated(action, orientation):
     """Return the goal's orientation in robosuite's own array expressions."""
     rotation = np.minimum(np.maximum(action[3:6], -1.0), 1.0) * 0.5
     angle = np.sqrt(np.dot(rotation, rotation))

@@ -17,7 +17,7 @@ class _Matrices(NamedTuple):
 
 
 @numba.njit(cache=True)
-def opspace_matrices(space, mass, jacobian):  # type: ignore[no-untyped-def]
+def opspace_matrices(space, mass, jacobian):
     """Fill a `Workspace` from the mass matrix (7, 7) and the Jacobian (6, 7), Fortran order."""
     given = pointers(_Matrices(mass, jacobian))
     fill_workspace(pointers(space), given.mass, given.jacobian)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import mujoco
 import numpy as np
 
@@ -17,9 +19,13 @@ def _numbers(placement: Placement, scene: Scene) -> list[bytes]:
 
 
 def test_a_reset_with_copied_passes_has_the_bits_of_one_without(pack, monkeypatch):
-    scene, solved = load_scene(TASK, pack), []
-    forward = mujoco.mj_forward
-    monkeypatch.setattr(mujoco, "mj_forward", lambda *a: (solved.append(1), forward(*a)))
+    scene, solved, forward = load_scene(TASK, pack), [], mujoco.mj_forward
+
+    def counted(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        solved.append(1)
+        forward(model, data)
+
+    monkeypatch.setattr(mujoco, "mj_forward", counted)
     copied = [_numbers(scene._sample_placement(seed), scene) for seed in (21, 22)]
     assert len(solved) == 2
     with monkeypatch.context() as patch:
@@ -29,22 +35,16 @@ def test_a_reset_with_copied_passes_has_the_bits_of_one_without(pack, monkeypatc
     assert len(solved) == 2 + 8
 
 
-class _Sim:
-    """What `ForwardPasses` knows of robosuite's simulation."""
-
-    def __init__(self) -> None:
-        xml = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
-
-        class Holder:
-            pass
-
-        self.model, self.data = Holder(), Holder()
-        self.model._model = mujoco.MjModel.from_xml_string(xml)
-        self.data._data = mujoco.MjData(self.model._model)
+def _sim() -> SimpleNamespace:
+    """Return what `ForwardPasses` knows of robosuite's simulation."""
+    xml = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
+    model = mujoco.MjModel.from_xml_string(xml)
+    data = SimpleNamespace(_data=mujoco.MjData(model))
+    return SimpleNamespace(model=SimpleNamespace(_model=model), data=data)
 
 
 def test_a_pass_is_copied_only_where_state_and_poses_are_the_same():
-    sim = _Sim()
+    sim = _sim()
     passes, model, data = ForwardPasses(sim), sim.model._model, sim.data._data
     data.qpos[2] = 3.0
     passes()
