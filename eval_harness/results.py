@@ -264,13 +264,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
     what = f"of this project's results format {FORMAT_VERSION}"
     config = read_sealed(path, what, ResultsError, "copy it again, or run into another folder")
     plan = config.get("plan")
-    whole = isinstance(plan, dict) and isinstance(config.get("policy"), dict)
-    if config.get("format_version") != FORMAT_VERSION or not whole or not _is_plan(plan):
+    whole = _is_plan(plan) and isinstance(config.get("policy"), dict)
+    if config.get("format_version") != FORMAT_VERSION or not whole:
         raise ResultsError(f"{path} is not {what}: run into another folder")
     return config
 
 
-def _is_plan(plan: Mapping[str, Any]) -> bool:
+def _is_plan(plan: Any) -> bool:
+    if not isinstance(plan, dict):
+        return False
     tasks, episodes = plan.get("tasks"), plan.get("episodes")
     named = isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)
     return named and type(episodes) is int and 0 <= episodes <= MOST_EPISODES

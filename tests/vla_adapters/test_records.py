@@ -114,9 +114,8 @@ def not_as_listed(dataset: Path, name: str) -> None:
     (dataset / name).write_text("{}")
 
 
-def lead_out(info: Any, **changes: str) -> None:
-    info["splits"].append({**info["splits"][0], **changes})
-    info["splits"].reverse()
+def lead_out(info: Any, name: str) -> None:
+    info["splits"].append({**info["splits"][0], "name": name})
 
 
 def lengths(info: Any, first: list[int]) -> None:
@@ -215,13 +214,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"features\.json is damaged",
     ),
     "split_elsewhere": (
-        lambda d: edit_json(d / "dataset_info.json", lambda info: lead_out(info, name="../x")),
+        lambda d: edit_json(d / "dataset_info.json", lambda info: lead_out(info, "../x")),
         "may lead out of its folder",
     ),
     "shard_elsewhere": (
         lambda d: edit_json(
             d / "dataset_info.json",
-            lambda info: lead_out(info, filepathTemplate="../{SHARD_INDEX}"),
+            lambda info: info["splits"][0].update(filepathTemplate="../{SHARD_INDEX}"),
         ),
         "may lead out of its folder",
     ),
