@@ -39,8 +39,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / file, source)
     build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, out], cwd=source, check=True, capture_output=True)
-    (file,) = out.glob("*.whl")
-    return file
+    (built,) = out.glob("*.whl")
+    return built
 
 
 def test_the_wheel_holds_every_file_of_the_product(wheel: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_wheel_holds_every_file_of_the_product(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.is_file() and not ignored("", path.relative_to(ROOT).parts)
+        if path.is_file() and not ignored("", list(path.relative_to(ROOT).parts))
     }
     assert held == wanted
     assert {f"{room}/py.typed" for room in ROOMS} <= held
