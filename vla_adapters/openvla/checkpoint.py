@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from common.files import atomic_write, ensure_writable, write_json
+from common.hub import why_no_folder
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, read_json
 from vla_adapters.openvla.model import OpenVla
@@ -84,6 +85,8 @@ def find(path: str | Path, revision: str | None = None) -> Path:
     folder = Path(path)
     if folder.is_dir():
         return folder
+    if reason := why_no_folder(str(path)):
+        raise AdapterError(reason)
     for offline in (False, True):
         try:
             return Path(

@@ -227,7 +227,7 @@ def test_data_that_changed_is_noticed(config):
     ("change", "message"),
     [
         ({"data": ("nowhere",)}, "nowhere"),
-        ({"init": "no/where/at/all"}, "neither a folder nor"),
+        ({"init": "no/where/at/all"}, "there is no folder no/where"),
         ({"batch": 100_000}, "fill no batch"),
         ({"episodes": 1000}, "1000 episodes"),
     ],
