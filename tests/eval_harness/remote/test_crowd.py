@@ -362,14 +362,14 @@ def test_a_thousand_that_misbehave_for_two_minutes(namespaces: None) -> None:
     The crowd has what the others leave of this machine's time, as if it were on another one.
     """
     inside = ("ip", "netns", "exec")
-    served = [*inside, SERVER[1], "nice", "-n", "-10", sys.executable, "-m", "cli.main", "serve"]
+    served = [*inside, SERVER[1], "nice", "-n", "-20", sys.executable, "-m", "cli.main", "serve"]
     options = ("random:5", "--host", "0.0.0.0", "--port", "8000")
     first, *sources = (f"198.18.77.{10 + number}" for number in range(ADDRESSES + 1))
     with subprocess.Popen([*served, *options], stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             assert "serving" in server.stdout.readline()
-            urgent = (*inside, CROWD, "nice", "-n", "-10")
+            urgent = (*inside, CROWD, "nice", "-n", "-20")
             with program("good", SERVER[0], 8000, 5, prefix=urgent) as alone:
                 alone.wait()
             before, most = resident(server.pid), 0.0
