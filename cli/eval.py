@@ -31,7 +31,8 @@ class Run:
     """Run a policy; the same command goes on where it was killed."""
 
     policy: tyro.conf.Positional[str]
-    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN], lerobot:PATH_OR_HUB_ID,
+    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (by default
+    with the noise of the success that training reports), lerobot:PATH_OR_HUB_ID,
     openvla:PATH_OR_HUB_ID[#STATISTICS], openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K
     where its replies hold K actions; a checkpoint's folder or hub id alone is recognised."""
     out: Path
@@ -163,7 +164,7 @@ class Check:
     def __call__(self) -> None:
         """Check."""
         load_mujoco()
-        from common.files import write_json
+        from common.files import ensure_writable, write_json
         from eval_harness.conformance.check import CheckConfig, check
         from eval_harness.plan import choose_tasks
         from eval_harness.policies import load_policy
@@ -171,6 +172,9 @@ class Check:
         from eval_harness.protocols import get_protocol
         from simulation.assets.resolve import resolve_assets
 
+        config = CheckConfig(self.count, self.frames)
+        if self.json is not None:
+            ensure_writable(self.json.parent)
         protocol, pack = get_protocol(self.protocol), resolve_assets(self.assets)
         found = ReplayPolicy.of_folder(self.demonstrations, pack).recordings
         keys = [task.key for task in choose_tasks(self.tasks or tuple(found))]
@@ -178,7 +182,6 @@ class Check:
             raise UsageError(f"{self.demonstrations} has no demonstration of {lacking[0]}")
         policy = load_policy(self.policy, protocol, assets=pack)
         try:
-            config = CheckConfig(self.count, self.frames)
             report = check(policy, {key: found[key] for key in keys}, protocol, pack, config)
         finally:
             policy.close()

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 
 from common.errors import DlrError, StorageError, UsageError
 from common.files import storage_fault
+from common.versions import package_version
 
 COMMANDS: dict[str, str] = {
     "quickstart": "the whole line on one task, or on two with --full",
-    "tasks": "list LIBERO's 130 tasks, or show one",
+    "tasks": "find LIBERO's 130 tasks: goals, horizons, demonstrations",
     "doctor": "check versions, assets, physics and pictures before results depend on them",
     "assets": "list and verify asset packs; `dlr assets install` fetches LIBERO's own",
     "view": "draw an init state, a demonstration or a trajectory",
@@ -69,6 +70,9 @@ def _run(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(_help())
         return
+    if arguments[0] == "--version":
+        print(f"dlr-vla {package_version('dlr-vla')}")
+        return
     name = arguments[0]
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -86,6 +90,7 @@ def _help() -> str:
     return "\n".join(
         [
             "usage: dlr COMMAND [--help] [--debug] ...",
+            "       dlr --version",
             "",
             "From demonstrations of a manipulation task to diverse policies and an RLDS dataset.",
             "",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common.hub import why_no_folder
 from eval_harness.policy import Policy, PolicyError
 from eval_harness.protocols import Protocol
 from simulation.assets.resolve import AssetPack
@@ -34,7 +35,7 @@ def load_policy(
     """Return the policy that a name stands for.
 
     Args:
-        spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern]`,
+        spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern,noise=x]`,
             `lerobot:PATH_OR_HUB_ID`, `openvla:PATH_OR_HUB_ID[#statistics]`, `openpi://HOST:PORT`
             or `vla-eval://HOST:PORT[#chunk=K]`; a folder or hub id alone is loaded as what its
             `config.json` says.
@@ -51,7 +52,7 @@ def load_policy(
     if kind not in LOADERS | _models():
         raise PolicyError(
             f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
-            "generator:PATH[#pattern], lerobot:PATH_OR_HUB_ID, "
+            "generator:PATH[#pattern,noise=x], lerobot:PATH_OR_HUB_ID, "
             "openvla:PATH_OR_HUB_ID[#statistics], openpi://HOST:PORT, "
             "vla-eval://HOST:PORT[#chunk=K], and the folder or hub id of a checkpoint"
         )
@@ -59,6 +60,8 @@ def load_policy(
     needs = model.needs if model else _NEED_MORE.get(kind)
     if needs and not rest.strip("/"):
         raise PolicyError(f"the policy {spec!r} lacks what follows the colon: {needs}")
+    if model and (reason := why_no_folder(rest.partition("#")[0])):
+        raise PolicyError(reason)
     load = import_string(model.load) if model else LOADERS[kind]
     policy: Policy = load(rest, Setting(protocol, seed, assets))
     return policy

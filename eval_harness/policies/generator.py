@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 
 if TYPE_CHECKING:
+    from generator.policies.policy import Noise
     from generator.policies.policy import Policy as Network
 
 STATE = "simulator_state"
@@ -19,12 +21,16 @@ STATE = "simulator_state"
 
 
 class GeneratorPolicy(Policy):
-    """Acts by the mean of its motion; the gripper, which hesitates otherwise, is sampled.
+    """Acts with a share of its own noise, as in the evaluation that `dlr train` reports.
+
+    An episode's noise is drawn from its seed and pattern as a rollout's is, one draw a step; the
+    motion's is multiplied by `noise`. The gripper, which hesitates otherwise, is always sampled.
 
     Args:
         network: pi(a|s,z).
         policy_hash: hash of its weights.
         pattern: pattern z of all episodes; by default episode k's is k modulo K.
+        noise: share of the motion's noise; 0 acts by the mean. By default the reported one.
 
     Raises:
         PolicyError: the policy has no such pattern.
@@ -32,26 +38,35 @@ class GeneratorPolicy(Policy):
 
     requirements = Requirements(cameras=(), state=(STATE,), chunk=1)
 
-    def __init__(self, network: Network, policy_hash: str, pattern: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        policy_hash: str,
+        pattern: int | None = None,
+        noise: float | None = None,
+    ) -> None:
+        from generator.config import EvaluationConfig
+
         if pattern is not None and not 0 <= pattern < network.patterns:
             raise PolicyError(f"the policy has {network.patterns} patterns, but not {pattern}")
         self._network, self._hash, self._pattern = network, policy_hash, pattern
+        self._scale = EvaluationConfig().motion_noise if noise is None else noise
+        self._streams: dict[EpisodeKey, tuple[int, Noise]] = {}
 
     @classmethod
     def load(cls, spec: str) -> GeneratorPolicy:
-        """Load `PATH` or `PATH#pattern`, of a policy.safetensors.
+        """Load `PATH`, `PATH#pattern`, `PATH#noise=x` or `PATH#pattern,noise=x`.
 
         Raises:
-            PolicyError: the pattern is no number, or there is none such.
+            PolicyError: pattern or noise is no number, or there is no such pattern.
             CheckpointError: the file is missing or damaged.
         """
         from generator.checkpoints import load_policy
 
-        path, _, pattern = spec.partition("#")
-        if pattern and not pattern.isdecimal():
-            raise PolicyError(f"a pattern is a number, as in {path}#0, not {pattern!r}")
+        path, _, options = spec.partition("#")
+        pattern, noise = _options(path, options)
         network, metadata = load_policy(Path(path))
-        return cls(network, metadata["policy_hash"], int(pattern) if pattern else None)
+        return cls(network, metadata["policy_hash"], pattern, noise)
 
     def act(self, observations: Sequence[Observation]) -> npt.NDArray[np.float64]:
         """Return an action for each observation. Shape: (n, 1, 7).
@@ -59,8 +74,6 @@ class GeneratorPolicy(Policy):
         Raises:
             PolicyError: the policy is of a task whose state has other numbers.
         """
-        from generator.policies.policy import Exploration
-
         states = [o.state[STATE] for o in observations]
         size = self._network.architecture().get("observation_dim")
         if wrong := [s for s in states if len(s) != size]:
@@ -68,17 +81,57 @@ class GeneratorPolicy(Policy):
                 f"the policy sees {size} numbers, but the task has {len(wrong[0])}: it was trained "
                 "on another task"
             )
-        rngs = [np.random.default_rng([o.key.seed, o.step]) for o in observations]
-        noise = [self._network.noise(rng, Exploration(scale=0)) for rng in rngs]
+        noise = [self._noise(o.key, o.step) for o in observations]
         patterns = np.array([self._pattern_of(o.key) for o in observations])
         actions = self._network.act(np.stack(states), patterns, noise).actions
         return actions[:, None].astype(np.float64)
 
+    def end(self, keys: Sequence[EpisodeKey]) -> None:
+        """Forget how far these episodes' noise was drawn."""
+        for key in keys:
+            self._streams.pop(key, None)
+
+    def _noise(self, key: EpisodeKey, step: int) -> Noise:
+        """Return the noise as it is at a step, whichever steps were asked for before."""
+        from generator.policies.policy import Exploration
+        from generator.rollout import EpisodeSpec
+
+        drawn, noise = self._streams.get(key, (0, None))
+        if noise is None or drawn > step:
+            rng = EpisodeSpec(key.seed, None, self._pattern_of(key)).noise()
+            drawn, noise = 0, self._network.noise(rng, Exploration(self._scale))
+        noise.skip(step - drawn)
+        self._streams[key] = (step + 1, noise)
+        return noise
+
     def identity(self) -> dict[str, Any]:
-        """Return the hash of the weights and the pattern."""
-        return {"kind": "generator", "policy_hash": self._hash, "pattern": self._pattern}
+        """Return the hash of the weights, the pattern and the share of noise."""
+        return {
+            "kind": "generator",
+            "policy_hash": self._hash,
+            "pattern": self._pattern,
+            "noise": self._scale,
+        }
 
     def _pattern_of(self, key: EpisodeKey) -> int:
         if self._pattern is not None:
             return self._pattern
         return key.episode % self._network.patterns if self._network.patterns else -1
+
+
+def _options(path: str, text: str) -> tuple[int | None, float | None]:
+    """Return pattern and noise of `pattern,noise=x`, either of which may be left out."""
+    pattern = noise = None
+    for option in filter(None, text.split(",")):
+        name, named, value = option.rpartition("=")
+        if named and name != "noise":
+            raise PolicyError(f"{name} is no option of a generator's policy; noise is")
+        if not named and not value.isdecimal():
+            raise PolicyError(f"a pattern is a number, as in {path}#0, not {value!r}")
+        if not named:
+            pattern = int(value)
+        elif re.fullmatch(r"[0-9]*[.]?[0-9]+", value):
+            noise = float(value)
+        else:
+            raise PolicyError(f"noise is a number from 0 on, as in {path}#noise=0, not {value!r}")
+    return pattern, noise

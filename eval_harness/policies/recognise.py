@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from common.hub import why_no_folder
 from common.json_files import read_json
 from eval_harness.policy import PolicyError
 
@@ -23,6 +24,8 @@ def recognise(path: str) -> str | None:
     Raises:
         PolicyError: there is no such checkpoint, or of a kind that cannot be loaded here.
     """
+    if "/" in path and ":" not in path and (reason := why_no_folder(path)):
+        raise PolicyError(reason)
     if Path(path).is_dir():
         file = Path(path) / "config.json"
     elif _HUB_ID.fullmatch(path):
@@ -42,7 +45,8 @@ def recognise(path: str) -> str | None:
 
 def _fetch(path: str) -> Path:
     try:
-        return Path(hf_hub_download(path, "config.json"))
+        # `hf_hub_download` would try six times, for half a minute, where there is no network.
+        return Path(snapshot_download(path, allow_patterns=["config.json"])) / "config.json"
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         raise PolicyError(
             f"{path} is neither a kind of policy, nor a folder, nor a model that can be had from "

@@ -26,6 +26,8 @@ _STRETCH_S = 0.005
 """Seconds for which messages are read before other work of the event loop has its turn."""
 _FRAME = 400
 """Bytes that a frame takes besides its content, about."""
+_SMALL = 1 << 20
+"""Bytes of a connection's messages that are counted once; what is beyond counts twice."""
 _MESSAGE_S = 0.0003
 """Seconds that a small message takes, about."""
 _FAREWELL_S = 2.0
@@ -253,10 +255,11 @@ class Client(ServerConnection):
         self._crowd.weigh(self)
 
     def held(self) -> int:
-        """Return the bytes that are kept for it."""
+        """Return the bytes that are kept for it; large messages are copied as they are read."""
         frames = _FRAME * len(self.recv_messages.frames)
         unsent = self.transport.get_write_buffer_size()
-        return self._partial() + self._queued + frames + unsent + self.kept
+        messages = self._partial() + self._queued + self.kept
+        return messages + max(0, messages - _SMALL) + frames + unsent
 
     def overdue(self, now: float) -> str | None:
         """Return why it is to be let go, None while it is not; ping it when it is time."""

@@ -85,6 +85,11 @@ class GaussianNoise:
         noise[:MOTION] *= self._exploration.scale
         return noise
 
+    def skip(self, steps: int) -> None:
+        """Pass over the noise of steps that are not asked for."""
+        for _ in range(steps):
+            self.draw()
+
     def remember(self, fresh: np.ndarray) -> None:
         """Carry a share of the motion's noise, this step's fresh part (6,) included, on."""
         self.carry = self._exploration.memory * (self.carry + fresh)

@@ -38,6 +38,13 @@ class Decision:
     """What `Policy.distribution` needs to score the decision."""
 
 
+class Noise(Protocol):
+    """One episode's source of randomness."""
+
+    def skip(self, steps: int) -> None:
+        """Pass over the noise of steps that are not asked for."""
+
+
 class Distribution(Protocol):
     """The distribution of n recorded decisions."""
 
@@ -69,7 +76,7 @@ class Policy(nn.Module, ABC):
         """Return the constructor's arguments, as JSON can hold them."""
 
     @abstractmethod
-    def noise(self, rng: np.random.Generator, exploration: Exploration) -> Any:
+    def noise(self, rng: np.random.Generator, exploration: Exploration) -> Noise:
         """Return one episode's source of randomness, which `act` draws from step by step."""
 
     @abstractmethod

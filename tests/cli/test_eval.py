@@ -66,3 +66,19 @@ def test_a_check_wants_demonstrations_of_the_task(
 ) -> None:
     assert run("check", "random", "--demonstrations", str(tmp_path)) == 2
     assert "has no demonstration" in capsys.readouterr().err
+
+
+def test_a_check_refuses_its_options_before_it_loads_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(
+        "eval_harness.policies.load_policy", lambda name, *_, **__: loaded.append(name)
+    )
+    (tmp_path / "file").touch()
+    common = ["check", "random", "--demonstrations", str(tmp_path)]
+    assert run(*common, "--frames", "3") == 2
+    assert "at least 2 demonstrations and 24 frames" in capsys.readouterr().err
+    assert run(*common, "--json", str(tmp_path / "file" / "out.json")) == 2
+    assert "cannot write to" in capsys.readouterr().err
+    assert not loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import time
@@ -27,6 +28,16 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert time.monotonic() - start < 1.0
     assert all(f"\n  {name} " in result.stdout for name in COMMANDS)
     assert not HEAVY & set(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"), [("--help", "usage: dlr COMMAND"), ("--version", "dlr-vla ")]
+)
+def test_it_runs_as_a_module(argument: str, words: str) -> None:
+    command = [sys.executable, "-m", "cli.main", argument]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith(words)
+    assert importlib.metadata.version("dlr-vla") in result.stdout or argument == "--help"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -58,7 +69,7 @@ def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_unknown_task_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    message = failure(capsys, "tasks", "KITCHEN_SCENE10_close_the_top_drawer")
+    message = failure(capsys, "tasks", "KITCHEN_SCENE10_close_the_top_drawer_of_cabinet")
     assert "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet" in message
 
 

@@ -24,6 +24,7 @@ from transformers import dynamic_module_utils
 
 from common.errors import DlrError, one_line
 from common.files import check_name
+from common.hub import why_no_folder
 from common.json_files import read_json
 from common.manifest import check_manifest, file_sha256
 from common.tensors import check_header
@@ -120,13 +121,15 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
 def _find(path: str, revision: str | None) -> Path:
     """Return a local folder that holds the checkpoint."""
     folder = Path(path)
+    if reason := why_no_folder(path):
+        raise PolicyError(reason)
     if not folder.is_dir():
         try:
             folder = Path(snapshot_download(path, revision=revision, allow_patterns=_DOWNLOADED))
         except (HFValidationError, HfHubHTTPError, OSError) as error:
             raise PolicyError(
                 f"{path} is neither a folder nor a model that can be had from the Hugging Face "
-                f"hub: {error}"
+                f"hub: {str(error).splitlines()[0]}"
             ) from error
     if (folder / "adapter_config.json").exists():
         raise PolicyError(f"{path} is an adapter: merge it into its base policy and save that")

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from common.errors import one_line
 from common.files import atomic_write, check_name, ensure_writable, follow_umask, write_json
+from common.hub import why_no_folder
 from common.manifest import check_manifest, file_sha256
 from common.tensors import check_header
 from vla_adapters.adapter import AdapterError
@@ -99,6 +100,8 @@ def find(path: str | Path, revision: str | None = None) -> Path:
     folder = Path(path)
     if folder.is_dir():
         return _check_parts(folder, path)
+    if reason := why_no_folder(str(path)):
+        raise AdapterError(reason)
     for offline in (False, True):
         try:
             if not offline:

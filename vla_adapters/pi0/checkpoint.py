@@ -17,6 +17,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from common.hub import why_no_folder
 from vla_adapters.adapter import AdapterError
 from vla_adapters.lerobot.loading import NoRandomWeights, check_files, read_config
 from vla_adapters.pi0 import configuration_pi0_small  # noqa: F401  (registers the small variant)
@@ -89,6 +90,8 @@ def find_checkpoint(path: str) -> Path:
     """
     if Path(path).is_dir():
         return Path(path)
+    if reason := why_no_folder(path):
+        raise AdapterError(reason)
     try:
         return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors"]))
     except (HFValidationError, HfHubHTTPError, OSError) as error:

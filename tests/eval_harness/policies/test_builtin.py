@@ -21,7 +21,9 @@ from eval_harness.policies.replay import RecordedActions, ReplayPolicy
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
+from generator.checkpoints import load_policy as load_network
 from generator.checkpoints import save_policy
+from generator.config import ReinforceConfig
 from generator.policies.gaussian import GaussianPolicy
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
@@ -43,6 +45,9 @@ def look(episode: int, step: int = 0, **state: np.ndarray) -> Observation:
         ("openpi://", "lacks what follows"),
         ("replay:/no/such/folder", "no folder"),
         ("random:many", "chunk"),
+        ("lerobot:/no/such/folder", "there is no folder /no/such/folder: check the path"),
+        ("runs/no/such", "there is no folder runs/no/such"),
+        ("./pi0", "there is no folder ./pi0"),
     ],
 )
 def test_wrong_names_are_refused(spec: str, words: str) -> None:
@@ -142,3 +147,37 @@ def test_a_generator_policy_refuses_what_does_not_fit(checkpoint: Path, tmp_path
     policy = GeneratorPolicy.load(str(checkpoint))
     with pytest.raises(PolicyError, match="trained on another task"):
         policy.act([look(0, 0, **{STATE: np.zeros(3)})])
+
+
+def test_a_generator_policy_acts_as_in_the_rollouts_that_training_reports(checkpoint: Path) -> None:
+    from generator.policies.gaussian import MOTION, draw_noise
+    from generator.rollout import EpisodeSpec
+
+    network, _ = load_network(checkpoint)
+    policy, scene = GeneratorPolicy.load(f"{checkpoint}#1"), np.zeros(network.observation_dim)
+    rng = EpisodeSpec(5, None, 1).noise()
+    wanted = []
+    for _ in range(4):
+        noise = draw_noise(rng)[None]
+        noise[:, :MOTION] *= ReinforceConfig().evaluation_noise
+        wanted.append(network.act(scene[None], np.array([1]), noise)[0])
+    acted = [policy.act([look(0, step, **{STATE: scene})])[0] for step in (0, 1, 2, 3)]
+    np.testing.assert_array_equal(acted, wanted)
+    again = [policy.act([look(0, step, **{STATE: scene})])[0] for step in (3, 1, 2)]
+    np.testing.assert_array_equal(again, [wanted[step] for step in (3, 1, 2)])
+    policy.end([look(0).key])
+    assert not policy._streams
+
+
+def test_a_generator_policys_noise_is_an_option(checkpoint: Path) -> None:
+    network, _ = load_network(checkpoint)
+    state = {STATE: np.zeros(network.observation_dim)}
+    mean, usual = (GeneratorPolicy.load(f"{checkpoint}#1{o}") for o in (",noise=0", ""))
+    steps = [look(0, step, **state) for step in range(3)]
+    assert len({tuple(row) for row in mean.act(steps)[:, 0, :6]}) == 1
+    assert len({tuple(row) for row in usual.act(steps)[:, 0, :6]}) == 3
+    assert (mean.identity()["noise"], usual.identity()["noise"]) == (0, 0.5)
+    assert GeneratorPolicy.load(f"{checkpoint}#noise=.25").identity()["noise"] == 0.25
+    for options, words in (("noise=-1", "from 0 on"), ("loud=1", "loud is no option")):
+        with pytest.raises(PolicyError, match=words):
+            GeneratorPolicy.load(f"{checkpoint}#{options}")

@@ -373,7 +373,7 @@ def test_incomplete_or_foreign_folders_are_named(copy, tmp_path):
     (copy / "adapter_config.json").write_text("{}")
     with pytest.raises(PolicyError, match="merge it"):
         LeRobotPolicy(str(copy), device="cpu")
-    with pytest.raises(PolicyError, match="neither a folder nor"):
+    with pytest.raises(PolicyError, match="there is no folder"):
         LeRobotPolicy(str(tmp_path / "nowhere"), device="cpu")
 
 

@@ -266,7 +266,7 @@ def test_incomplete_damaged_and_foreign_checkpoints_are_one_clear_line(saved, st
     (copy / "config.json").write_text(json.dumps({**config, "type": "unheard_of"}))
     with pytest.raises(AdapterError, match="unheard_of"):
         Pi0Adapter.load(str(copy), statistics, 4)
-    with pytest.raises(AdapterError, match="neither a folder nor"):
+    with pytest.raises(AdapterError, match="there is no folder"):
         Pi0Adapter.load(str(tmp_path / "nowhere"), statistics, 4)
 
 

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -70,8 +71,8 @@ def lines(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def start(config: TrainConfig) -> subprocess.Popen:
-    """Start the same training as a command, in a process of its own."""
+def words_of(config: TrainConfig) -> list[str]:
+    """Return the options that stand for a training."""
     options = {
         "data": config.data[0],
         "out": config.out,
@@ -85,9 +86,46 @@ def start(config: TrainConfig) -> subprocess.Popen:
         "keep-epochs": config.keep_epochs,
         "log-every": config.log_every,
     }
-    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    command = [sys.executable, "-c", "from cli.main import main; main()", "vla", "pretrain", *words]
+    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def start(config: TrainConfig, *launcher: str) -> subprocess.Popen:
+    """Start the same training as a command, in a process of its own, or by a launcher."""
+    command = [sys.executable, "-m", *launcher, "cli.main", "vla", "pretrain", *words_of(config)]
     return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+TWO = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
+"""What starts two processes on the CPU, which talk by gloo."""
+
+
+def free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(config, tmp_path):
+    """`accelerate launch`: half of the data each, the same weights each time, one that writes."""
+    launcher = (*TWO, "--main_process_port", free_port(), "-m")
+    pair = dataclasses.replace(config, out=tmp_path / "pair", accumulate=1)
+    assert start(pair, *launcher).wait(300) == 0
+    seen = lines(pair.out)
+    assert [line["step"] for line in seen] == [1, 2, 3, 4]
+    assert state_of(pair.out).decisive["processes"] == 2
+    alone = dataclasses.replace(pair, out=tmp_path / "alone")
+    train(alone)
+    # As many steps see twice the data, so the weights are others, and the epochs shorter.
+    again = dataclasses.replace(pair, out=tmp_path / "again")
+    assert start(again, *launcher).wait(300) == 0
+    first, second, other = (weights(c.out / "final") for c in (pair, again, alone))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    assert seen[-1]["epoch"] > 1.5 * lines(alone.out)[-1]["epoch"]
+    assert {p.name for p in pair.out.iterdir()} >= {"final", "metrics.jsonl"}
+    with pytest.raises(TrainingError, match="processes"):
+        train(dataclasses.replace(pair, steps=6))
 
 
 def test_a_killed_training_ends_with_the_same_bits(config):
@@ -276,7 +314,7 @@ def test_data_that_changed_is_noticed(config):
     ("change", "message"),
     [
         ({"data": ("nowhere",)}, "nowhere"),
-        ({"init": "no/where/at/all"}, "neither a folder nor"),
+        ({"init": "no/where/at/all"}, "there is no folder no/where"),
         ({"batch": 100_000}, "fill no batch"),
         ({"episodes": 1000}, "1000 episodes"),
     ],
