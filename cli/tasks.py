@@ -84,11 +84,11 @@ def _describe(task: Task, human_demos: Path | None) -> dict[str, Any]:
 
 def _sources(task: Task, human_demos: Path | None) -> list[str]:
     """Return where demonstrations of a task come from."""
-    from demonstrations.skills import find_demonstrator
+    from demonstrations.skills import find_skill
 
     sources = []
     try:
-        find_demonstrator(task)
+        find_skill(task)
         sources.append("scripted")
     except UnknownTaskError:
         pass  # no script is no fault: the line says so

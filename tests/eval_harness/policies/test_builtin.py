@@ -23,8 +23,10 @@ from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
 from generator.checkpoints import load_policy as load_network
 from generator.checkpoints import save_policy
-from generator.config import ReinforceConfig
+from generator.config import EvaluationConfig
 from generator.policies.gaussian import GaussianPolicy
+from generator.policies.policy import Exploration
+from generator.rollout import EpisodeSpec
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.tasks import get_task
@@ -150,17 +152,12 @@ def test_a_generator_policy_refuses_what_does_not_fit(checkpoint: Path, tmp_path
 
 
 def test_a_generator_policy_acts_as_in_the_rollouts_that_training_reports(checkpoint: Path) -> None:
-    from generator.policies.gaussian import MOTION, draw_noise
-    from generator.rollout import EpisodeSpec
-
     network, _ = load_network(checkpoint)
-    policy, scene = GeneratorPolicy.load(f"{checkpoint}#1"), np.zeros(network.observation_dim)
-    rng = EpisodeSpec(5, None, 1).noise()
-    wanted = []
-    for _ in range(4):
-        noise = draw_noise(rng)[None]
-        noise[:, :MOTION] *= ReinforceConfig().evaluation_noise
-        wanted.append(network.act(scene[None], np.array([1]), noise)[0])
+    policy = GeneratorPolicy.load(f"{checkpoint}#1")
+    scene = np.zeros(network.architecture()["observation_dim"])
+    exploration = Exploration(EvaluationConfig().motion_noise)
+    noise = [network.noise(EpisodeSpec(5, None, 1).noise(), exploration)]
+    wanted = [network.act(scene[None], np.array([1]), noise).actions for _ in range(4)]
     acted = [policy.act([look(0, step, **{STATE: scene})])[0] for step in (0, 1, 2, 3)]
     np.testing.assert_array_equal(acted, wanted)
     again = [policy.act([look(0, step, **{STATE: scene})])[0] for step in (3, 1, 2)]
@@ -171,7 +168,7 @@ def test_a_generator_policy_acts_as_in_the_rollouts_that_training_reports(checkp
 
 def test_a_generator_policys_noise_is_an_option(checkpoint: Path) -> None:
     network, _ = load_network(checkpoint)
-    state = {STATE: np.zeros(network.observation_dim)}
+    state = {STATE: np.zeros(network.architecture()["observation_dim"])}
     mean, usual = (GeneratorPolicy.load(f"{checkpoint}#1{o}") for o in (",noise=0", ""))
     steps = [look(0, step, **state) for step in range(3)]
     assert len({tuple(row) for row in mean.act(steps)[:, 0, :6]}) == 1
