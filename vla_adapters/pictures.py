@@ -28,7 +28,9 @@ class Pictures:
         protocol that leaves LIBERO's pictures as they are, they are turned back. At random, a
         picture is cut anywhere, and not in the centre as well.
         """
-        steps = [step for step in protocol.picture_steps if not isinstance(step, Rotate180 | Jpeg)]
+        steps: list[Step] = [
+            step for step in protocol.picture_steps if not isinstance(step, Rotate180 | Jpeg)
+        ]
         if augmentation is not None:
             steps = [step for step in steps if not isinstance(step, CentreCrop)]
         if Rotate180() not in protocol.picture_steps:

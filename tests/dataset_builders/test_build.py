@@ -158,9 +158,9 @@ def most_pictures_held(dataset: Path) -> int:
     """Return how many first pictures there are at most while a dataset is verified."""
     episodes, most = dataset_builders.verify._episodes, 0
 
-    def counted(builder: Any, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    def counted(builder: Any, dataset: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         nonlocal most
-        for split, episode in episodes(builder, folder):
+        for split, episode in episodes(builder, dataset):
             observation = episode["steps"][0]["observation"]
             for name, value in observation.items():
                 observation[name] = Picture(value) if isinstance(value, bytes) else value

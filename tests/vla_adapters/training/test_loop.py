@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -200,7 +201,7 @@ def test_it_is_evaluated_after_epochs_and_stops_once_nothing_gets_better(config)
 def test_training_shows_what_the_protocol_shows(config, model, monkeypatch):
     """The network takes from the data what it would be given of the same scene in evaluation."""
     config = dataclasses.replace(config, model=model, augment=False, batch=5, steps=1)
-    kind = {"pi0": Pi0Adapter, "openvla": OpenVlaAdapter}[model]
+    kind: Any = {"pi0": Pi0Adapter, "openvla": OpenVlaAdapter}[model]
     taken: list[torch.Tensor] = []
 
     def noted(adapter, batch, generator, loss=kind.loss):
