@@ -30,7 +30,7 @@ def serve(
     connections: int = 256,
     connections_per_address: int = 128,
     memory_mib: int = 104,
-    max_message_mib: int = 16,
+    max_message_mib: int = 8,
     policy_timeout: float = 600.0,
     silent_timeout: float = 120.0,
     idle_timeout: float = 1800.0,

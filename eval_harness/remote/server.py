@@ -41,7 +41,7 @@ _MUCH = 16 * MIB
 """Bytes held by clients after which what they leave is given back to the system."""
 _BACKLOG = 512
 """Connections that may wait to be accepted."""
-_ACCEPTED = 4
+_ACCEPTED = 31
 """Connections that are accepted in a round of the event loop, less one."""
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class ServerConfig(Bounds):
     """Actions of a chunk that vla-eval's clients are given before the policy looks; None: all."""
     policy_s: float = 600.0
     """Seconds for one answer of the policy; while one takes longer, requests get an error."""
-    limits: Limits = Limits()
+    limits: Limits = Limits(message=8 * MIB, decoded=32 * MIB)
     """Memory that a message may claim."""
 
 

@@ -119,8 +119,8 @@ async def silence(wire: Wire) -> None:
 
 async def half_a_message(wire: Wire) -> None:
     await wire.open()
-    await wire.send(frame(zeros(MIB), claimed=15 * MIB))
-    for _ in range(random.randrange(14)):
+    await wire.send(frame(zeros(MIB), claimed=7 * MIB))
+    for _ in range(random.randrange(7)):
         await wire.send(zeros(MIB))
     await wire.until_closed()
 
@@ -157,7 +157,7 @@ async def requests_unread(wire: Wire) -> None:
 
 async def large_requests(wire: Wire) -> None:
     await wire.open()
-    side = random.randrange(200, 1500)
+    side = random.randrange(200, 1100)
     asked = frame(request(np.zeros((side, side, 3), dtype=np.uint8)))
     while True:
         await wire.send(asked)
