@@ -10,15 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
-    {"common"},
-    {"simulation", "analysis"},
-    {"demonstrations"},
-    {"generator"},
-    {"dataset_builders", "eval_harness"},
-    {"vla_adapters"},
-    {"reports"},
-    {"benchmarks", "experiments"},
-    {"cli"},
+    ("common",),
+    ("simulation", "analysis"),
+    ("demonstrations",),
+    ("generator",),
+    ("dataset_builders", "eval_harness"),
+    ("vla_adapters",),
+    ("reports",),
+    ("benchmarks", "experiments"),
+    ("cli",),
 )
 """From the ground up; rooms on one floor import none of each other."""
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
