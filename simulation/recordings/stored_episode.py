@@ -51,7 +51,7 @@ def digest(datasets: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
     found = hashlib.sha256()
     for kind, items in (("dataset", datasets), ("attribute", attributes)):
         for name in sorted(items):
-            value = items[name]
+            value: Any = items[name]
             text = isinstance(value, str)
             array = np.frombuffer(value.encode(), np.uint8) if text else np.asarray(value)
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)

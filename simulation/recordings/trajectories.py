@@ -187,7 +187,7 @@ class TrajectoryWriter:
             attributes = data[f"demo_{position}"].attrs
             steps.append(int(attributes["num_samples"]))
             digests.append(list(bytes.fromhex(attributes[DIGEST])))
-        index_data = {
+        index_data: dict[str, np.ndarray] = {
             "info": np.frombuffer(json.dumps(infos).encode(), np.uint8),
             "num_samples": np.array(steps, np.int64),
             DIGEST: np.array(digests, np.uint8),

@@ -32,7 +32,7 @@ def test_equal_content_has_equal_bytes_in_any_order_and_process(tmp_path: Path) 
         "t = u.module_from_spec(s); s.loader.exec_module(t); print(t.write(Path(sys.argv[3]), "
         "t.NAMES))"
     )
-    command = [sys.executable, "-c", code, ROOT, __file__, tmp_path / "y"]
+    command: list[str | Path] = [sys.executable, "-c", code, ROOT, __file__, tmp_path / "y"]
     found.add(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
     assert len(found) == 1
 
