@@ -27,7 +27,7 @@ _STRETCH_S = 0.005
 _FRAME = 400
 """Bytes that a frame takes besides its content, about."""
 _SMALL = 1 << 20
-"""Bytes of a connection's messages that are counted once; what is beyond counts twice."""
+"""Bytes of a connection's messages that are counted once; what is beyond counts three times."""
 _MESSAGE_S = 0.0003
 """Seconds that a small message takes, about."""
 _FAREWELL_S = 2.0
@@ -255,11 +255,11 @@ class Client(ServerConnection):
         self._crowd.weigh(self)
 
     def held(self) -> int:
-        """Return the bytes that are kept for it; large messages are copied as they are read."""
+        """Return the bytes that are kept for it; large ones are copied as they are read."""
         frames = _FRAME * len(self.recv_messages.frames)
         unsent = self.transport.get_write_buffer_size()
         messages = self._partial() + self._queued + self.kept
-        return messages + max(0, messages - _SMALL) + frames + unsent
+        return messages + 2 * max(0, messages - _SMALL) + frames + unsent
 
     def overdue(self, now: float) -> str | None:
         """Return why it is to be let go, None while it is not; ping it when it is time."""

@@ -185,8 +185,9 @@ class Session:
         return self._chunk.popleft()
 
     async def _act(self, observation: Observation) -> npt.NDArray[np.float64]:
-        arrays = (*observation.images.values(), *observation.state.values())
-        self._keep(len(observation.instruction) + sum(array.nbytes for array in arrays))
+        numbers = sum(values.nbytes for values in observation.state.values())
+        pictures = sum(picture.nbytes for picture in observation.images.values())
+        self._keep(len(observation.instruction) + numbers + pictures)
         chunk = await self._batcher.act(observation, self._owner)
         self.asked = True
         return chunk

@@ -97,7 +97,7 @@ def test_goals_of_all_tasks_are_what_upstream_parses():
     import_libero()
     from libero.libero.envs.bddl_utils import robosuite_parse_problem
 
-    kinds = collections.Counter()
+    kinds: collections.Counter[str] = collections.Counter()
     for task in list_tasks():
         theirs = robosuite_parse_problem(str(task.bddl_file))["goal_state"]
         assert task.goal == tuple(map(tuple, theirs))

@@ -74,6 +74,7 @@ def train(config: TrainConfig) -> Path:
         OutputError: a checkpoint cannot be written; the one before is whole.
     """
     accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),  # else several processes would not find together
         mixed_precision="no",  # ours is `_backward`'s
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_EVALUATION_LIMIT)],
     )

@@ -68,8 +68,8 @@ def test_who_has_used_least_goes_next() -> None:
         turns.put(owner, item)
     taken = []
     while turns:
-        owner, item = turns.take()
-        turns.charge(owner, 1)
+        whose, item = turns.take()
+        turns.charge(whose, 1)
         taken.append(item)
     assert taken == ["a1", "b1", "a2", "b2", "a3"]
     with pytest.raises(IndexError):
@@ -208,11 +208,9 @@ def test_an_ipv6_network_is_one_client() -> None:
 
 def test_a_slow_answer_is_no_silence() -> None:
     gate = threading.Event()
-    bounds = {"idle_s": 0.3, "silent_s": 0.3, "ping_s": 0.1, "pong_s": 0.3}
+    config = ServerConfig(port=0, idle_s=0.3, silent_s=0.3, ping_s=0.1, pong_s=0.3)
     with (
-        PolicyServer(
-            CheckedPolicy(slow=gate), ServerConfig(port=0, **bounds)
-        ).background() as server,
+        PolicyServer(CheckedPolicy(slow=gate), config).background() as server,
         connection(server.port) as client,
     ):
         client.send(request())

@@ -93,11 +93,12 @@ def words_of(config: TrainConfig) -> list[str]:
 def start(config: TrainConfig, *launcher: str) -> subprocess.Popen:
     """Start the same training as a command, in a process of its own, or by a launcher."""
     command = [sys.executable, "-m", *launcher, "cli.main", "vla", "pretrain", *words_of(config)]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(command, env={**os.environ, **environment})
 
 
-TWO = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
-"""What starts two processes on the CPU, which talk by gloo."""
+TWO = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+"""What starts two processes; where no GPU is to be seen they compute on the CPU, by gloo."""
 
 
 def free_port() -> str:
