@@ -29,7 +29,7 @@ def serve(
     execute: int | None = None,
     connections: int = 256,
     connections_per_address: int = 128,
-    memory_mib: int = 104,
+    memory_mib: int = 80,
     max_message_mib: int = 8,
     policy_timeout: float = 600.0,
     silent_timeout: float = 120.0,
@@ -51,7 +51,7 @@ def serve(
         connections: Clients at a time, at most.
         connections_per_address: Clients at a time of one address (IPv6: of one /64), at most.
         memory_mib: MiB that all clients' messages, waiting observations and replies may take
-            together; more than two pictures of 256 pixels of each of 256 clients need more.
+            together; two pictures of more than 224 pixels of each of 256 clients need more.
         max_message_mib: MiB of a message, at most.
         policy_timeout: Seconds for one answer of the policy; while one takes longer, requests get
             an error and `/healthz` says 503.

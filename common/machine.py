@@ -12,6 +12,9 @@ from typing import Any
 _VARIABLES = ("OMP_NUM_THREADS", "LP_NUM_THREADS", "MUJOCO_GL")
 """Environment variables that change speed: threads of BLAS, threads of software OpenGL, backend."""
 
+_MMAP_THRESHOLD = -3
+"""glibc's `M_MMAP_THRESHOLD`."""
+
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, cores that this process may use, memory and load, plain JSON types."""
@@ -44,3 +47,13 @@ def return_freed_memory() -> None:
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def return_large_blocks(size: int) -> None:
+    """Have blocks of at least `size` bytes given back as they are freed from now on, by glibc.
+
+    It otherwise keeps them once some were freed, which is faster and scatters what is left.
+    """
+    limit = getattr(_libc(), "mallopt", None)
+    if limit is not None:
+        limit(_MMAP_THRESHOLD, size)

@@ -35,9 +35,9 @@ class Bounds:
     """Clients at a time, at most."""
     connections_per_address: int = 128
     """Clients at a time of one address, or of one IPv6 network of 64 bits, at most."""
-    memory: int = 104 * MIB
+    memory: int = 80 * MIB
     """Bytes that all clients together may hold: messages under way, observations that wait,
-    replies not taken. Enough for 256 clients with two pictures of 256 pixels each."""
+    replies not taken. Enough for 256 clients with two pictures of 224 pixels each."""
     handshake_s: float = 10.0
     """Seconds for a connection's opening."""
     silent_s: float = 120.0
@@ -85,6 +85,10 @@ class Crowd[M: Member]:
 
     Args:
         bounds: What they may take.
+
+    Attributes:
+        seated: those that have a place.
+        was_full: whether memory was ever short.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -94,6 +98,7 @@ class Crowd[M: Member]:
         self._present_of: Counter[str] = Counter()
         self._seated_of: Counter[str] = Counter()
         self._held = self._peak = 0
+        self.was_full = False
 
     def take_peak(self) -> int:
         """Return the most bytes that were kept for all connections since the last call."""
@@ -150,7 +155,7 @@ class Crowd[M: Member]:
         self._present[member] = held
         self._peak = max(self._peak, self._held)
         while self._held > self.bounds.memory:
-            heaviest = self._heaviest()
+            heaviest, self.was_full = self._heaviest(), True
             logger.warning(
                 "clients hold more than %d MiB in all: one of %s, which holds %.1f MiB, is let go",
                 self.bounds.memory // MIB,

@@ -23,7 +23,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from common.errors import DlrError
-from common.machine import return_freed_memory
+from common.machine import return_freed_memory, return_large_blocks
 from eval_harness.policy import Policy, PolicyError
 from eval_harness.remote.batching import Batcher
 from eval_harness.remote.client import Client, Reading
@@ -39,6 +39,8 @@ _SWEEP_S = 0.25
 """Seconds between two looks for clients that are overdue, at most."""
 _MUCH = 16 * MIB
 """Bytes held by clients after which what they leave is given back to the system."""
+_LARGE_BLOCK = 1 << 18
+"""Bytes of a block that is given back at once, after clients have taken too much."""
 _BACKLOG = 512
 """Connections that may wait to be accepted."""
 _ACCEPTED = 31
@@ -182,6 +184,8 @@ class PolicyServer:
         while True:
             await asyncio.sleep(min(_SWEEP_S, self.config.silent_s / 2, self.config.idle_s / 2))
             self._crowd.sweep()
+            if self._crowd.was_full:
+                return_large_blocks(_LARGE_BLOCK)
             if self._crowd.take_peak() > _MUCH:
                 return_freed_memory()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from tqdm import tqdm
@@ -76,7 +76,11 @@ def train(config: TrainConfig) -> Path:
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(),  # else several processes would not find together
         mixed_precision="no",  # ours is `_backward`'s
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_EVALUATION_LIMIT)],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=_EVALUATION_LIMIT),
+            # A model has weights that its loss does not reach, such as those of its answers.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+        ],
     )
     alone = lock_folder(config.out) if accelerator.is_main_process else contextlib.nullcontext()
     with alone:
