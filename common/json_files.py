@@ -68,7 +68,7 @@ def read_json(
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object as indented JSON that ends with its sha256, whole or not at all."""
+    """Write an object, not an empty one, as JSON that ends with its sha256, whole or not at all."""
     text = json.dumps(content, indent=2, sort_keys=True).removesuffix("\n}")
     write_bytes(path, _sealed(text.encode(), b',\n  "sha256": "%s"\n}\n'))
 
@@ -89,7 +89,7 @@ def read_sealed(
 
 
 def sealed_line(content: Mapping[str, Any]) -> bytes:
-    """Return an object as one line of JSON that ends with its sha256, and the line's end."""
+    """Return an object, not an empty one, as a line of JSON that ends with its sha256."""
     return _sealed(json.dumps(content).removesuffix("}").encode(), b', "sha256": "%s"}\n')
 
 

@@ -199,7 +199,7 @@ def test_stopped_early(tmp_path: Path) -> None:
     assert f"{stop.low:.0%} to 100%" in Page(html).text
     assert data["comparison"]["all"]["pairs"] == stop.n
     assert any("B stopped early" in note for note in data["comparison"]["notes"])
-    (folder / "stop.json").write_text("{}")
+    write_sealed(folder / "stop.json", {"rounds": 1})
     with pytest.raises(ResultsError, match=r"stop\.json is damaged"):
         load_counted(folder)
 

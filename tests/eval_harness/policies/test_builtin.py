@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, TrajectoryError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations
 from eval_harness.evaluation import evaluate
@@ -104,7 +104,7 @@ def test_a_stored_trajectory_is_replayed_to_the_bit(tmp_path: Path) -> None:
 def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
     for content in ('{"actions": [[1, 2]], "init_state": [0]}', '{"actions": ', '{"actions": 1}'):
         (tmp_path / f"{DRAWER.name}.json").write_text(content)
-        with pytest.raises(PolicyError, match=DRAWER.name):
+        with pytest.raises(TrajectoryError, match=DRAWER.name):
             ReplayPolicy.of_folder(tmp_path)
     (tmp_path / f"{DRAWER.name}.json").write_text(json.dumps({"other": 1}))
     with pytest.raises(PolicyError, match="no demonstration"):
