@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from common.errors import AssetError
-from common.files import user_cache_folder, write_text
+from common.files import user_cache_folder
+from common.json_files import read_sealed, write_sealed
 from simulation.assets.embedded import ROBOT_FILE
 from simulation.assets.published import PUBLISHED_DIGEST, published_files
 
@@ -31,16 +32,23 @@ def folder_digest(folder: Path, check: Callable[[Path], None] | None = None) -> 
     listing = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in stats)
     signature = sha256(f"{_RULES}\n{listing}".encode())
     record = cache_folder() / "digests" / f"{sha256(str(folder).encode())[:16]}.json"
-    if record.is_file():
-        known = json.loads(record.read_text())
-        if known["signature"] == signature and known["checked"] >= (check is not None):
-            return str(known["digest"])
+    known = _remembered(record)
+    if known.get("signature") == signature and known.get("checked", False) >= (check is not None):
+        return str(known["digest"])
     if check is not None:
         check(folder)
     digest = read_digest(folder)
     known = {"signature": signature, "digest": digest, "checked": check is not None}
-    write_text(record, json.dumps(known))
+    write_sealed(record, known)
     return digest
+
+
+def _remembered(record: Path) -> dict[str, Any]:
+    """Return what is remembered of a folder; nothing where the file is missing or damaged."""
+    try:
+        return read_sealed(record, "a remembered digest", AssetError, "it is made anew")
+    except AssetError:
+        return {}
 
 
 def read_digest(folder: Path) -> str:

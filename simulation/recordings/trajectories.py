@@ -16,6 +16,7 @@ import numpy as np
 
 from common.errors import TrajectoryError
 from common.files import ensure_writable, output_errors, write_bytes, write_text
+from common.hdf5 import open_hdf5
 from common.locks import lock_file
 from common.versions import package_versions
 from simulation.assets.resolve import AssetPack
@@ -350,7 +351,7 @@ def _open(path: Path) -> h5py.File:
     if not path.exists():
         raise TrajectoryError(f"trajectory file {path} does not exist")
     try:
-        return h5py.File(path)
+        return open_hdf5(path)
     except Exception as error:
         raise _damaged(path, error) from error
 
