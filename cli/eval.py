@@ -206,7 +206,7 @@ class Merge:
 
     def __call__(self) -> None:
         """Merge."""
-        from eval_harness.results import merge
+        from eval_harness.merging import merge
 
         _print(merge(self.folders, self.out))
 

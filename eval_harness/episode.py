@@ -8,7 +8,6 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from eval_harness.images import prepare
 from eval_harness.plan import Item
 from eval_harness.policy import Observation, Requirements
 from eval_harness.protocols import Protocol
@@ -18,6 +17,7 @@ from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.observations import Observer
 from simulation.pictures.renderers import Renderers
+from simulation.pictures.transforms import prepare
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from common.errors import SettingError
-from eval_harness.images import (
+from simulation.pictures.transforms import (
     CentreCrop,
     Jpeg,
     Lanczos3,

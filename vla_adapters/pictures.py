@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval_harness.images import CentreCrop, Jpeg, Picture, Rotate180, Step, prepare
 from eval_harness.protocols import Protocol
+from simulation.pictures.transforms import CentreCrop, Jpeg, Picture, Rotate180, Step, prepare
 from vla_adapters.augmentation import Augmentation
 
 

@@ -104,7 +104,7 @@ def _look(observation: dict[str, Any], protocol: Protocol) -> None:
     """Prepare what a network would be given: two pictures and the state."""
     from robosuite.utils.transform_utils import quat2axisangle
 
-    from eval_harness.images import prepare
+    from simulation.pictures.transforms import prepare
 
     for camera in protocol.cameras:
         prepare(observation[f"{camera}_image"], protocol.picture_steps)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from common.errors import SettingError, UnknownTaskError
-from eval_harness.images import prepare
 from eval_harness.plan import Shard, choose_tasks, make_items
 from eval_harness.protocols import PROTOCOLS, get_protocol
+from simulation.pictures.transforms import prepare
 
 STAY_OPEN = (0, 0, 0, 0, 0, 0, -1)
 

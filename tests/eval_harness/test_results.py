@@ -11,6 +11,7 @@ import pytest
 
 from common.errors import OutputError
 from common.json_files import write_sealed
+from eval_harness.merging import merge
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.results import (
     EpisodeResult,
@@ -18,7 +19,6 @@ from eval_harness.results import (
     ResultsWriter,
     load_results,
     make_config,
-    merge,
     summarise,
     trajectory_path,
 )

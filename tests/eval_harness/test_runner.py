@@ -19,6 +19,7 @@ from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations
 from eval_harness.asking import check_chunks
 from eval_harness.evaluation import evaluate, is_complete
+from eval_harness.merging import merge
 from eval_harness.plan import Shard, make_items
 from eval_harness.policies.random import RandomPolicy
 from eval_harness.policies.replay import ReplayPolicy
@@ -29,7 +30,6 @@ from eval_harness.results import (
     Results,
     ResultsError,
     load_results,
-    merge,
     summarise,
 )
 from eval_harness.runner import RunConfig, RunError, run

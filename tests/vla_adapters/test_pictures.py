@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval_harness.images import CentreCrop, Jpeg, Lanczos3, ResizeWithPad, Rotate180, prepare
 from eval_harness.protocols import PROTOCOLS
+from simulation.pictures.transforms import (
+    CentreCrop,
+    Jpeg,
+    Lanczos3,
+    ResizeWithPad,
+    Rotate180,
+    prepare,
+)
 from vla_adapters.augmentation import Augmentation
 from vla_adapters.pictures import Pictures
 

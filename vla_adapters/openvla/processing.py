@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from eval_harness.images import Bicubic
+from simulation.pictures.transforms import Bicubic
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, on_hub
 

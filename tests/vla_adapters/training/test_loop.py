@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 
 from common.errors import BusyError, DlrError, StorageError
 from common.locks import lock_folder
-from eval_harness.images import Jpeg, Rotate180, prepare
 from eval_harness.policies import load_policy
 from eval_harness.protocols import get_protocol
 from eval_harness.results import load_results
 from simulation.assets.resolve import embedded_pack
+from simulation.pictures.transforms import Jpeg, Rotate180, prepare
 from simulation.tasks import get_task
 from tests.at_rest.disk import small_disk
 from vla_adapters.lerobot.loading import load_checkpoint

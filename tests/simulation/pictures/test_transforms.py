@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval_harness.images import CentreCrop, Jpeg, Lanczos3, ResizeWithPad, prepare
 from eval_harness.protocols import PROTOCOLS
+from simulation.pictures.transforms import CentreCrop, Jpeg, Lanczos3, ResizeWithPad, prepare
 
 RECORDED = Path(__file__).parent / "tensorflow_pictures.npz"
 """What TensorFlow 2.21 makes of `picture()`: JPEG round trip, Lanczos, crop, and all together.
 
-Written by `python tests/eval_harness/record_tensorflow.py`.
+Written by `python tests/simulation/pictures/record_tensorflow.py`.
 """
 
 

@@ -1,0 +1,84 @@
+"""Shards of one evaluation put together into one results folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common.errors import OutputError
+from common.files import output_errors, write_bytes
+from common.json_files import (
+    sealed_line,
+    write_sealed,
+)
+from common.locks import lock_file
+from eval_harness.results import (
+    CONFIG,
+    EPISODES,
+    TIMING,
+    EpisodeResult,
+    Results,
+    ResultsError,
+    check_same,
+    load_results,
+    planned,
+    trajectory_path,
+)
+
+
+def merge(folders: Iterable[Path], out: Path) -> Results:
+    """Put shards of one evaluation together, trajectories included, into a new folder.
+
+    Raises:
+        ResultsError: they are of different evaluations, or disagree on an episode.
+        OutputError: the folder cannot be written, or holds something already.
+    """
+    parts = [load_results(folder) for folder in folders]
+    if not parts:
+        raise ResultsError("name at least one results folder to merge")
+    chosen: dict[tuple[str, int], tuple[EpisodeResult, Results]] = {}
+    for part in parts:
+        check_same(parts[0].config, part.config, part.folder)
+        for result in part.episodes:
+            known = chosen.get(result.key)
+            if known is None or known[0].error is not None:
+                chosen[result.key] = (result, part)
+            elif result.error is None and result.outcome != known[0].outcome:
+                raise ResultsError(
+                    f"{part.folder} and {known[1].folder} disagree on episode {result.episode} "
+                    f"of {result.task}: they are not of one evaluation"
+                )
+    merged = [str(part.folder) for part in parts]
+    config = {k: v for k, v in parts[0].config.items() if k != "shard"} | {"merged": merged}
+    with lock_file(out):
+        if out.exists() and any(out.iterdir()):
+            raise OutputError(f"{out} is not empty: give a new folder")
+        unfinished = out.with_name(f".{out.name}.merging")
+        with output_errors(out):
+            if unfinished.exists():
+                shutil.rmtree(unfinished)
+            _write_merged(unfinished, config, chosen, parts)
+            unfinished.rename(out)
+    return load_results(out)
+
+
+def _write_merged(
+    out: Path,
+    config: Mapping[str, Any],
+    chosen: Mapping[tuple[str, int], tuple[EpisodeResult, Results]],
+    parts: Sequence[Results],
+) -> None:
+    """Write a results folder of chosen episodes, and what is known of the runs' time."""
+    for result, part in chosen.values():
+        source = trajectory_path(part.folder, result.task, result.episode)
+        if source.exists():
+            write_bytes(trajectory_path(out, result.task, result.episode), source.read_bytes())
+    order = [key for key in planned(config["plan"]) if key in chosen]
+    lines = [sealed_line(asdict(chosen[key][0])) for key in order]
+    times = [part.folder / TIMING for part in parts if (part.folder / TIMING).exists()]
+    write_bytes(out / TIMING, b"".join(path.read_bytes() for path in times))
+    write_bytes(out / EPISODES, b"".join(lines))
+    write_sealed(out / CONFIG, config)
