@@ -15,8 +15,8 @@ from typing import Any
 
 from common.errors import DlrError, OutputError, StorageError
 
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What a disk answers that is full, over its quota or read-only."""
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""What a disk answers that is full, over its quota or read-only, or takes no file so large."""
 
 
 def storage_fault(error: BaseException) -> str | None:

@@ -77,7 +77,7 @@ def test_stages_are_done_once_and_shared_by_name(line: Path) -> None:
 
 def test_datasets_are_what_was_collected(line: Path) -> None:
     for recipe in RECIPES:
-        said = run("verify", line / "datasets/libero_rl" / recipe / "1.0.0")
+        said = run("verify", line / "datasets/libero_rl" / f"{recipe}_64px" / "1.0.0")
         assert "3 episodes" in said
 
 
