@@ -51,7 +51,9 @@ def output_errors(path: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) or "(os error " in str(error):  # (Rust's words)
             reason = getattr(error, "strerror", None) or str(error)
-            raise OutputError(f"cannot write to {path}: {reason}; choose another folder") from error
+            raise OutputError(
+                f"cannot write to {path}: {reason}; choose another folder or make room"
+            ) from error
         raise
 
 
