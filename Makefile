@@ -9,7 +9,7 @@ quickstart: setup
 	.venv/bin/dlr quickstart
 
 test: setup
-	$(PYTHON) -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 lint: setup
 	$(PYTHON) -m ruff check .

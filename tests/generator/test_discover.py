@@ -19,6 +19,7 @@ from generator.paths import DiscoveryError, features, resample
 from tests.generator.conftest import DIFFERENCES, synthetic_trajectories
 
 FAST = DiscoverConfig(steps=700)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES)
