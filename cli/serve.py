@@ -29,7 +29,7 @@ def serve(
     execute: int | None = None,
     connections: int = 256,
     connections_per_address: int = 128,
-    memory_mib: int = 80,
+    memory_mib: int = 48,
     max_message_mib: int = 8,
     policy_timeout: float = 600.0,
     silent_timeout: float = 120.0,

@@ -35,7 +35,7 @@ class Bounds:
     """Clients at a time, at most."""
     connections_per_address: int = 128
     """Clients at a time of one address, or of one IPv6 network of 64 bits, at most."""
-    memory: int = 80 * MIB
+    memory: int = 48 * MIB
     """Bytes that all clients together may hold: messages under way, observations that wait,
     replies not taken. Enough for 256 clients with two pictures of 224 pixels each."""
     handshake_s: float = 10.0
