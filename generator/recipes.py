@@ -21,7 +21,6 @@ from generator.stages import (
     Learn,
     Reinforce,
     Stage,
-    read_record,
     run_stage,
 )
 from simulation.tasks import Task
@@ -124,8 +123,7 @@ def run_recipe(
     reports = {}
     for stage in recipe.stages:
         inputs = {name: digests[name] for name in ("demonstrations", *stage.reads)}
-        place = run_stage(stage, context, inputs, stages)
-        record = read_record(place)
+        place, record = run_stage(stage, context, inputs, stages)
         digests[stage.name], reports[stage.name] = record["result"], record["report"]
         _link(folder / stage.name, place)
     content = {"recipe": recipe.name, "config": asdict(config), "results": digests}

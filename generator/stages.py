@@ -220,8 +220,10 @@ def held_out_success(context: Context, policy: Policy) -> list[dict[str, float]]
     return rows
 
 
-def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent: Path) -> Path:
-    """Run a stage unless its result is there, put it into `context.results`; return its folder.
+def run_stage(
+    stage: Stage, context: Context, inputs: Mapping[str, str], parent: Path
+) -> tuple[Path, dict[str, Any]]:
+    """Run a stage unless its result is there, put it into `context.results`.
 
     The folder's name ends with the key: a digest of the stage with its options, its settings, the
     task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
@@ -233,6 +235,9 @@ def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent:
         context: the run.
         inputs: name -> digest of everything else that it reads.
         parent: where the folders of stages lie.
+
+    Returns:
+        its folder and its record.
 
     Raises:
         BusyError: another process is running this very stage there.
@@ -261,7 +266,7 @@ def run_stage(stage: Stage, context: Context, inputs: Mapping[str, str], parent:
             "runs the stage again"
         )
     context.results[stage.name] = stage.load(folder)
-    return folder
+    return folder, record
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from common.locks import lock_folder
 from simulation.assets.resolve import embedded_pack
 from simulation.pictures.pictures import write_picture, write_video
 from tests.at_rest.disk import SmallDisk, small_disk
-from tests.at_rest.support import STAGES, TASK, prepare, run_once, start
+from tests.at_rest.support import STAGES, TASK, run_once, start
 from tests.eval_harness.folders import DRAWER, trajectory, write_folder
 
 FULL = "No space left on device"
@@ -31,13 +31,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with small_disk(tmp_path / "disk") as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources")
-    prepare(folder)
-    return folder
 
 
 def test_files_on_a_full_disk_are_whole_or_as_before(disk: SmallDisk) -> None:

@@ -9,18 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.at_rest.support import STAGES, prepare, run_once, start
+from tests.at_rest.support import STAGES, run_once, start
 
 KILLS = int(os.environ.get("DLR_KILLS", "2"))
 """Kills of each stage; set $DLR_KILLS to measure with more."""
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources")
-    prepare(folder)
-    return folder
 
 
 @pytest.mark.slow

@@ -8,18 +8,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import BusyError
-from tests.at_rest.support import STAGES, prepare, run_once, start
+from tests.at_rest.support import STAGES, run_once, start
 
 PAIRS = int(os.environ.get("DLR_PAIRS", "1"))
 """Pairs of each stage; set $DLR_PAIRS to measure with more."""
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources")
-    prepare(folder)
-    return folder
 
 
 @pytest.mark.slow
