@@ -16,6 +16,6 @@ class Demonstration:
     proprio: np.ndarray
     """Proprioceptive states before each action. Shape: (T, 8)."""
     actions: np.ndarray
-    """Motion in [-1, 1] and gripper, positive to close. Shape: (T, 7)."""
+    """Motion in [-1, 1] and gripper, positive to close, as meant. Shape: (T, 7)."""
     way: str = ""
     """Known way of doing the task, if any; only reports use it."""

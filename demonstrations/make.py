@@ -158,7 +158,7 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
             observations.append(env.policy_state())
         demonstrations.append(
             Demonstration(
-                np.stack(observations), episode.proprio, episode.actions, episode.info.way
+                np.stack(observations), episode.proprio, episode.labels, episode.info.way
             )
         )
     return demonstrations

@@ -36,10 +36,16 @@ def compile_goal(upstream: Any, model: mujoco.MjModel) -> Predicate:
     Raises:
         NotImplementedError: the goal has a predicate that no LIBERO task uses.
     """
-    goals = [_compile(upstream, model, *state) for state in upstream.parsed_problem["goal_state"]]
+    goals = compile_atoms(upstream, model)
     if len(goals) == 1:
         return goals[0]
     return lambda model, data: all(goal(model, data) for goal in goals)
+
+
+def compile_atoms(upstream: Any, model: mujoco.MjModel) -> tuple[Predicate, ...]:
+    """Return the goal's predicates one by one, in the goal's order; see `compile_goal`."""
+    states = upstream.parsed_problem["goal_state"]
+    return tuple(_compile(upstream, model, *state) for state in states)
 
 
 def _compile(upstream: Any, model: mujoco.MjModel, name: str, *arguments: str) -> Predicate:

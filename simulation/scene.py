@@ -19,7 +19,7 @@ from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.physics.control import ControllerState, RobotIndex
 from simulation.physics.passes import ForwardPasses
 from simulation.pictures.looks import robot_looks, with_looks
-from simulation.predicates import Predicate, compile_goal
+from simulation.predicates import Predicate, compile_atoms, compile_goal
 from simulation.quiet import quiet_robosuite
 from simulation.tasks import Task, import_libero
 
@@ -77,6 +77,7 @@ class Scene:
         joint_names: joints of drawers, doors and knobs.
         goal: the task's goal predicates, such as `("on", "akita_black_bowl_1", "plate_1")`.
         success: the goal as a predicate on (model, data).
+        atoms: its conjuncts, in the order of `goal`.
         burners: (site id, joint qpos address) of stove burners that show when turned on.
     """
 
@@ -105,6 +106,7 @@ class Scene:
             self.joint_names, self.joint_qpos = _articulated_joints(self.model, upstream)
             self.goal = tuple(tuple(state) for state in upstream.parsed_problem["goal_state"])
             self.success: Predicate = compile_goal(upstream, self.model)
+            self.atoms = compile_atoms(upstream, self.model)
             self.burners = _burners(self.model, upstream)
             upstream.object_property_initializers = (
                 list(upstream.object_property_initializers) * _SETTLED_DRAWS

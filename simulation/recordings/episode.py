@@ -53,6 +53,9 @@ class Episode:
     """Poses of the fixtures, which the states do not hold."""
     info: EpisodeInfo
     """Where the episode comes from."""
+    intended: np.ndarray | None = None
+    """Actions as they were meant, before a disturbance was added, float64 (T, 7); None where they
+    were applied as meant."""
 
     def __len__(self) -> int:
         """Return the number of control steps."""
@@ -73,6 +76,14 @@ class Episode:
         return dones
 
     @property
+    def labels(self) -> np.ndarray:
+        """Actions to learn from, float64 (T, 7): as they were meant, from the states reached.
+
+        Of a disturbed demonstrator these hold no noise (DART, Laskey et al. 2017).
+        """
+        return self.actions if self.intended is None else self.intended
+
+    @property
     def path(self) -> np.ndarray:
         """Proprioceptive states with the final one, float64 (T + 1, 8)."""
         return np.concatenate((self.proprio, self.final_proprio[None]))
@@ -91,6 +102,7 @@ class Episode:
         wanted = {
             "states": (self.states, (steps, size)),
             "actions": (self.actions, (steps, _ACTION)),
+            "intended actions": (self.labels, (steps, _ACTION)),
             "proprio": (self.proprio, (steps, _PROPRIO)),
             "joints": (self.joints, (steps, _JOINTS)),
             "final_state": (self.final_state, (size,)),

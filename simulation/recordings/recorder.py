@@ -19,6 +19,7 @@ class Recorder:
         self._env = env
         self._states: list[np.ndarray] = []
         self._actions: list[np.ndarray] = []
+        self._intended: list[np.ndarray] = []
         self._proprio: list[np.ndarray] = []
         self._joints: list[np.ndarray] = []
 
@@ -26,12 +27,17 @@ class Recorder:
         """Return the number of steps recorded so far."""
         return len(self._actions)
 
-    def before(self, action: np.ndarray) -> None:
-        """Record the environment's state and the action (7,) that will be applied to it."""
+    def before(self, action: np.ndarray, intended: np.ndarray | None = None) -> None:
+        """Record the environment's state and the action (7,) that will be applied to it.
+
+        `intended` is the action as it was meant, if a disturbance was added to it.
+        """
         self._states.append(self._env.state())
         self._proprio.append(self._env.proprio())
         self._joints.append(self._env.joints())
         self._actions.append(np.array(action, dtype=np.float64))
+        meant = action if intended is None else intended
+        self._intended.append(np.array(meant, dtype=np.float64))
 
     def finish(self, success: bool, **info: object) -> Episode:
         """Return the episode; `info` are fields of `EpisodeInfo` other than seed and index."""
@@ -39,6 +45,7 @@ class Recorder:
         return Episode(
             states=np.stack(self._states),
             actions=np.stack(self._actions),
+            intended=np.stack(self._intended),
             proprio=np.stack(self._proprio),
             joints=np.stack(self._joints),
             final_state=env.state(),

@@ -20,6 +20,7 @@ DIGEST = "sha256"
 _PER_STEP = (
     "states",
     "actions",
+    "intended",
     "rewards",
     "dones",
     "robot_states",
@@ -126,6 +127,7 @@ def _datasets(episode: Episode) -> dict[str, np.ndarray]:
     return {
         "states": episode.states,
         "actions": episode.actions,
+        "intended": episode.labels,
         "rewards": episode.rewards,
         "dones": episode.dones,
         "robot_states": np.concatenate((proprio[:, 6:8], proprio[:, :6]), axis=1),
@@ -166,6 +168,7 @@ def _episode(datasets: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) 
             datasets["fixtures/quaternions"],
         ),
         info=_info(attributes),
+        intended=datasets["intended"],
     )
 
 

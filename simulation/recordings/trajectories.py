@@ -33,8 +33,8 @@ from simulation.tasks import Task, get_task
 
 __all__ = ["Episode", "EpisodeInfo", "TrajectoryFile", "TrajectoryWriter", "simulator_versions"]
 
-FORMAT_VERSION = 2
-"""Version of what this module adds to LIBERO's layout; the first one had no digests."""
+FORMAT_VERSION = 3
+"""Version of what this module adds to LIBERO's layout; the first had no digests, the second no intended actions."""
 _INDEX = "index"
 """Group beside LIBERO's `data`: digest, steps and provenance of each episode, in order."""
 _PART = re.compile(r"episode_(\d{8})\.part")
