@@ -1,33 +1,25 @@
-"""Scripted skills: each reaches the goals of a family of tasks in several named ways."""
+"""Scripted skills: each makes one predicate true for a family of objects, in several ways."""
 
-from common.errors import UnknownTaskError
 from demonstrations.skills.drawer import CloseDrawer
 from demonstrations.skills.pick_place import PickPlace
+from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.skill import Skill
-from demonstrations.skills.waypoints import demonstrate
 from simulation.tasks import Task
 
-__all__ = ["SKILLS", "Skill", "demonstrate", "find_skill"]
+__all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(),),
     "on": (PickPlace(),),
+    "in": (PickPlace(),),
 }
-"""Predicate that a goal begins with -> skills, of which the first that fits is taken."""
-_CLUTTERED = {"libero_goal/put_the_bowl_on_the_plate"}
-"""Tasks whose goal a skill fits but whose scene leaves it fewer ways than it names."""
+"""Predicate -> skills, of which the first that fits is taken."""
 
 
-def find_skill(task: Task) -> Skill:
-    """Return the skill that reaches a task's goal.
+def find_skills(task: Task) -> Sequence:
+    """Return the skills that reach a task's goal, one for each of its predicates, in order.
 
     Raises:
-        UnknownTaskError: none does.
+        UnknownTaskError: a predicate of the goal has none.
     """
-    for skill in SKILLS.get(task.goal[0][0], ()):
-        if skill.fits(task.goal) and task.key not in _CLUTTERED:
-            return skill
-    raise UnknownTaskError(
-        f"no scripted skill for {task.key}: give human demonstrations instead "
-        "(`dlr demonstrate --human-demos FOLDER --episodes-per-way 0`)"
-    )
+    return sequence(task, SKILLS)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills.skill import CLOSED, OPEN, Goal, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
 _REGION = re.compile(r"\w*cabinet_\d+_(top|middle|bottom)_region")
@@ -48,16 +48,16 @@ class CloseDrawer(Skill):
         "low": _Push(-0.004, -0.092, 0.22, 0.0, OPEN),
     }
 
-    def fits(self, goal: Goal) -> bool:
-        """Return whether the goal is to close one drawer of a cabinet."""
-        return len(goal) == 1 and _REGION.fullmatch(goal[0][1]) is not None
+    def fits(self, atom: Atom) -> bool:
+        """Return whether the predicate is that a drawer of a cabinet is closed."""
+        return _REGION.fullmatch(atom[1]) is not None
 
     def plan(
-        self, env: Environment, goal: Goal, way: str, rng: np.random.Generator
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
     ) -> Iterator[Waypoint]:
         """Yield: before the front, then through it in short moves that keep the height."""
         push = self._pushes[way]
-        region = goal[0][1]
+        region = atom[1]
         cabinet, level = region.removesuffix("_region").rsplit("_", 1)
         drawer = env.object_position(region)
         joint = env.scene.joint_names.index(f"{cabinet}_{level}_level")

@@ -1,83 +1,117 @@
-"""Picks an object up by its rim and puts it on another one, by different grasps and arcs."""
+"""Picks an object up and puts it on or into another thing, by different grasps and arcs."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills.skill import CLOSED, OPEN, Goal, Skill, Waypoint
+from demonstrations.skills import hand
+from demonstrations.skills.geometry import (
+    bounds,
+    corridor_height,
+    obstacle_geoms,
+    pose,
+)
+from demonstrations.skills.grasps import Grasp, body_grasps, is_hollow, rim_grasps
+from demonstrations.skills.placing import find_place, turned
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
-_BOWL, _PLATE = re.compile(r"akita_black_bowl_\d+"), re.compile(r"plate_\d+")
 _UP = np.array([0.0, 0.0, 1.0])
-_RIM_RADIUS = 0.048
-"""Distance of the grasp from the bowl's axis, m."""
-_GRASP_HEIGHT = 0.022
-"""Height of the grip site over the bowl's origin when the fingers close, m."""
-_RELEASE_HEIGHT = 0.035
-"""Height of the bowl's origin over the plate's when it is let down, m."""
+_MARGIN = 0.03
+"""Height of a carried object's bottom over what it passes, m."""
 
 
 @dataclass(frozen=True)
-class _Grasp:
-    """Which part of the rim is grasped and how the object travels."""
+class Way:
+    """Which side is grasped and how the object travels."""
 
-    yaw: float
-    """Rotation of the hand about the vertical, rad; 0 grasps the rim on the robot's right."""
+    azimuth: float
+    """Side of a rim that is grasped, direction from the axis, from world x, rad."""
     lift: float
-    """Height above the start that the object is carried at, m."""
+    """Height above what is passed at which the object is carried, m."""
     bow: float
-    """Bow of the carrying arc toward the robot, m."""
+    """Bow of the carrying arc to the robot's side of the straight line, m."""
 
 
 class PickPlace(Skill):
-    """Puts a black bowl on a plate.
+    """Grasps from above and carries along an arc.
 
-    `side` grasps the rim on the robot's right and carries low and straight; `near` and `far`
-    turn the hand, grasp the rim closer to the robot or farther from it, and carry in an arc
-    that bows toward the robot, or high.
+    Bowls and mugs are grasped by their wall: `right` and `left` of the axis as the robot sees it,
+    or turned toward the robot (`near`); all else across its narrow side. `right` carries low and
+    straight, `left` high, `near` in an arc that bows toward the robot.
     """
 
-    ways = ("side", "near", "far")
-    _grasps: ClassVar[dict[str, _Grasp]] = {
-        "side": _Grasp(0.0, 0.10, 0.0),
-        "near": _Grasp(-0.2, 0.18, 0.09),
-        "far": _Grasp(0.9, 0.26, -0.03),
+    ways = ("right", "left", "near")
+    _ways: ClassVar[dict[str, Way]] = {
+        "right": Way(-0.5 * np.pi, 0.0, 0.0),
+        "left": Way(0.5 * np.pi, 0.12, 0.0),
+        "near": Way(-0.5 * np.pi - 0.9, 0.03, 0.10),
     }
 
-    def fits(self, goal: Goal) -> bool:
-        """Return whether the goal is to put one black bowl on a plate."""
-        return len(goal) == 1 and bool(_BOWL.fullmatch(goal[0][1]) and _PLATE.fullmatch(goal[0][2]))
+    def fits(self, atom: Atom) -> bool:
+        """Return whether the predicate is `on` or `in`."""
+        return atom[0] in ("on", "in")
 
     def plan(
-        self, env: Environment, goal: Goal, way: str, rng: np.random.Generator
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
     ) -> Iterator[Waypoint]:
-        """Yield: over the rim, down, grasp, lift, arc, over the plate, down, release."""
-        grasp = self._grasps[way]
-        bowl, plate = (partial(env.object_position, name) for name in goal[0][1:])
-        side = np.array([np.sin(grasp.yaw), -np.cos(grasp.yaw), 0.0])
-        rim = bowl() + _RIM_RADIUS * side + _GRASP_HEIGHT * _UP
-        yaw = grasp.yaw + rng.normal(0.0, 0.05)
-        yield Waypoint(rim + 0.10 * _UP, yaw, OPEN, 0.03)
-        yield Waypoint(rim + 0.03 * _UP, yaw, OPEN, 0.016, exact=True)
-        yield Waypoint(rim, yaw, OPEN, 0.014, exact=True, speed=0.7)
-        yield Waypoint(rim, yaw, CLOSED, 0.05, dwell=12, exact=True)
-        start = bowl()
-        held = env.data.site_xpos[env.scene.robot.site] - start
-        height = (grasp.lift + rng.normal(0.0, 0.01)) * _UP
-        yield Waypoint(start + held + 0.6 * height, yaw, CLOSED, 0.03)
-        across = plate() - start
-        middle = start + 0.5 * across * [1, 1, 0] + [-grasp.bow, 0.0, 0.0] + height
-        yield Waypoint(middle + held, yaw, CLOSED, 0.04)
-        for above, tolerance in ((0.08, 0.025), (_RELEASE_HEIGHT, 0.012), (0.0, 0.006)):
-            held = env.data.site_xpos[env.scene.robot.site] - bowl()
-            over = plate() + above * _UP + held
-            yield Waypoint(over, yaw, CLOSED, tolerance, exact=True, speed=0.8, dwell=2)
-        here = env.data.site_xpos[env.scene.robot.site].copy()
-        yield Waypoint(here, yaw, OPEN, 0.02, dwell=8)
-        yield Waypoint(here + 0.08 * _UP, yaw, OPEN, 0.02, dwell=10)
+        """Yield: over the object, down, grasp, lift, arc, over the target, down, release."""
+        _, name, target = atom
+        chosen = self._ways[way]
+        grasp = self._grasp(env, name, chosen)
+        yield from pick(grasp, rng)
+        yield from carry(env, name, target, grasp.yaw, chosen, rng)
+
+    def _grasp(self, env: Environment, name: str, way: Way) -> Grasp:
+        found = body_grasps(env, name)
+        if is_hollow(env, name) or not found:
+            found = rim_grasps(env, name, way.azimuth) or found
+        return found[0]
+
+
+def pick(grasp: Grasp, rng: np.random.Generator) -> Iterator[Waypoint]:
+    """Yield: over the grasp, down to it, and the fingers' closing."""
+    at, yaw = grasp.position, grasp.yaw + rng.normal(0.0, 0.03)
+    yield Waypoint(at + 0.10 * _UP, yaw, OPEN, 0.03)
+    yield Waypoint(at + 0.03 * _UP, yaw, OPEN, 0.014, exact=True)
+    yield Waypoint(at, yaw, OPEN, 0.010, exact=True, speed=0.7)
+    yield Waypoint(at, yaw, CLOSED, 0.05, dwell=10, exact=True)
+
+
+def carry(
+    env: Environment,
+    name: str,
+    target: str,
+    yaw: float,
+    way: Way,
+    rng: np.random.Generator,
+) -> Iterator[Waypoint]:
+    """Yield: lift, arc, over the target, down, release and retreat, of the object that is held."""
+    origin, _ = pose(env, name)
+    held = hand.position(env) - origin
+    place = find_place(env, name, target, yaw)
+    below = origin[2] - bounds(env, name)[0][2]
+    passed = corridor_height(env, origin, place.position, obstacle_geoms(env, (name,)), 0.10)
+    height = max(passed + _MARGIN, place.position[2] - below + 0.05, origin[2] - below + 0.06)
+    height += below + way.lift + abs(rng.normal(0.0, 0.01))
+    lifted = np.array([*origin[:2], height])
+    yield Waypoint(lifted + held, yaw, CLOSED, 0.03)
+    across = place.position - origin
+    sideways = np.array([-across[1], across[0], 0.0]) / max(np.linalg.norm(across[:2]), 1e-6)
+    bow = way.bow * sideways * (-1.0 if sideways[0] > 0 else 1.0)
+    turn = place.yaw - yaw
+    middle = np.array([*(origin[:2] + 0.5 * across[:2]), height]) + bow
+    yield Waypoint(middle + turned(held, 0.5 * turn), yaw + 0.5 * turn, CLOSED, 0.04)
+    over = np.array([*place.position[:2], height])
+    yield Waypoint(over + turned(held, turn), place.yaw, CLOSED, 0.025, exact=True, level=0.1)
+    for above, tolerance in ((0.03, 0.012), (0.0, 0.006)):
+        held = hand.position(env) - pose(env, name)[0]
+        down = place.position + above * _UP + held
+        yield Waypoint(down, place.yaw, CLOSED, tolerance, exact=True, speed=0.8, dwell=1)
+    here = hand.position(env)
+    yield Waypoint(here, place.yaw, OPEN, 0.02, dwell=6)
+    yield Waypoint(here + 0.09 * _UP, place.yaw, OPEN, 0.02, dwell=4)

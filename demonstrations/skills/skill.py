@@ -10,8 +10,8 @@ import numpy as np
 
 from simulation.environment import Environment
 
-Goal = tuple[tuple[str, ...], ...]
-"""`Task.goal`: predicates with their arguments, all of which must hold at once."""
+Atom = tuple[str, ...]
+"""One predicate of `Task.goal` with its arguments, such as `("on", "plate_1", "table_region")`."""
 OPEN, CLOSED = -1.0, 1.0
 """Gripper commands."""
 
@@ -23,7 +23,7 @@ class Waypoint:
     position: np.ndarray
     """Grip site, world frame, m, (3,)."""
     yaw: float = 0.0
-    """Rotation about the vertical from the arm's initial pose, rad."""
+    """Rotation about the world's vertical from the arm's initial pose, rad."""
     gripper: float = OPEN
     """-1 opens, +1 closes."""
     tolerance: float = 0.015
@@ -34,20 +34,28 @@ class Waypoint:
     """Factor on the episode's speed."""
     exact: bool = False
     """Whether to aim without the person's imprecision."""
+    level: float = np.inf
+    """Rotation that may be left when the waypoint counts as reached, rad."""
+    tilt: tuple[float, float] = (0.0, 0.0)
+    """Rotation of the turned hand about world x, then about world y, from upright, rad."""
 
 
 class Skill(ABC):
-    """Reaches the goals of a family of tasks in several named ways."""
+    """Makes one predicate of a goal true, in several named ways."""
 
     ways: tuple[str, ...]
     """Names of the ways."""
 
     @abstractmethod
-    def fits(self, goal: Goal) -> bool:
-        """Return whether the skill reaches a goal."""
+    def fits(self, atom: Atom) -> bool:
+        """Return whether the skill reaches a predicate."""
+
+    def ways_of(self, atom: Atom) -> tuple[str, ...]:
+        """Return the ways in which it reaches a predicate that it fits."""
+        return self.ways
 
     @abstractmethod
     def plan(
-        self, env: Environment, goal: Goal, way: str, rng: np.random.Generator
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
     ) -> Iterator[Waypoint]:
         """Yield the waypoints of one way, reading the environment as the episode goes."""

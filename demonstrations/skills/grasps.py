@@ -1,0 +1,109 @@
+"""Grasps from above, read from an object's boxes: across a narrow body, or of a rim's wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demonstrations.skills import hand
+from demonstrations.skills.geometry import band, clearance, corners, geoms, obstacle_geoms
+from simulation.environment import Environment
+
+_WIDEST = 0.072
+"""Widest body that the fingers are laid around, m."""
+_DEPTH = 0.03
+"""How far the grip site reaches below the top of what is grasped, m."""
+_RIM_DEPTH = 0.018
+"""The same on a rim, m."""
+_BAND = 0.02
+"""Height of the band around the grip site whose width counts, m."""
+_ENOUGH = 0.012
+"""Clearance of the hand beyond which more is no better, m."""
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Where the open hand comes down from above, and closes."""
+
+    position: np.ndarray
+    """Grip site when the fingers close, world frame, m, (3,)."""
+    yaw: float
+    """Hand's yaw from the arm's initial pose, rad."""
+
+
+def is_hollow(env: Environment, name: str) -> bool:
+    """Return whether nothing stands on an object's axis just below its top: a bowl or a mug."""
+    points = corners(env, geoms(env, name))
+    top = points[..., 2].max()
+    centre = 0.5 * (points.reshape(-1, 3).min(0) + points.reshape(-1, 3).max(0))
+    reaching = points[points[..., 2].max(1) > top - 0.01]
+    low, high = reaching[..., :2].min(1) - 0.005, reaching[..., :2].max(1) + 0.005
+    return not bool(((low < centre[:2]) & (centre[:2] < high)).all(1).any())
+
+
+def body_grasps(env: Environment, name: str) -> list[Grasp]:
+    """Return grasps across an object's narrow sides, the freest and least turned first."""
+    points = corners(env, geoms(env, name)).reshape(-1, 3)
+    top, bottom = points[:, 2].max(), points[:, 2].min()
+    height = max(top - _DEPTH, min(bottom + hand.FINGER_TIP + 0.002, top - 0.008))
+    height = min(height, top - 0.008) if top - bottom > 0.02 else bottom + hand.FINGER_TIP
+    piece = band(env, name, height - 0.5 * _BAND, height + 0.5 * _BAND)
+    found = []
+    for angle in np.linspace(0.0, np.pi, 36, endpoint=False):
+        axis, across = _directions(angle)
+        along = piece[:, :2] @ axis
+        wide = float(np.ptp(along))
+        if wide > _WIDEST:
+            continue
+        middle = _middle(along) * axis + _middle(piece[:, :2] @ across) * across
+        at = np.array([*middle, height])
+        for yaw in hand.yaws_along(angle)[:1]:
+            found.append((_badness(env, at, yaw, name) + 8.0 * wide, Grasp(at, yaw)))
+    return [grasp for _, grasp in sorted(found, key=lambda pair: pair[0])]
+
+
+def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = 0.7) -> list[Grasp]:
+    """Return grasps of a hollow object's wall on one side of its axis, the best first.
+
+    Args:
+        env: the environment.
+        name: the object.
+        azimuth: preferred direction from the axis to the grasp, from world x, rad.
+        spread: how far the grasp may turn away from it, rad.
+    """
+    points = corners(env, geoms(env, name))
+    top = points[..., 2].max()
+    walls = points[points[..., 2].max(1) > top - 0.012]
+    middles = walls.mean(1)
+    centre = 0.5 * (walls.reshape(-1, 3).min(0) + walls.reshape(-1, 3).max(0))[:2]
+    offsets = middles[:, :2] - centre
+    found = []
+    for turn in np.linspace(-spread, spread, 9):
+        axis, across = _directions(azimuth + turn)
+        along = offsets @ axis
+        facing = (np.abs(offsets @ across) < 0.012) & (along > 0)
+        if not facing.any():
+            continue
+        radius = float(np.median(along[facing]))
+        at = np.array([*(centre + radius * axis), top - _RIM_DEPTH])
+        for yaw in hand.yaws_along(azimuth + turn)[:1]:
+            cost = _badness(env, at, yaw, name) + 0.2 * abs(turn)
+            found.append((cost, Grasp(at, yaw)))
+    return [grasp for _, grasp in sorted(found, key=lambda pair: pair[0])]
+
+
+def _badness(env: Environment, at: np.ndarray, yaw: float, name: str) -> float:
+    """Return what speaks against a hand's pose: things in its way, and a turned wrist."""
+    free = clearance(env, hand.points(at, yaw), obstacle_geoms(env, (name,)))
+    return 60.0 * (_ENOUGH - min(free, _ENOUGH)) + 0.15 * abs(yaw)
+
+
+def _directions(angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a horizontal direction (2,) and the one a quarter turn on."""
+    axis = np.array([np.cos(angle), np.sin(angle)])
+    return axis, np.array([-axis[1], axis[0]])
+
+
+def _middle(values: np.ndarray) -> float:
+    return 0.5 * float(values.min() + values.max())

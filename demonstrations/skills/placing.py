@@ -1,0 +1,78 @@
+"""Where a held object's origin must come to rest so that `on` or `in` holds, and how to get there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demonstrations.skills import hand
+from demonstrations.skills.geometry import (
+    bounds,
+    clearance,
+    obstacle_geoms,
+    parent,
+    pose,
+    region,
+    surface_height,
+)
+from simulation.environment import Environment
+
+_GAP = 0.008
+"""Height from which an object is let go over what it shall stand on, m."""
+_TURNS = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 13)
+"""Turns of the hand with its object that are tried over the target, rad."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the hand lets a held object go."""
+
+    position: np.ndarray
+    """Of the object's origin, world frame, m, (3,)."""
+    yaw: float
+    """Hand's yaw, rad."""
+
+
+def find_place(env: Environment, name: str, target: str, yaw: float) -> Place:
+    """Return where to let go of the object `name`, held at a hand's `yaw`, for a goal's target.
+
+    The hand turns only as far as it must to stay clear of the target's walls; where it cannot,
+    the object is let go from higher up.
+    """
+    aim, floor = _aim(env, name, target)
+    origin, _ = pose(env, name)
+    held = hand.position(env) - origin
+    below = origin[2] - bounds(env, name)[0][2]
+    others = obstacle_geoms(env, (name,))
+    for raised in np.arange(0.0, 0.16, 0.015):
+        height = floor + below + _GAP + raised
+        for turn in sorted(_TURNS, key=abs):
+            if not -1.7 <= yaw + turn <= 1.7:
+                continue
+            at = np.array([aim[0], aim[1], height])
+            free = clearance(env, hand.points(at + turned(held, turn), yaw + turn), others)
+            if free > 0.006:
+                return Place(at, yaw + turn)
+    return Place(np.array([aim[0], aim[1], floor + below + 0.1]), yaw)
+
+
+def turned(offset: np.ndarray, angle: float) -> np.ndarray:
+    """Return a vector (3,) turned about the vertical, rad."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y, z = offset
+    return np.array([cosine * x - sine * y, sine * x + cosine * y, z])
+
+
+def _aim(env: Environment, name: str, target: str) -> tuple[np.ndarray, float]:
+    """Return the point to place the origin over, and the height of what is below it, m."""
+    box = region(env, target)
+    thing = parent(env, target)
+    if box is None:
+        at, _ = pose(env, target)
+        return at, surface_height(env, target, at, 0.02)
+    if not thing:
+        return box.position, float(box.position[2])
+    if min(box.extent) < 0.01:
+        return box.position, float(box.position[2] + box.extent[2])
+    return box.position, float(box.position[2] - box.extent[2])
