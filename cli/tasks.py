@@ -84,11 +84,11 @@ def _describe(task: Task, human_demos: Path | None) -> dict[str, Any]:
 
 def _sources(task: Task, human_demos: Path | None) -> list[str]:
     """Return where demonstrations of a task come from."""
-    from demonstrations.skills import find_skill
+    from demonstrations.skills import find_skills
 
     sources = []
     try:
-        find_skill(task)
+        find_skills(task)
         sources.append("scripted")
     except UnknownTaskError:
         pass  # no script is no fault: the line says so

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Style:
     aim: float = 0.006
     """Standard deviation of each waypoint's position, m."""
     max_steps: int = 260
-    """Control steps after which an attempt is given up."""
+    """Control steps, for each predicate of the goal, after which an attempt is given up."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,18 @@ class DemonstrationConfig:
     """Where a task's demonstrations come from."""
 
     episodes_per_way: int = 80
-    """Scripted demonstrations of each way; 0 for none."""
+    """New demonstrations of each way; 0 for none."""
+    source: Literal["auto", "scripted", "amplified"] = "auto"
+    """Where new ones come from: `scripted` by skills, `amplified` from the recordings in
+    `human_demos`, or `auto`: by skills where the task has them, else amplified."""
     human_demos: str = ""
     """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`;
     where `sha256sum * > SHA256SUMS` has been run beside them, a damaged one is refused."""
     fresh_share: float = 0.5
-    """Share of scripted demonstrations from a fresh reset instead of an official init state."""
+    """Share of new demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20
-    """Attempts per scripted demonstration after which the skill is given up."""
+    """Attempts per new demonstration after which it is given up, and at a way's first one the way."""
     seed: int = 0
     """Seed of starts, speeds and noise."""
     style: Style = field(default_factory=Style)
-    """How the scripted ones move."""
+    """How the new ones move."""

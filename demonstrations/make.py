@@ -15,7 +15,8 @@ from tqdm import tqdm
 from common.errors import DemonstrationError, TrajectoryError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
-from demonstrations.skills import Skill, demonstrate, find_skill
+from demonstrations.demonstrator import AMPLIFIED, Demonstrator
+from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.recordings.recorder import Recorder
@@ -40,66 +41,103 @@ def make_demonstrations(
 
     Raises:
         DemonstrationError: a source is missing or unreadable, or has no success.
+        UnknownTaskError: the task has no source of new demonstrations.
         BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
-    skill = find_skill(task) if config.episodes_per_way else None
-    scripted = config.episodes_per_way * len(skill.ways) if skill else 0
-    expected = scripted + bool(config.human_demos)
-    with TrajectoryWriter(path, task, assets, asdict(config), expected) as writer:
+    with TrajectoryWriter(path, task, assets, asdict(config)) as writer:
         if writer.finished:
             return TrajectoryFile(path)
-        if config.human_demos:
+        demonstrator = find_demonstrator(task, config, assets) if config.episodes_per_way else None
+        if config.human_demos and not (demonstrator and demonstrator.source == AMPLIFIED):
             for index, episode in enumerate(replay_human(task, Path(config.human_demos), assets)):
                 writer.add(_FIRST_HUMAN_INDEX + index, episode)
-        if skill:
-            _demonstrate_all(skill, scripted, writer, config, assets)
+        if demonstrator:
+            _demonstrate_all(demonstrator, writer, config, assets)
         return writer.finish()
 
 
+def count_attempts(file: TrajectoryFile) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return attempts and successes of each source (method) and way of a file."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for info in file.infos:
+        tried, succeeded = counts.get((info.method, info.way), (0, 0))
+        counts[info.method, info.way] = (tried + info.attempts, succeeded + 1)
+    return counts
+
+
+def find_demonstrator(task: Task, config: DemonstrationConfig, assets: AssetPack) -> Demonstrator:
+    """Return what makes new demonstrations of a task, as `config.source` asks.
+
+    Raises:
+        UnknownTaskError: the task has no skill and there is nothing to amplify.
+        DemonstrationError: there are recordings, but none serves the task.
+    """
+    return Scripted(task)
+
+
 def _demonstrate_all(
-    skill: Skill,
-    count: int,
+    demonstrator: Demonstrator,
     writer: TrajectoryWriter,
     config: DemonstrationConfig,
     assets: AssetPack,
 ) -> None:
-    """Fill in those of the `count` demonstrations that are missing, on one thread per core."""
-    task, wanted = writer.task, range(count)
-    missing = [index for index in wanted if index not in writer.done]
-    local = threading.local()
+    """Fill in the demonstrations that are missing, on one thread per core.
 
-    def work(index: int) -> None:
+    A way whose first one is given up is left out.
+
+    Raises:
+        DemonstrationError: all are.
+    """
+    task, ways, local = writer.task, demonstrator.ways, threading.local()
+
+    def work(index: int) -> bool:
+        if index in writer.done:
+            return True
         if not hasattr(local, "env"):
             local.env = Environment(task, assets)
-        writer.add(index, _demonstrate_until_success(local.env, skill, index, config))
+        episode = _demonstrate_until_success(local.env, demonstrator, index, config)
+        if episode is not None:
+            writer.add(index, episode)
+        return episode is not None
 
+    total = config.episodes_per_way * len(ways)
     with (
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-        tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc="demonstrate") as bar,
+        tqdm(total=total, desc="demonstrate", disable=None) as bar,
     ):
-        for _ in pool.map(work, missing):
+        succeeds = list(pool.map(work, range(len(ways))))
+        bar.update(len(ways))
+        if not any(succeeds):
+            raise DemonstrationError(
+                f"the {demonstrator.source} demonstrator failed {config.maximum_attempts} times "
+                f"at {task.name} in each of its ways ({', '.join(ways)}): check the asset pack "
+                f"({assets.name})"
+            )
+        rest = [index for index in range(len(ways), total) if succeeds[index % len(ways)]]
+        bar.total = len(ways) + len(rest)
+        for _ in pool.map(work, rest):
             bar.update()
 
 
 def _demonstrate_until_success(
-    env: Environment, skill: Skill, index: int, config: DemonstrationConfig
-) -> Episode:
-    """Return the first success of demonstration `index`, a function of index and config alone."""
-    way = skill.ways[index % len(skill.ways)]
+    env: Environment, demonstrator: Demonstrator, index: int, config: DemonstrationConfig
+) -> Episode | None:
+    """Return the first success of demonstration `index`, a function of index and config alone.
+
+    None if `config.maximum_attempts` fail.
+    """
+    way = demonstrator.ways[index % len(demonstrator.ways)]
     for attempt in range(config.maximum_attempts):
         rng = np.random.default_rng([config.seed, index, attempt])
         init_index = int(rng.integers(FIRST_HELD_OUT_INIT))
         fresh = rng.random() < config.fresh_share
         env.reset(int(rng.integers(1_000_000)), None if fresh else init_index)
         env.settle()
-        episode = demonstrate(env, skill, way, rng, config.style)
+        episode = demonstrator.demonstrate(env, way, rng, config.style)
         if episode.info.success:
-            return episode
-    raise DemonstrationError(
-        f"the scripted skill failed {config.maximum_attempts} times at {env.task.name} "
-        f"by way {way!r}: check the asset pack ({env.scene.assets.name})"
-    )
+            return episode.with_info(attempts=attempt + 1)
+    return None
 
 
 def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episode]:
@@ -157,9 +195,7 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
             env.set_state(state)
             observations.append(env.policy_state())
         demonstrations.append(
-            Demonstration(
-                np.stack(observations), episode.proprio, episode.labels, episode.info.way
-            )
+            Demonstration(np.stack(observations), episode.proprio, episode.labels, episode.info.way)
         )
     return demonstrations
 

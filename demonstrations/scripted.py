@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import mujoco
 import numpy as np
 
 from demonstrations.config import Style
-from demonstrations.skills import find_skills
+from demonstrations.demonstrator import SCRIPTED
+from demonstrations.skills import find_skills, hand
 from demonstrations.skills.skill import Waypoint
 from simulation.environment import Environment, axis_angle
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
@@ -33,7 +32,7 @@ class Scripted:
         UnknownTaskError: a predicate of the task's goal has no skill.
     """
 
-    source: ClassVar[str] = "scripted"
+    source = SCRIPTED
 
     def __init__(self, task: Task) -> None:
         self._skills = find_skills(task)
@@ -79,7 +78,7 @@ class _Arm:
         """Move until the waypoint is reached, given up or, of `most` steps, none is left."""
         imprecision = self._rng.normal(0.0, self._style.aim, 3)
         target = waypoint.position + imprecision * (not waypoint.exact)
-        orientation = _rotation(waypoint) @ self._upright
+        orientation = _rotation(self._env, waypoint) @ self._upright
         left = waypoint.dwell
         deadline = min(len(self.recorder) + _PATIENCE + waypoint.dwell, most)
         while len(self.recorder) < deadline:
@@ -117,16 +116,26 @@ def _toward(
     return np.concatenate((translation, rotation)), *left
 
 
-def _rotation(waypoint: Waypoint) -> np.ndarray:
-    """Return the rotation (3, 3) of a waypoint's hand from upright, world frame."""
-    c, s = np.cos(waypoint.yaw), np.sin(waypoint.yaw)
-    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    for axis, angle in zip(np.eye(3), waypoint.tilt, strict=False):
-        quaternion, matrix = np.zeros(4), np.zeros(9)
-        mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
-        mujoco.mju_quat2Mat(matrix, quaternion)
-        turn = matrix.reshape(3, 3) @ turn
-    return turn
+def _rotation(env: Environment, waypoint: Waypoint) -> np.ndarray:
+    """Return the rotation (3, 3) of a waypoint's hand from upright, world frame.
+
+    A hand that is to be upright leans back to the robot where the arm is too short otherwise.
+    """
+    turn = _about(np.array([0.0, 0.0, 1.0]), waypoint.yaw)
+    if any(waypoint.tilt):
+        across, along = np.eye(3)[:2]
+        return _about(along, waypoint.tilt[1]) @ _about(across, waypoint.tilt[0]) @ turn
+    x, y, _ = waypoint.position - env.data.xpos[env.model.body("robot0_link2").id]
+    tangent = np.array([-y, x, 0.0]) / np.hypot(x, y)
+    return _about(tangent, -hand.lean(env, waypoint.position)) @ turn
+
+
+def _about(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Return the rotation (3, 3) about a unit axis (3,), rad."""
+    quaternion, matrix = np.zeros(4), np.zeros(9)
+    mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    return matrix.reshape(3, 3)
 
 
 def _axis_angle(matrix: np.ndarray) -> np.ndarray:
