@@ -67,7 +67,7 @@ def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_d
     print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
     for task, episodes_per_way in tasks.items():
         print(f"\n{task.language} ({task.key})")
-        source = DemonstrationConfig(episodes_per_way, human_demos)
+        source = DemonstrationConfig(episodes_per_way, human_demos=human_demos)
         _make_trajectories(run, task, pack, source)
     print("\ndataset")
     datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]

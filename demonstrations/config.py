@@ -35,7 +35,7 @@ class DemonstrationConfig:
     fresh_share: float = 0.5
     """Share of new demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20
-    """Attempts per new demonstration after which it is given up, and at a way's first one the way."""
+    """Attempts after which a new demonstration is given up; at a way's first one, the way is."""
     seed: int = 0
     """Seed of starts, speeds and noise."""
     style: Style = field(default_factory=Style)

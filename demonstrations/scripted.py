@@ -1,4 +1,4 @@
-"""A scripted demonstrator: follows a goal's skills with a person's speed, tremor and imprecision."""
+"""A scripted demonstrator: follows skills with a person's speed, tremor and imprecision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a held object's origin must come to rest so that `on` or `in` holds, and how to get there."""
+"""Where a held object is let go so that `on` or `in` holds."""
 
 from __future__ import annotations
 
