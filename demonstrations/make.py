@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from common.errors import DemonstrationError, TrajectoryError
+from common.machine import cores
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
 from demonstrations.demonstrator import AMPLIFIED, Demonstrator
@@ -23,12 +23,33 @@ from simulation.recordings.recorder import Recorder
 from simulation.recordings.recordings import HUMAN, Recording, open_recordings
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
 from simulation.starts import FIRST_HELD_OUT_INIT
-from simulation.tasks import Task
+from simulation.tasks import Task, get_task
 
 _EXTRA_STEPS = 15
 """Control steps for which a replayed demonstration's last action is held, if need be."""
 _FIRST_HUMAN_INDEX = 1_000_000
 """Human demonstrations follow the scripted ones in a file."""
+
+
+@dataclass(frozen=True)
+class DemonstrationItem:
+    """A task's demonstrations, as one work item among many."""
+
+    task: str
+    """The task's key."""
+    path: Path
+    """The trajectory file."""
+    config: DemonstrationConfig
+    """Which demonstrations, and how many."""
+    assets: AssetPack
+    """Asset pack to make them with."""
+
+
+def demonstrate_item(item: DemonstrationItem) -> int:
+    """Make a task's demonstrations, see `make_demonstrations`; return how many there are."""
+    task = get_task(item.task)
+    with make_demonstrations(task, item.path, item.config, item.assets) as file:
+        return len(file)
 
 
 def make_demonstrations(
@@ -103,7 +124,7 @@ def _demonstrate_all(
 
     total = config.episodes_per_way * len(ways)
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(cores()) as pool,
         tqdm(total=total, desc="demonstrate", disable=None) as bar,
     ):
         succeeds = list(pool.map(work, range(len(ways))))
