@@ -26,8 +26,11 @@ class DemonstrationConfig:
     episodes_per_way: int = 80
     """Scripted demonstrations of each way; 0 for none."""
     human_demos: str = ""
-    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`;
-    where `sha256sum * > SHA256SUMS` has been run beside them, a damaged one is refused."""
+    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`, or
+    `official` for what `dlr demos download` fetched; where `sha256sum * > SHA256SUMS` has been run
+    beside them, a damaged one is refused."""
+    drop_noops: bool = True
+    """Drop the steps in which a person did nothing; a demonstration that then fails keeps them."""
     fresh_share: float = 0.5
     """Share of scripted demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20
