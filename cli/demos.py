@@ -19,7 +19,9 @@ class Download:
     file is compared with the hub's sha256. The same command goes on where it was killed.
     """
 
-    names: tyro.conf.Positional[tuple[str, ...]]
+    names: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SUITE|TASK ...")
+    ] = ()
     """Suites, such as libero_90, and tasks, as `suite/name` or their names alone."""
     source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Take the files from this folder, or this one file, instead of the hub: they are linked."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from common.errors import DemonstrationError, DlrError, StorageError
 from common.files import atomic_write, output_errors, user_cache_folder
 from common.hub import DamagedError, HubFile, fetch_hub_file, list_hub_files, partial_file
@@ -79,7 +81,8 @@ class Supply:
             BusyError: another process is fetching a file of the same suite.
             OutputError: the folder cannot be written.
         """
-        lacking = [task for task in tasks if not self._is_here(task)]
+        checked = tqdm(tasks, desc="checking", leave=False)
+        lacking = [task for task in checked if not self._is_here(task)]
         self.say(f"{len(tasks) - len(lacking)} of {len(tasks)} files are here and whole")
         listed = self._list(lacking)
         self._announce(listed)

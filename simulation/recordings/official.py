@@ -58,8 +58,8 @@ def check_origin(path: Path, data: h5py.Group, task: Task) -> None:
     """Check by the attributes of a file's `data` that it is of a task and of LIBERO's robot.
 
     What it does not say is not asked for. Published files name their definition by names that
-    LIBERO no longer has (`open_the_middle_layer_of_the_drawer`): only the name or instruction of
-    another task of the suite makes it one of that task.
+    LIBERO no longer has (`open_the_middle_layer_of_the_drawer`): only the name of another
+    task, or its instruction in the same scene, makes it one of that task.
 
     Raises:
         TrajectoryError: it is of another task, robot, controller or control frequency.
@@ -81,14 +81,14 @@ def check_origin(path: Path, data: h5py.Group, task: Task) -> None:
 def _other_task(data: h5py.Group, task: Task) -> Task | None:
     """Return the task that a file's definition or, where that has an old name, language names."""
     named = Path(str(data.attrs.get("bddl_file_name", ""))).stem
-    suite = {other.name: other for other in list_tasks(task.suite)}
-    if named in suite:
-        return None if named == task.name else suite[named]
+    tasks = {other.name: other for other in list_tasks()}
+    if named in tasks:
+        return None if named == task.name else tasks[named]
     told = _json_attribute(data, "problem_info").get("language_instruction")
     language = " ".join(str(told or "").lower().split())
     if language in ("", task.language):
         return None
-    alike = (other for other in suite.values() if _scene(other) == _scene(task))
+    alike = (other for other in list_tasks(task.suite) if _scene(other) == _scene(task))
     return next((other for other in alike if other.language == language), None)
 
 
