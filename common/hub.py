@@ -85,8 +85,8 @@ def list_hub_files(
 def fetch_hub_file(file: HubFile, target: Path, remedy: str, endpoint: str | None = None) -> None:
     """Fetch a file of the hub to `target`, which appears when it is whole and its sha256 is right.
 
-    What has come already lies beside it, and the next call goes on from there; a bar on standard
-    error shows how far it is.
+    What has come already lies beside it, and the next call goes on from there; a bar shows
+    how far it is where standard error is a terminal.
 
     Args:
         file: the file, as `list_hub_files` returned it.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import mujoco
 import numpy as np
 import pytest
 
@@ -45,13 +46,20 @@ def test_each_demonstration_has_a_start_and_fixtures_of_its_own(
         np.testing.assert_array_equal(recording.fixtures.positions, episode.fixtures.positions)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_poses_are_read_from_mjcf_as_mujoco_saves_it(drawer: Environment, seed: int) -> None:  # noqa: F811
-    drawn = drawer.scene._sample_placement(seed).fixtures
-    saved = fixtures_from_mjcf(drawer.scene._upstream.sim.model.get_xml(), drawer.scene)
-    assert saved.names == drawn.names
-    np.testing.assert_allclose(saved.positions, drawn.positions, atol=1e-6)
-    np.testing.assert_allclose(saved.quaternions, drawn.quaternions, atol=1e-6)
+def test_poses_are_read_from_mjcf_as_mujoco_saves_it(
+    drawer: Environment,  # noqa: F811
+    successes: list[Episode],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    model = mujoco.MjModel.from_xml_string(drawer.scene._upstream.model.get_xml())
+    for episode in successes:
+        model.body_pos[drawer.scene.fixture_bodies] = episode.fixtures.positions
+        model.body_quat[drawer.scene.fixture_bodies] = episode.fixtures.quaternions
+        mujoco.mj_saveLastXML(str(tmp_path / "saved.xml"), model)
+        saved = fixtures_from_mjcf((tmp_path / "saved.xml").read_text(), drawer.scene)
+        assert saved.names == episode.fixtures.names
+        np.testing.assert_allclose(saved.positions, episode.fixtures.positions, atol=1e-6)
+        np.testing.assert_allclose(saved.quaternions, episode.fixtures.quaternions, atol=1e-6)
 
 
 def told(language: str) -> str:
