@@ -37,6 +37,6 @@ def demonstrate(
     chosen = get_task(task)
     path = RunFolder(run).demonstrations(chosen)
     with make_demonstrations(chosen, path, config, resolve_assets(assets)) as file:
-        if config.human_demos:
+        if audit_path(path).exists():
             print("\n".join(read_audit(audit_path(path)).lines()))
         print(f"{len(file)} demonstrations\n{path}")

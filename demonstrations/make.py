@@ -47,6 +47,7 @@ def make_demonstrations(
     with TrajectoryWriter(path, task, assets, asdict(config), expected) as writer:
         if writer.finished:
             return TrajectoryFile(path)
+        audit_path(path).unlink(missing_ok=True)
         if config.human_demos:
             people = config.human_demos, assets, config.drop_noops, audit_path(path)
             for index, episode in enumerate(replay_human(task, *people)):
