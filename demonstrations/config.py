@@ -30,8 +30,11 @@ class DemonstrationConfig:
     """Where new ones come from: `scripted` by skills, `amplified` from the recordings in
     `human_demos`, or `auto`: by skills where the task has them, else amplified."""
     human_demos: str = ""
-    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`;
-    where `sha256sum * > SHA256SUMS` has been run beside them, a damaged one is refused."""
+    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`, or
+    `official` for what `dlr demos download` fetched; where `sha256sum * > SHA256SUMS` has been run
+    beside them, a damaged one is refused."""
+    drop_noops: bool = True
+    """Drop the steps in which a person did nothing; a demonstration that then fails keeps them."""
     fresh_share: float = 0.5
     """Share of new demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20

@@ -13,20 +13,18 @@ from tqdm import tqdm
 
 from common.errors import DemonstrationError, TrajectoryError
 from common.machine import cores
+from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
 from demonstrations.demonstrator import AMPLIFIED, Demonstrator
+from demonstrations.people import find_people, replay_people
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
-from simulation.recordings.recorder import Recorder
-from simulation.recordings.recordings import HUMAN, Recording, open_recordings
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
 from simulation.starts import FIRST_HELD_OUT_INIT
 from simulation.tasks import Task, get_task
 
-_EXTRA_STEPS = 15
-"""Control steps for which a replayed demonstration's last action is held, if need be."""
 _FIRST_HUMAN_INDEX = 1_000_000
 """Human demonstrations follow the scripted ones in a file."""
 
@@ -70,8 +68,10 @@ def make_demonstrations(
         if writer.finished:
             return TrajectoryFile(path)
         demonstrator = find_demonstrator(task, config, assets) if config.episodes_per_way else None
+        audit_path(path).unlink(missing_ok=True)
         if config.human_demos and not (demonstrator and demonstrator.source == AMPLIFIED):
-            for index, episode in enumerate(replay_human(task, Path(config.human_demos), assets)):
+            people = config.human_demos, assets, config.drop_noops, audit_path(path)
+            for index, episode in enumerate(replay_human(task, *people)):
                 writer.add(_FIRST_HUMAN_INDEX + index, episode)
         if demonstrator:
             _demonstrate_all(demonstrator, writer, config, assets)
@@ -161,36 +161,28 @@ def _demonstrate_until_success(
     return None
 
 
-def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episode]:
+def replay_human(
+    task: Task,
+    folder: str | Path,
+    assets: AssetPack,
+    drop_noops: bool = True,
+    audit: Path | None = None,
+) -> Iterator[Episode]:
     """Replay a task's human demonstrations and yield those that succeed.
 
-    `<task>.json` holds one demonstration (`init_state`, `actions`), `<task>_demo.hdf5` is
-    LIBERO's own file. Actions are replayed open loop from the first state; an episode ends at
-    success, at the latest 15 steps after the recorded end with the last action held.
+    Args:
+        task: the task.
+        folder: holds `<task>.json` (one demonstration: `init_state`, `actions`) or LIBERO's own
+            `<task>_demo.hdf5`; `official` for what `dlr demos download` fetched.
+        assets: asset pack to replay with.
+        drop_noops: whether steps in which nothing was done are dropped, where that succeeds.
+        audit: file that will say what became of each, if any.
 
     Raises:
         DemonstrationError: the folder has no file of the task, or no demonstration succeeds.
-        TrajectoryError: a file is damaged, or holds no demonstration.
+        TrajectoryError: no file can be read: each is damaged, of another task, or empty.
     """
-    candidates = [folder / f"{task.name}.json", folder / f"{task.name}_demo.hdf5"]
-    sources = [path for path in candidates if path.exists()]
-    if not sources:
-        names = " or ".join(path.name for path in candidates)
-        raise DemonstrationError(f"{folder} has no demonstrations of {task.name}: expected {names}")
-    env = Environment(task, assets)
-    succeeded = 0
-    for source in sources:
-        with open_recordings(source, task, assets) as recordings:
-            for recording in recordings:
-                episode = _replay(env, recording)
-                if episode.info.success:
-                    succeeded += 1
-                    yield episode
-    if not succeeded:
-        raise DemonstrationError(
-            f"no human demonstration of {task.name} in {folder} succeeds with the asset pack "
-            f"{assets.name}; people's demonstrations want LIBERO's own (`dlr assets install`)"
-        )
+    yield from replay_people(task, find_people(task, folder), assets, drop_noops, audit)
 
 
 def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
@@ -219,15 +211,3 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
             Demonstration(np.stack(observations), episode.proprio, episode.labels, episode.info.way)
         )
     return demonstrations
-
-
-def _replay(env: Environment, recording: Recording) -> Episode:
-    """Replay a person's actions; the episode's seed is the name of its start, and draws nothing."""
-    env.reset(0, init_state=recording.init_state, fixtures=recording.fixtures)
-    recorder, success, actions = Recorder(env), False, recording.actions
-    for action in np.concatenate((actions, np.repeat(actions[-1:], _EXTRA_STEPS, axis=0))):
-        recorder.before(action)
-        success = env.step(action)
-        if success:
-            break
-    return recorder.finish(success, method=HUMAN).with_info(seed=recording.info.seed)
