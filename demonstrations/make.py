@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from common.errors import DemonstrationError, TrajectoryError
+from common.errors import DemonstrationError, TrajectoryError, UnknownTaskError
 from common.machine import cores
+from demonstrations.amplify import find_amplifier
 from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
-from demonstrations.demonstrator import AMPLIFIED, Demonstrator
+from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
 from demonstrations.people import find_people, replay_people
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
@@ -94,7 +95,13 @@ def find_demonstrator(task: Task, config: DemonstrationConfig, assets: AssetPack
         UnknownTaskError: the task has no skill and there is nothing to amplify.
         DemonstrationError: there are recordings, but none serves the task.
     """
-    return Scripted(task)
+    if config.source != AMPLIFIED:
+        try:
+            return Scripted(task)
+        except UnknownTaskError:
+            if config.source == SCRIPTED or not config.human_demos:
+                raise
+    return find_amplifier(task, Path(config.human_demos), assets)
 
 
 def _demonstrate_all(
