@@ -9,6 +9,7 @@ import numpy as np
 
 from demonstrations.config import Style
 from demonstrations.skills import find_skills
+from demonstrations.skills.hand import rotation
 from demonstrations.skills.skill import Waypoint
 from simulation.environment import Environment, axis_angle
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
@@ -79,7 +80,7 @@ class _Arm:
         """Move until the waypoint is reached, given up or, of `most` steps, none is left."""
         imprecision = self._rng.normal(0.0, self._style.aim, 3)
         target = waypoint.position + imprecision * (not waypoint.exact)
-        orientation = _rotation(waypoint) @ self._upright
+        orientation = rotation(waypoint.yaw, waypoint.tilt) @ self._upright
         left = waypoint.dwell
         deadline = min(len(self.recorder) + _PATIENCE + waypoint.dwell, most)
         while len(self.recorder) < deadline:
@@ -115,18 +116,6 @@ def _toward(
     rotation = np.clip(error * (_ROTATION_GAIN / ROTATION_SCALE), -0.5 * speed, 0.5 * speed)
     left = float(np.linalg.norm(offset)), float(np.linalg.norm(error))
     return np.concatenate((translation, rotation)), *left
-
-
-def _rotation(waypoint: Waypoint) -> np.ndarray:
-    """Return the rotation (3, 3) of a waypoint's hand from upright, world frame."""
-    c, s = np.cos(waypoint.yaw), np.sin(waypoint.yaw)
-    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    for axis, angle in zip(np.eye(3), waypoint.tilt, strict=False):
-        quaternion, matrix = np.zeros(4), np.zeros(9)
-        mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
-        mujoco.mju_quat2Mat(matrix, quaternion)
-        turn = matrix.reshape(3, 3) @ turn
-    return turn
 
 
 def _axis_angle(matrix: np.ndarray) -> np.ndarray:
