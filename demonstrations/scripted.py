@@ -121,21 +121,15 @@ def _rotation(env: Environment, waypoint: Waypoint) -> np.ndarray:
 
     A hand that is to be upright leans back to the robot where the arm is too short otherwise.
     """
-    turn = _about(np.array([0.0, 0.0, 1.0]), waypoint.yaw)
+    turn = hand.rotation(waypoint.yaw, waypoint.tilt)
     if any(waypoint.tilt):
-        across, along = np.eye(3)[:2]
-        return _about(along, waypoint.tilt[1]) @ _about(across, waypoint.tilt[0]) @ turn
+        return turn
     x, y, _ = waypoint.position - env.data.xpos[env.model.body("robot0_link2").id]
-    tangent = np.array([-y, x, 0.0]) / np.hypot(x, y)
-    return _about(tangent, -hand.lean(env, waypoint.position)) @ turn
-
-
-def _about(axis: np.ndarray, angle: float) -> np.ndarray:
-    """Return the rotation (3, 3) about a unit axis (3,), rad."""
     quaternion, matrix = np.zeros(4), np.zeros(9)
-    mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
+    tangent = np.array([-y, x, 0.0]) / np.hypot(x, y)
+    mujoco.mju_axisAngle2Quat(quaternion, tangent, -hand.lean(env, waypoint.position))
     mujoco.mju_quat2Mat(matrix, quaternion)
-    return matrix.reshape(3, 3)
+    return matrix.reshape(3, 3) @ turn
 
 
 def _axis_angle(matrix: np.ndarray) -> np.ndarray:

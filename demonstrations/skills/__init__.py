@@ -1,6 +1,6 @@
 """Scripted skills: each makes one predicate true for a family of objects, in several ways."""
 
-from demonstrations.skills.drawer import CloseDrawer
+from demonstrations.skills.drawer import CloseDrawer, OpenDrawer
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.skill import Skill
@@ -9,6 +9,7 @@ from simulation.tasks import Task
 __all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
+    "open": (OpenDrawer(),),
     "close": (CloseDrawer(),),
     "on": (PickPlace(),),
     "in": (PickPlace(),),

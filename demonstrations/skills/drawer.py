@@ -9,10 +9,21 @@ from typing import ClassVar
 
 import numpy as np
 
+from demonstrations.skills import hand
+from demonstrations.skills.geometry import clearance, obstacle_geoms
+from demonstrations.skills.moving_parts import Handle, drawer_handle, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
 _REGION = re.compile(r"\w*cabinet_\d+_(top|middle|bottom)_region")
+_FINGER = 0.047
+"""Distance of an open finger's middle from the hand's, m."""
+_THICKNESS = 0.018
+"""Of a finger across the closing axis, m."""
+_DEEP = 0.009
+"""How deep the finger tips reach behind a bar, m."""
+_PRESS = 0.01
+"""How far a pulling hand aims below the bar to keep its hold, m."""
 _PUSH = 0.17
 """Distance that a push goes beyond the drawer's front as it stands, m."""
 
@@ -31,6 +42,82 @@ class _Push:
     """Rotation of the hand about the vertical, rad."""
     gripper: float
     """Whether the fingers are open or closed."""
+
+
+@dataclass(frozen=True)
+class _Pull:
+    """How a way takes hold of a drawer's handle."""
+
+    finger: float
+    """Which finger goes behind the bar: 0 both, closed; -1 or +1 one of the open ones, the hand
+    to that side of the handle's middle."""
+
+
+class OpenDrawer(Skill):
+    """Leans the hand outward, reaches behind the handle's bar with the finger tips, and pulls.
+
+    `hook` hooks both closed fingers behind the middle of the bar; `left` and `right` one finger
+    of the open hand, which so pulls from half a hand's width to either side.
+    """
+
+    ways = ("hook", "left", "right")
+    _pulls: ClassVar[dict[str, _Pull]] = {
+        "hook": _Pull(0.0),
+        "left": _Pull(1.0),
+        "right": _Pull(-1.0),
+    }
+
+    def fits(self, atom: Atom) -> bool:
+        """Return whether the predicate is that a drawer of a cabinet is open."""
+        return _REGION.fullmatch(atom[1]) is not None
+
+    def plan(
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
+    ) -> Iterator[Waypoint]:
+        """Yield: before and above the handle, down behind the bar, and out in short moves."""
+        finger = self._pulls[way].finger
+        drawer = moving_part(env, atom[1])
+        handle = drawer_handle(env, drawer)
+        gripper = OPEN if finger else CLOSED
+        yaw = 0.5 * np.pi
+        middle = 0.5 * sum(handle.gap) + finger * _FINGER + rng.normal(0.0, 0.002)
+        lean = _lean(env, handle, middle, yaw)
+        tilt = hand.leaning(handle.outward, lean)
+        axis = hand.rotation(0.0, tilt)[:, 2]
+        at = _behind(handle, lean, middle)
+        yield Waypoint(
+            at + 0.10 * axis + 0.03 * handle.outward, yaw, gripper, 0.03, level=0.2, tilt=tilt
+        )
+        yield Waypoint(at + 0.03 * axis, yaw, gripper, 0.01, exact=True, tilt=tilt, level=0.12)
+        yield Waypoint(at, yaw, gripper, 0.006, exact=True, tilt=tilt, speed=0.7, level=0.12)
+        left = abs(drawer.limits(env)[1] - drawer.value(env)) + 0.03
+        down = -_PRESS * axis
+        for share in np.linspace(0.0, 1.0, 6)[1:]:
+            pulled = at + share * left * handle.outward + down
+            yield Waypoint(pulled, yaw, gripper, 0.02, exact=True, tilt=tilt)
+        here = hand.position(env)
+        yield Waypoint(here + 0.08 * axis, yaw, gripper, 0.03, tilt=tilt)
+
+
+def _behind(handle: Handle, lean: float, side: float) -> np.ndarray:
+    """Return where the grip site is when the tips of the leaning fingers are behind the bar."""
+    up, out = np.cos(lean), np.sin(lean)
+    tip_out, tip_up = 0.5 * _THICKNESS * up, -0.5 * _THICKNESS * out
+    outer = handle.inner - _DEEP * out - 0.002
+    top = handle.height[1] - _DEEP * up
+    centre = outer - tip_out, top - tip_up
+    return handle.point(centre[0] + hand.FINGER_TIP * out, side, centre[1] + hand.FINGER_TIP * up)
+
+
+def _lean(env: Environment, handle: Handle, side: float, yaw: float) -> float:
+    """Return the least lean at which the hand keeps clear of all, rad."""
+    ids = obstacle_geoms(env)
+    leans = np.deg2rad([15, 25, 35, 40, 45, 50, 55, 60])
+    for lean in leans:
+        turn = hand.rotation(yaw, hand.leaning(handle.outward, lean))
+        if clearance(env, hand.hull(_behind(handle, lean, side), turn), ids) > 0.004:
+            return float(lean)
+    return float(leans[-1])
 
 
 class CloseDrawer(Skill):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import mujoco
 import numpy as np
 
 from simulation.environment import Environment
@@ -29,6 +30,15 @@ _BODY = np.array(
 _WRIST = np.array(list(itertools.product((-0.05, 0.05), (-0.05, 0.05), (0.17, 0.22, 0.27, 0.32))))
 _POINTS = np.concatenate((_FINGERS, _BODY, _WRIST))
 """Points of the open hand along its closing axis, across it and above the grip site, m."""
+_HULL = np.concatenate(
+    (
+        list(
+            itertools.product((-0.02, 0.0, 0.02), (-0.101, -0.05, 0.0, 0.05, 0.101), (0.025, 0.05))
+        ),
+        list(itertools.product((-0.037, 0.037), (-0.101, 0.0, 0.101), (0.08, 0.12))),
+    )
+)
+"""Points of the hand without its fingers, in its own axes: across, closing axis, upward, m."""
 
 
 def position(env: Environment) -> np.ndarray:
@@ -84,3 +94,30 @@ def highest(env: Environment, at: np.ndarray) -> float:
     out = np.linalg.norm(at[:2] - shoulder[:2]) - _WRIST_BACK * cosine - _WRIST_UP * sine
     above = np.sqrt(max(_REACH**2 - out**2, 0.0))
     return float(shoulder[2] + above - _WRIST_UP * cosine + _WRIST_BACK * sine)
+
+
+def rotation(yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """Return the rotation (3, 3) of a hand from the arm's initial pose, world frame.
+
+    Args:
+        yaw: about the vertical, rad; comes first.
+        tilt: then about world x and after it about world y, rad.
+    """
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    for axis, angle in zip(np.eye(3), tilt, strict=False):
+        quaternion, matrix = np.zeros(4), np.zeros(9)
+        mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
+        mujoco.mju_quat2Mat(matrix, quaternion)
+        turn = matrix.reshape(3, 3) @ turn
+    return turn
+
+
+def leaning(direction: np.ndarray, angle: float) -> tuple[float, float]:
+    """Return the tilt by which the upright hand leans in one of the directions +-x and +-y."""
+    return float(-direction[1] * angle), float(direction[0] * angle)
+
+
+def hull(at: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return points (N, 3) of the hand without its fingers, turned, its grip site at (3,)."""
+    return at + _HULL @ turn.T
