@@ -1,5 +1,6 @@
 """Scripted skills: each makes one predicate true for a family of objects, in several ways."""
 
+from demonstrations.skills.caddy import BookInCaddy
 from demonstrations.skills.drawer import CloseDrawer, OpenDrawer
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.sequence import Sequence, sequence
@@ -12,7 +13,7 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
     "open": (OpenDrawer(),),
     "close": (CloseDrawer(),),
     "on": (PickPlace(),),
-    "in": (PickPlace(),),
+    "in": (BookInCaddy(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
 
