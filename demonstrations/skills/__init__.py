@@ -1,6 +1,7 @@
 """Scripted skills: each makes one predicate true for a family of objects, in several ways."""
 
 from demonstrations.skills.drawer import CloseDrawer
+from demonstrations.skills.handled import PlacePan, PlacePot
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.skill import Skill
@@ -10,8 +11,8 @@ __all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(),),
-    "on": (PickPlace(),),
-    "in": (PickPlace(),),
+    "on": (PlacePan(), PlacePot(), PickPlace()),
+    "in": (PlacePan(), PlacePot(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
 

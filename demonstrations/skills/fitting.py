@@ -1,0 +1,167 @@
+"""Where a held object fits, at a target that others may stand on or that has a ceiling."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from demonstrations.skills import hand
+from demonstrations.skills.geometry import (
+    Region,
+    bounds,
+    clearance,
+    corners,
+    geoms,
+    obstacle_geoms,
+    parent,
+    pose,
+    region,
+    surface_height,
+)
+from demonstrations.skills.placing import turned
+from simulation.environment import Environment
+
+_GAP = 0.008
+"""Height from which an object is let go over what it shall stand on, m."""
+_TURNS = np.linspace(-np.pi, np.pi, 25)
+"""Turns of the hand with its object that are tried at the target, rad."""
+_YAW_LIMIT = 1.75
+_SHARES = (-0.7, -0.35, 0.0, 0.35, 0.7)
+"""Places of a region that are tried, of its half size."""
+_NEAR = 0.70
+"""Horizontal distance from the arm's base that the hand reaches easily, m."""
+_APART = 0.006
+"""Least clearance of the hand and the object from everything else, m."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a held object is let go, and from where it gets there."""
+
+    position: np.ndarray
+    """Of the object's origin, world frame, m, (3,)."""
+    before: np.ndarray
+    """Of its origin before it slides in or comes down, world frame, m, (3,)."""
+    outward: np.ndarray
+    """Horizontal direction out of a place with a ceiling, world frame, (3,)."""
+    slides: bool
+    """Whether there is a ceiling, under which the object slides."""
+    yaw: float
+    """Hand's yaw, rad."""
+
+
+def find_slot(env: Environment, name: str, target: str, yaw: float) -> Slot:
+    """Return where the level object `name`, held at a hand's `yaw`, fits best at a target.
+
+    The hand turns and the object leaves the target's middle only as far as they must: to stay
+    clear of what stands there, to leave room for what the goal also wants there, and within
+    the arm's reach.
+    """
+    box = region(env, target)
+    if box is None:
+        box = Region(pose(env, target)[0], np.eye(3), np.full(3, 0.005))
+    thing = parent(env, target) or target
+    outward = _way_out(env, box, thing) if thing and region(env, target) else None
+    wish = _wish(env, name, target, box)
+    floor = float(box.position[2] - box.extent[2])
+    if outward is None and thing:
+        floor = max(floor, surface_height(env, thing, wish, 0.02))
+    origin, _ = pose(env, name)
+    height = floor + origin[2] - bounds(env, name)[0][2] + (_GAP if outward is None else 0.004)
+    best, least = None, np.inf
+    for at, turn in itertools.product(_places(box, wish, height, outward), _TURNS):
+        if abs(yaw + turn) <= _YAW_LIMIT:
+            cost = _cost(env, name, at, turn, yaw, wish)
+            if cost < least:
+                best, least = (at, turn), cost
+    at, turn = best if best is not None else (np.array([*wish[:2], height]), 0.0)
+    before = at + 0.03 * np.array([0.0, 0.0, 1.0])
+    if outward is not None:
+        before = at + outward * _way_in(env, name, thing, at, turn, outward)
+        before[2] += 0.012
+    return Slot(at, before, np.zeros(3) if outward is None else outward, outward is not None,
+                yaw + turn)
+
+
+def _cost(
+    env: Environment, name: str, at: np.ndarray, turn: float, yaw: float, wish: np.ndarray
+) -> float:
+    """Return what speaks against a place: nearness of things, a turn, the arm's reach."""
+    origin, _ = pose(env, name)
+    held = turned(hand.position(env) - origin, turn)
+    reach = np.linalg.norm((at + held - env.model.body("robot0_base").pos)[:2])
+    cost = 0.25 * abs(turn) + 4.0 * np.linalg.norm((at - wish)[:2])
+    cost += 8.0 * max(0.0, reach - _NEAR)
+    others = obstacle_geoms(env, (name,))
+    free = min(
+        clearance(env, hand.points(at + held, yaw + turn), others),
+        clearance(env, _moved(env, name, at, turn), others),
+    )
+    return float(cost + 200.0 * max(0.0, _APART - free))
+
+
+def _moved(env: Environment, name: str, at: np.ndarray, turn: float) -> np.ndarray:
+    """Return points (N, 3) of an object that is moved to a place and turned."""
+    origin, _ = pose(env, name)
+    boxes = corners(env, geoms(env, name)) - origin
+    points = np.concatenate((boxes.reshape(-1, 3), boxes.mean(1)))
+    cosine, sine = np.cos(turn), np.sin(turn)
+    return at + points @ np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _places(
+    box: Region, wish: np.ndarray, height: float, outward: np.ndarray | None
+) -> list[np.ndarray]:
+    """Return places for the origin in a region: where it is wished, and on a grid."""
+    shares = np.array(list(itertools.product(_SHARES, _SHARES, (0.0,))))
+    grid = box.position + (shares * box.half_size) @ box.rotation.T
+    if outward is not None:
+        depth = float(np.abs(outward) @ box.extent)
+        front = box.position + outward * (depth - 0.035)
+        grid = np.array([front])
+    else:
+        grid = np.concatenate(([wish], grid))
+    return [np.array([*place[:2], height]) for place in grid]
+
+
+def _wish(env: Environment, name: str, target: str, box: Region) -> np.ndarray:
+    """Return the middle of a region, or of its share where the goal wants several things there."""
+    names = sorted(
+        (atom[1] for atom in env.task.goal if atom[0] in ("on", "in") and atom[2] == target),
+        key=lambda other: float((pose(env, other)[0] - box.position) @ _longer(box)),
+    )
+    if len(names) < 2 or name not in names:
+        return box.position
+    share = (2 * names.index(name) + 1 - len(names)) / len(names)
+    return box.position + share * _longer(box) * float(np.max(box.half_size[:2]))
+
+
+def _longer(box: Region) -> np.ndarray:
+    """Return the direction of a region's longer horizontal side."""
+    return box.rotation[:, int(np.argmax(box.half_size[:2]))]
+
+
+def _way_out(env: Environment, box: Region, thing: str) -> np.ndarray | None:
+    """Return the horizontal direction out of a region with a ceiling, or None without one."""
+    own = geoms(env, thing)
+    column = box.position + np.linspace(0.0, box.extent[2] + 0.03, 12)[:, None] * [0.0, 0.0, 1.0]
+    if min(box.extent) < 0.01 or clearance(env, column, own) > 0.004:
+        return None
+    found = []
+    for axis in (*box.rotation.T[:2], *-box.rotation.T[:2]):
+        outward = np.array([axis[0], axis[1], 0.0])
+        length = float(np.abs(outward) @ box.extent) + 0.06
+        line = box.position + np.linspace(0.0, length, 24)[:, None] * outward
+        found.append((clearance(env, line, own), outward))
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def _way_in(
+    env: Environment, name: str, thing: str, at: np.ndarray, turn: float, outward: np.ndarray
+) -> float:
+    """Return how far outward an object at a place is clear of the thing it slides into, m."""
+    front = float((corners(env, geoms(env, thing)).reshape(-1, 3) @ outward).max())
+    back = float((_moved(env, name, at, turn) @ outward).min())
+    return max(0.0, front - back + 0.02)
