@@ -32,6 +32,8 @@ _SHARES = (-0.7, -0.35, 0.0, 0.35, 0.7)
 """Places of a region that are tried, of its half size."""
 _NEAR = 0.70
 """Horizontal distance from the arm's base that the hand reaches easily, m."""
+_INSIDE = 0.035
+"""How far inside a region with a ceiling the origin is put, m."""
 _APART = 0.006
 """Least clearance of the hand and the object from everything else, m."""
 
@@ -70,36 +72,39 @@ def find_slot(env: Environment, name: str, target: str, yaw: float) -> Slot:
         floor = max(floor, surface_height(env, thing, wish, 0.02))
     origin, _ = pose(env, name)
     height = floor + origin[2] - bounds(env, name)[0][2] + (_GAP if outward is None else 0.004)
-    best, least = None, np.inf
-    for at, turn in itertools.product(_places(box, wish, height, outward), _TURNS):
-        if abs(yaw + turn) <= _YAW_LIMIT:
-            cost = _cost(env, name, at, turn, yaw, wish)
-            if cost < least:
-                best, least = (at, turn), cost
-    at, turn = best if best is not None else (np.array([*wish[:2], height]), 0.0)
+    at, turn = _cheapest(env, name, _places(box, wish, height, outward), yaw)
     before = at + 0.03 * np.array([0.0, 0.0, 1.0])
     if outward is not None:
         before = at + outward * _way_in(env, name, thing, at, turn, outward)
         before[2] += 0.012
-    return Slot(at, before, np.zeros(3) if outward is None else outward, outward is not None,
-                yaw + turn)
+        return Slot(at, before, outward, True, yaw + turn)
+    return Slot(at, before, np.zeros(3), False, yaw + turn)
 
 
-def _cost(
-    env: Environment, name: str, at: np.ndarray, turn: float, yaw: float, wish: np.ndarray
-) -> float:
-    """Return what speaks against a place: nearness of things, a turn, the arm's reach."""
-    origin, _ = pose(env, name)
-    held = turned(hand.position(env) - origin, turn)
-    reach = np.linalg.norm((at + held - env.model.body("robot0_base").pos)[:2])
-    cost = 0.25 * abs(turn) + 4.0 * np.linalg.norm((at - wish)[:2])
-    cost += 8.0 * max(0.0, reach - _NEAR)
+def _cheapest(
+    env: Environment, name: str, places: list[np.ndarray], yaw: float
+) -> tuple[np.ndarray, float]:
+    """Return the place, the first of which is wished, and the turn that least speaks against."""
+    held = hand.position(env) - pose(env, name)[0]
+    base = env.data.body("robot0_base").xpos
+    listed = []
+    for (rank, at), turn in itertools.product(enumerate(places), _TURNS):
+        if abs(yaw + turn) <= _YAW_LIMIT:
+            reach = float(np.linalg.norm((at + turned(held, turn) - base)[:2]))
+            cost = 0.25 * abs(turn) + 4.0 * float(np.linalg.norm((at - places[0])[:2]))
+            listed.append((cost + 8.0 * max(0.0, reach - _NEAR), rank, turn))
     others = obstacle_geoms(env, (name,))
-    free = min(
-        clearance(env, hand.points(at + held, yaw + turn), others),
-        clearance(env, _moved(env, name, at, turn), others),
-    )
-    return float(cost + 200.0 * max(0.0, _APART - free))
+    best, least = (places[0], 0.0), np.inf
+    for cost, rank, turn in sorted(listed):
+        if cost >= least:
+            break
+        at = places[rank]
+        points = hand.points(at + turned(held, turn), yaw + turn)
+        swept = np.concatenate((points, _moved(env, name, at, turn)))
+        cost += 200.0 * max(0.0, _APART - clearance(env, swept, others))
+        if cost < least:
+            best, least = (at, turn), cost
+    return best
 
 
 def _moved(env: Environment, name: str, at: np.ndarray, turn: float) -> np.ndarray:
@@ -114,16 +119,14 @@ def _moved(env: Environment, name: str, at: np.ndarray, turn: float) -> np.ndarr
 def _places(
     box: Region, wish: np.ndarray, height: float, outward: np.ndarray | None
 ) -> list[np.ndarray]:
-    """Return places for the origin in a region: where it is wished, and on a grid."""
-    shares = np.array(list(itertools.product(_SHARES, _SHARES, (0.0,))))
-    grid = box.position + (shares * box.half_size) @ box.rotation.T
+    """Return places for the origin in a region, the wished one first; near the way out if any."""
     if outward is not None:
-        depth = float(np.abs(outward) @ box.extent)
-        front = box.position + outward * (depth - 0.035)
-        grid = np.array([front])
+        found = [box.position + outward * (float(np.abs(outward) @ box.extent) - _INSIDE)]
     else:
-        grid = np.concatenate(([wish], grid))
-    return [np.array([*place[:2], height]) for place in grid]
+        sides = _sides(box)
+        shares = itertools.product(_SHARES, repeat=len(sides))
+        found = [wish, *(box.position + sum(map(np.multiply, share, sides)) for share in shares)]
+    return [np.array([*place[:2], height]) for place in found]
 
 
 def _wish(env: Environment, name: str, target: str, box: Region) -> np.ndarray:
@@ -135,12 +138,18 @@ def _wish(env: Environment, name: str, target: str, box: Region) -> np.ndarray:
     if len(names) < 2 or name not in names:
         return box.position
     share = (2 * names.index(name) + 1 - len(names)) / len(names)
-    return box.position + share * _longer(box) * float(np.max(box.half_size[:2]))
+    return box.position + share * _longer(box)
 
 
 def _longer(box: Region) -> np.ndarray:
-    """Return the direction of a region's longer horizontal side."""
-    return box.rotation[:, int(np.argmax(box.half_size[:2]))]
+    """Return half of a region's longer horizontal side, world frame, m, (3,)."""
+    return max(_sides(box), key=lambda side: float(np.linalg.norm(side)))
+
+
+def _sides(box: Region) -> list[np.ndarray]:
+    """Return half of a region's horizontal sides, world frame, m, (3,) each."""
+    sides = (box.rotation * box.half_size).T
+    return [side for side in sides if abs(side[2]) < 0.3 * float(np.linalg.norm(side))]
 
 
 def _way_out(env: Environment, box: Region, thing: str) -> np.ndarray | None:
@@ -150,9 +159,10 @@ def _way_out(env: Environment, box: Region, thing: str) -> np.ndarray | None:
     if min(box.extent) < 0.01 or clearance(env, column, own) > 0.004:
         return None
     found = []
-    for axis in (*box.rotation.T[:2], *-box.rotation.T[:2]):
-        outward = np.array([axis[0], axis[1], 0.0])
-        length = float(np.abs(outward) @ box.extent) + 0.06
+    sides = _sides(box)
+    for side in (*sides, *(-side for side in sides)):
+        outward = side / float(np.linalg.norm(side))
+        length = float(np.linalg.norm(side)) + 0.06
         line = box.position + np.linspace(0.0, length, 24)[:, None] * outward
         found.append((clearance(env, line, own), outward))
     return max(found, key=lambda pair: pair[0])[1]

@@ -59,7 +59,7 @@ class _ByPart(Skill):
 
 
 class PlacePan(_ByPart):
-    """Takes a pan by its handle's end, its root or its rim."""
+    """Takes a pan by its handle's end, its root or its rim; under a ceiling by the handle alone."""
 
     names = _PAN
     ways = ("end", "root", "rim")
@@ -67,7 +67,12 @@ class PlacePan(_ByPart):
         "end": Way("end", 1.0),
         "root": Way("root", -1.0, 0.04),
         "rim": Way("rim", 0.0, 0.02, 0.06),
+        "swung": Way("end", -1.0, 0.06, 0.08),
     }
+
+    def ways_of(self, atom: Atom) -> tuple[str, ...]:
+        """Return the ways: nothing but the handle stays outside of what a pan slides into."""
+        return ("end", "root", "swung") if atom[0] == "in" else self.ways
 
 
 class PlacePot(_ByPart):
@@ -104,7 +109,7 @@ def _choose(env: Environment, name: str, way: Way) -> Part:
         turned_away = way.side * part.grasp.yaw < 0.0
         crowded = max(0.0, 0.012 - part.free)
         away = 0.02 * abs(part.grasp.yaw) if not way.side else 1.0 * turned_away
-        return wishes[way.part](part) + away + 3.0 * crowded
+        return wishes[way.part](part) + away + 20.0 * crowded
 
     return min(found, key=cost)
 
