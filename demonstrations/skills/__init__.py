@@ -2,6 +2,7 @@
 
 from demonstrations.skills.caddy import BookInCaddy
 from demonstrations.skills.drawer import CloseDrawer, OpenDrawer
+from demonstrations.skills.handled import PlacePan, PlacePot
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.skill import Skill
@@ -12,8 +13,8 @@ __all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 SKILLS: dict[str, tuple[Skill, ...]] = {
     "open": (OpenDrawer(),),
     "close": (CloseDrawer(),),
-    "on": (PickPlace(),),
-    "in": (BookInCaddy(), PickPlace()),
+    "on": (PlacePan(), PlacePot(), PickPlace()),
+    "in": (BookInCaddy(), PlacePan(), PlacePot(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
 
