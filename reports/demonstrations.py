@@ -31,8 +31,8 @@ _MOST_PATHS = 12
 """Paths of a way that are drawn, the first ones."""
 _PLOT_WIDTH, _PLOT_HEIGHT = 960, 300
 """Least width of the plots and their height, pixels."""
-_EVERY = 2
-"""Control steps from one picture of the video to the next."""
+_FRAMES = 60
+"""Most pictures of the video: of longer episodes every n-th step is drawn."""
 _COLUMNS = 6
 """Most ways beside each other in the video."""
 
@@ -76,13 +76,21 @@ class ShownWay:
     @property
     def example(self) -> int:
         """Position in the file of the episode of median length."""
-        order = sorted(range(len(self.paths)), key=lambda i: len(self.paths[i]))
-        return self.indices[order[len(order) // 2]]
+        return self.indices[self._median()]
+
+    @property
+    def example_steps(self) -> int:
+        """Control steps of that episode."""
+        return len(self.paths[self._median()]) - 1
 
     @property
     def mean_length(self) -> float:
         """Control steps of an episode, on average."""
         return float(np.mean([len(path) - 1 for path in self.paths]))
+
+    def _median(self) -> int:
+        order = sorted(range(len(self.paths)), key=lambda i: len(self.paths[i]))
+        return order[len(order) // 2]
 
 
 def show_demonstrations(
@@ -113,8 +121,9 @@ def show_demonstrations(
         ways = gather_ways(file)
         with Renderer(file.task, pack_of(file, assets), settings.size, settings.size) as renderer:
             write_picture(sheet, draw_sheet(file, ways, renderer, settings))
-            frames = draw_frames(file, ways, renderer, settings)
-            write_video(video, frames, CONTROL_FREQUENCY / _EVERY * settings.speed)
+            every = max(2, -(-max(way.example_steps for way in ways) // (_FRAMES - 1)))
+            frames = draw_frames(file, ways, renderer, settings, every)
+            write_video(video, frames, CONTROL_FREQUENCY / every * settings.speed)
     return sheet, video
 
 
@@ -182,27 +191,46 @@ def draw_plots(ways: Sequence[ShownWay], width: int, height: int) -> np.ndarray:
 
 
 def draw_frames(
-    file: TrajectoryFile, ways: Sequence[ShownWay], renderer: Renderer, settings: SheetSettings
+    file: TrajectoryFile,
+    ways: Sequence[ShownWay],
+    renderer: Renderer,
+    settings: SheetSettings,
+    every: int,
 ) -> Iterator[np.ndarray]:
-    """Yield the pictures of a video of an episode a way, side by side; one that ends stays so."""
+    """Yield the pictures of a video of an episode a way, side by side; one that ends stays so.
+
+    Args:
+        file: the demonstrations.
+        ways: what `gather_ways` found in them.
+        renderer: of the file's task.
+        settings: how they are drawn.
+        every: control steps from one picture to the next.
+    """
     episodes = [file[way.example] for way in ways]
-    states = [_all_states(episode) for episode in episodes]
-    last: list[np.ndarray | None] = [None] * len(ways)
-    longest = max(map(len, episodes))
     title = f"{file.task.language} ({file.asset_pack} assets)"
-    for step in range(0, longest + _EVERY, _EVERY):
-        pictures, captions = [], []
-        for i, (way, episode) in enumerate(zip(ways, episodes, strict=True)):
-            now = min(step, len(episode))
-            drawn = last[i]
-            if drawn is None or step < len(episode) + _EVERY:
-                view = (settings.camera, settings.size, settings.size)
-                drawn = renderer.render(states[i][now], episode.fixtures, *view)
-            last[i] = drawn
-            pictures.append(drawn)
-            end = (", success" if episode.info.success else ", end") if step >= len(episode) else ""
-            captions.append(f"{way.name}: {now / CONTROL_FREQUENCY:.1f} s{end}")
+    columns = [
+        _clip(renderer, episode, way.name, settings, every)
+        for way, episode in zip(ways, episodes, strict=True)
+    ]
+    for _ in range(-(-max(map(len, episodes)) // every) + 1):
+        pictures, captions = zip(*(next(column) for column in columns), strict=True)
         yield _even(contact_sheet(pictures, captions, _COLUMNS, title))
+
+
+def _clip(
+    renderer: Renderer, episode: Episode, name: str, settings: SheetSettings, every: int
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield an episode's pictures with their captions, and then its last one without end."""
+    steps = [*range(0, len(episode), every), len(episode)]
+    states = _all_states(episode)[steps]
+    views = draw_states(renderer, states, episode.fixtures, (settings.camera,), settings.size)
+    for step, view in zip(steps, views, strict=True):
+        caption = f"{name}: {step / CONTROL_FREQUENCY:.1f} s"
+        if step < len(episode):
+            yield view, caption
+    last = view, f"{caption}, {'success' if episode.info.success else 'failure'}"
+    while True:
+        yield last
 
 
 def _all_states(episode: Episode) -> np.ndarray:
@@ -229,22 +257,27 @@ def _card(way: ShownWay, shade: str, steps: int, size: int) -> np.ndarray:
     pen, small = ImageDraw.Draw(card), ImageFont.load_default(12)
     pen.rectangle((0, 0, 9, size), shade)
     lines = (
-        (f"{way.method or 'unknown'}", small),
-        (f"{len(way.paths)} episodes", small),
-        (f"{way.mean_length:.0f} steps each", small),
-        (f"shown: {steps} steps", small),
+        way.method or "unknown source",
+        f"{len(way.paths)} episodes",
+        f"{way.mean_length:.0f} steps each",
+        f"shown: {steps} steps",
     )
     y = 6
     for word in way.name.replace(" (", "\n(").split("\n"):
-        font = ImageFont.load_default(18)
-        while font.size > 10 and pen.textlength(word, font) > size - 20:
-            font = ImageFont.load_default(font.size - 1)
-        pen.text((18, y), word, "black", font)
+        pen.text((18, y), word, "black", _largest_font(pen, word, size - 20))
         y += 24
-    for text, font in lines:
-        pen.text((18, y + 4), text, "#444444", font)
+    for text in lines:
+        pen.text((18, y + 4), text, "#444444", small)
         y += 18
     return np.asarray(card)
+
+
+def _largest_font(
+    pen: ImageDraw.ImageDraw, text: str, width: int
+) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font in which a text is at most `width` pixels wide, of 9 to 18 pixels."""
+    fonts = [ImageFont.load_default(height) for height in range(18, 8, -1)]
+    return next((font for font in fonts if pen.textlength(text, font) <= width), fonts[-1])
 
 
 def _below(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

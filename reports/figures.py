@@ -39,6 +39,8 @@ _STAGES = (("after learn", -0.2, 0.4), ("after reinforce", 0.2, 1.0))
 """Name, offset and opacity of the two bars of a policy."""
 _INK, _RULE = "#010203", "#040506"
 """Stand-ins that `_svg` replaces by the page's text and line colours."""
+_PALE = "#B8B8B8"
+"""Lines of a picture that stands by itself."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -138,7 +140,7 @@ def picture(
     Returns:
         uint8 (height, width, 3).
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({**_STYLE, "grid.color": _PALE}):
         figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
         for axes, (title, draw) in zip(figure.subplots(1, len(draws)), draws, strict=True):
             axes.set_title(title)

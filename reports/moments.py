@@ -12,6 +12,7 @@ _SHORTEST = 5
 """Control steps for which the fingers stay closed at least where they hold something."""
 _MOST_GRASPS = 3
 """Grasps of an episode that are shown; the longest, if there are more."""
+_QUARTERS = ("a quarter", "half", "three quarters")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def find_moments(actions: np.ndarray) -> list[Moment]:
         if open_ + _SHORTEST < steps:
             found.append(Moment(open_ + _SHORTEST, "fingers open"))
     if not grasps:
-        found += [Moment(steps * k // 4, name) for k, name in enumerate("¼½¾", 1)]
+        found += [Moment(steps * k // 4, name) for k, name in enumerate(_QUARTERS, 1)]
     return [*found, Moment(steps, "end")]
 
 
