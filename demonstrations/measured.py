@@ -5,15 +5,17 @@ They lie in `results/demonstrations/PACK/SOURCE/SUITE/TASK.json`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from analysis.ways import Accuracy, Distinctness
+from analysis.ways import Accuracy, Distinctness, tell_apart
 from common.errors import DemonstrationError
 from common.intervals import wilson_interval
 from common.json_files import build, read_sealed, write_sealed
+from simulation.assets.resolve import AssetPack
+from simulation.recordings.episode import Episode
 from simulation.tasks import Task
 
 RESULTS = Path("results/demonstrations")
@@ -73,8 +75,8 @@ class Measured:
     human_length: int | None
     """Control steps of the person's demonstration; None where there is none."""
     distinctness: Distinctness | None
-    """How well the ways are told apart by the hand's path; None where that could not be judged,
-    as with a single way."""
+    """How well the ways that count are told apart by the hand's path; None where that could not
+    be judged, as with a single way."""
     seed: int
     """Seed of starts, speeds and noise."""
     asset_digest: str
@@ -110,6 +112,54 @@ class Measured:
         lengths = [(w.mean_length, w.succeeded) for w in self.ways if w.mean_length is not None]
         total = sum(succeeded for _, succeeded in lengths)
         return sum(length * n for length, n in lengths) / total if total else None
+
+
+def pack_label(assets: AssetPack) -> str:
+    """Return the one of `PACKS` that an asset pack is, whatever its version.
+
+    Raises:
+        DemonstrationError: it is neither; such records could not be compared.
+    """
+    label = next((pack for pack in PACKS if assets.name.split("-")[0] == pack), None)
+    if label is None:
+        raise DemonstrationError(
+            f"demonstrations are measured with {' or '.join(PACKS)}, not with {assets.name}: "
+            "name one of them with --assets"
+        )
+    return label
+
+
+def summarise(
+    attempts: Iterable[Episode], seed: int = 0
+) -> tuple[tuple[MeasuredWay, ...], Distinctness | None]:
+    """Return what became of a task's attempts, and how distinct the ways that count are.
+
+    Args:
+        attempts: failures among them, each with its way; ways come in the order of their first.
+        seed: of `analysis.ways.tell_apart`, which sees the successes of ways that count.
+
+    Returns:
+        The ways, and their distinctness; None where fewer than two count, or one of these has
+        fewer than two successes.
+    """
+    by_way: dict[str, list[Episode]] = {}
+    for episode in attempts:
+        by_way.setdefault(episode.info.way or episode.info.method, []).append(episode)
+    won = {name: [e for e in tried if e.info.success] for name, tried in by_way.items()}
+    ways = tuple(
+        MeasuredWay(
+            name,
+            len(tried),
+            len(won[name]),
+            sum(map(len, won[name])) / len(won[name]) if won[name] else None,
+        )
+        for name, tried in by_way.items()
+    )
+    judged = [way for way in ways if way.counts]
+    if len(judged) < 2 or min(way.succeeded for way in judged) < 2:
+        return ways, None
+    named = [(episode.path, way.name) for way in judged for episode in won[way.name]]
+    return ways, tell_apart([path for path, _ in named], [name for _, name in named], seed)
 
 
 def measured_path(folder: Path, pack: str, source: str, task: Task) -> Path:
