@@ -44,11 +44,18 @@ class DemonstrationItem:
     """Asset pack to make them with."""
 
 
-def demonstrate_item(item: DemonstrationItem) -> int:
-    """Make a task's demonstrations, see `make_demonstrations`; return how many there are."""
+def demonstrate_item(item: DemonstrationItem) -> list[str]:
+    """Make a task's demonstrations, see `make_demonstrations`; return what came of each way.
+
+    A way that was given up is not among them.
+    """
     task = get_task(item.task)
     with make_demonstrations(task, item.path, item.config, item.assets) as file:
-        return len(file)
+        counts = count_attempts(file)
+    return [
+        " ".join(filter(None, (source, way, f"{succeeded}/{tried}")))
+        for (source, way), (tried, succeeded) in counts.items()
+    ]
 
 
 def make_demonstrations(

@@ -317,9 +317,7 @@ def carry_motion(clip: Clip, thing: str, target: str, env: Environment) -> Motio
     center = box.center_at(released[0][clip.end], released[1][clip.end])
     above = clip.predicate == "on" or family(kind) == "table"
     height = support_height(env, position, scene.body(thing), from_above=above)
-    return Motion(
-        angle, np.array([*center[:2], clip.support]), np.array([*position[:2], height])
-    )
+    return Motion(angle, np.array([*center[:2], clip.support]), np.array([*position[:2], height]))
 
 
 def operate_motion(clip: Clip, thing: str, env: Environment) -> Motion:

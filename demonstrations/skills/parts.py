@@ -20,7 +20,11 @@ _SHARES = (-0.8, -0.4, 0.0, 0.4, 0.8)
 _LINE = np.linspace(-0.036, 0.036, 49)
 """Places between the open fingers at which material is looked for, m."""
 _FINGERS = np.array(
-    list(itertools.product((-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.01, 0.01), (-0.012, 0.0, 0.03)))
+    list(
+        itertools.product(
+            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.01, 0.01), (-0.012, 0.0, 0.03)
+        )
+    )
 )
 """Points of the open fingers along the closing axis, across it and above the grip site, m."""
 _SMALL = 0.01
