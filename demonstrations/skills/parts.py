@@ -94,7 +94,7 @@ def _part(
         swept = np.concatenate((at + _FINGERS @ frame, hand.points(at, yaw)))
         if clearance(env, swept, own) > _FREE:
             free = clearance(env, hand.points(at, yaw), others)
-            return Part(Grasp(at, yaw), float(high - low), top - bottom, free)
+            return Part(Grasp(at, yaw, 0.0), float(high - low), top - bottom, free)
     return None
 
 
