@@ -21,6 +21,10 @@ _POSITION_GAIN = 1.5
 _ROTATION_GAIN = 0.8
 _PATIENCE = 45
 """Control steps after which the next waypoint is tried although this one was not reached."""
+_LIMITS = np.array([0.9375] * 3 + [0.375] * 3)
+"""Largest actions of a person's 3-D mouse, as LIBERO recorded them."""
+_GRID = _LIMITS / 350
+"""Steps in which these come."""
 _NOISE_MEMORY = 0.8
 """Correlation of the tremor from one control step to the next."""
 
@@ -96,10 +100,14 @@ class _Arm:
     def _step(self, move: np.ndarray, gripper: float) -> None:
         noise = self._rng.normal(0.0, self._style.tremor, 6) * np.sqrt(1 - _NOISE_MEMORY**2)
         self._tremor = _NOISE_MEMORY * self._tremor + noise
-        motion = np.clip(move + self._tremor * _TREMOR_SHAPE, -1.0, 1.0)
-        action = np.append(motion, gripper)
-        self.recorder.before(action, np.append(np.clip(move, -1.0, 1.0), gripper))
+        action = np.append(_on_grid(move + self._tremor * _TREMOR_SHAPE), gripper)
+        self.recorder.before(action, np.append(_on_grid(move), gripper))
         self.success = self._env.step(action)
+
+
+def _on_grid(motion: np.ndarray) -> np.ndarray:
+    """Return the nearest motion (6,) that a person's mouse can ask for."""
+    return np.round(np.clip(motion, -_LIMITS, _LIMITS) / _GRID) * _GRID
 
 
 def _toward(
@@ -111,7 +119,7 @@ def _toward(
     norm = float(np.linalg.norm(translation))
     translation *= min(1.0, speed / max(norm, 1e-9))
     error = _axis_angle(orientation @ env.data.xmat[env.scene.eef_body].reshape(3, 3).T)
-    rotation = np.clip(error * (_ROTATION_GAIN / ROTATION_SCALE), -0.5 * speed, 0.5 * speed)
+    rotation = error * (_ROTATION_GAIN / ROTATION_SCALE)
     left = float(np.linalg.norm(offset)), float(np.linalg.norm(error))
     return np.concatenate((translation, rotation)), *left
 
