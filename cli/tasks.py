@@ -86,7 +86,7 @@ def _describe(task: Task, human_demos: Path | None) -> dict[str, Any]:
 def _sources(task: Task, human_demos: Path | None) -> list[str]:
     """Return where demonstrations of a task come from."""
     from demonstrations.official import official_file
-    from demonstrations.skills import find_skills
+    from demonstrations.skills.table import find_skills
 
     sources = []
     try:

@@ -7,8 +7,9 @@ import numpy as np
 
 from demonstrations.config import Style
 from demonstrations.demonstrator import SCRIPTED
-from demonstrations.skills import find_skills, hand
+from demonstrations.skills import hand
 from demonstrations.skills.skill import Waypoint
+from demonstrations.skills.table import find_skills
 from simulation.environment import Environment, axis_angle
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recorder import Recorder

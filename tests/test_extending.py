@@ -13,8 +13,8 @@ import pytest
 from cli.main import main
 from demonstrations.config import Style
 from demonstrations.scripted import Scripted
-from demonstrations.skills import SKILLS, Skill
-from demonstrations.skills.skill import Atom, Waypoint
+from demonstrations.skills.skill import Atom, Skill, Waypoint
+from demonstrations.skills.table import SKILLS
 from generator.checkpoints import load_policy
 from generator.recipes import RECIPES, Recipe, run_recipe
 from generator.stages import Learn

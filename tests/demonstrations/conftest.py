@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demonstrations.config import Style
-from demonstrations.skills import demonstrate, find_skill
+from demonstrations.scripted import Scripted
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode
@@ -27,8 +27,8 @@ def successes(drawer: Environment) -> list[Episode]:
     for seed in range(20):
         drawer.reset(seed, seed)
         drawer.settle()
-        skill = find_skill(drawer.task)
-        episode = demonstrate(drawer, skill, "left", np.random.default_rng(seed), Style())
+        rng = np.random.default_rng(seed)
+        episode = Scripted(drawer.task).demonstrate(drawer, "left", rng, Style())
         found += [episode] if episode.info.success else []
         if len(found) == 2:
             return found

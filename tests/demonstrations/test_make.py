@@ -16,7 +16,7 @@ from dataset_builders.provenance import split_episodes
 from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import make_demonstrations, observe, replay_human
 from demonstrations.scripted import Scripted
-from demonstrations.skills import find_skills
+from demonstrations.skills.table import find_skills
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode

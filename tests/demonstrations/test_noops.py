@@ -9,7 +9,7 @@ import pytest
 
 from demonstrations.config import Style
 from demonstrations.noops import QUIET, needed_steps, replay_person
-from demonstrations.skills import demonstrate, find_skill
+from demonstrations.scripted import Scripted
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.episode import EpisodeInfo
@@ -87,7 +87,7 @@ def test_waiting_for_the_gripper_stays() -> None:
     env = Environment(task, embedded_pack())
     env.reset(0, 0)
     env.settle()
-    episode = demonstrate(env, find_skill(task), "side", np.random.default_rng(0), Style())
+    episode = Scripted(task).demonstrate(env, "right", np.random.default_rng(0), Style())
     actions = episode.actions.copy()
     close = int(np.flatnonzero(np.diff(actions[:, 6]) > 0)[0]) + 1
     actions[close : close + 10, :6] = 0.0
