@@ -124,10 +124,10 @@ def _demonstrate_all(
     Raises:
         DemonstrationError: all are.
     """
-    task, ways, local = writer.task, demonstrator.ways, threading.local()
+    task, ways, local, done = writer.task, demonstrator.ways, threading.local(), set(writer.done)
 
     def work(index: int) -> bool:
-        if index in writer.done:
+        if index in done:
             return True
         if not hasattr(local, "env"):
             local.env = Environment(task, assets)
