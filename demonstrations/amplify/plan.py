@@ -57,9 +57,7 @@ def _distance(step: Step, scene: Frames) -> float:
 
 def own_course(clips: tuple[Clip, ...]) -> Course:
     """Return the course of a demonstration of the task itself."""
-    steps = (
-        Step(c, c.thing, c.thing if c.deed is Deed.OPERATE else c.frame, False) for c in clips
-    )
+    steps = (Step(c, c.thing, c.thing if c.deed is Deed.OPERATE else c.frame, False) for c in clips)
     return Course(tuple(steps))
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from common.errors import DemonstrationError
 from demonstrations.amplify.rotations import from_vector
 from demonstrations.amplify.shapes import Box, box_of
-from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recordings import Recording
