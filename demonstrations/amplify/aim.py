@@ -20,10 +20,15 @@ _LEAVE = 0.04
 """Distance from where an object was grasped within which it is lifted as in the source, m."""
 _SHORTEST = 8
 """Control steps at least over which a path goes from one thing's frame to another's."""
-_SPEEDS = (0.008, 0.016)
-"""Range of the speed at which a longer way is gone, m a control step."""
+_SPEED = 0.011
+"""Speed at which a path that the source went slower may be gone, m a control step; the
+controller reaches 0.015."""
 _TURN = 0.06
 """Rotation a control step at most where the hand turns more than in the source, rad."""
+_TOLERANCE = 1.1
+"""Factor from which on a path counts as longer than the source's."""
+_LAG = 3.27
+"""Control steps by which the arm follows its goal: damping over stiffness, 0.163 s, at 20 Hz."""
 _FLIP = 0.6 * math.pi
 """Turn of a thing from which on the hand, whose fingers are alike, takes it the other way round."""
 _SLIP = 0.35
@@ -114,8 +119,8 @@ class AimedClip:
         motion: how the clip's thing moved.
         held: what is in the hand, for a carry.
         bow: way round, added in the middle of the path, m, (3,).
-        free: whether the hand keeps the rotation that it has, as the source of the grasp was
-            another one.
+        free: whether the hand keeps the rotation that it has, as it grasped otherwise than in
+            the source.
     """
 
     def __init__(
@@ -135,45 +140,41 @@ class AimedClip:
         self._spin = rotation @ self._source.hand_rotation[clip.start].T
         self.leave, self.entry = _mixed_part(clip)
         self.steps = self._paced()
+        self._leads = self._lead()
 
     def __len__(self) -> int:
         """Return the number of control steps."""
         return len(self.steps)
 
     def index(self, step: int) -> int:
-        """Return the first of the clip's commands that belongs to a source's step or to one after."""
+        """Return the first of the clip's commands of a source's step, or of one after."""
         return int(np.searchsorted(self.steps, step))
 
     def command(self, index: int) -> Command:
         """Return the command of a step, computed from how the held object lies in the hand now."""
-        return self._at(float(self.steps[index]))
+        step = float(self.steps[index])
+        source, first = self._source, min(int(step), len(self._source) - 1)
+        place, rotation = self.place(step)
+        turn = source.goal_rotation[first] @ source.hand_rotation[first].T
+        matrix = self._motion.matrix
+        turn = mix(turn, matrix @ turn @ matrix.T, self._weight(step)[0])
+        gripper = float(source.gripper[first])
+        return Command(place + self._leads[index], turn @ rotation, gripper, place)
+
+    def place(self, step: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the hand should be just before a source's step: (3,), (3, 3)."""
+        source, (weight, bow) = self._source, self._weight(step)
+        first = min(int(step), len(source) - 1)
+        hand = _mixed(source.hand, first, step - first)
+        rotation = source.hand_rotation[first]
+        arriving, turned = self._arriving(step, hand, rotation)
+        place = (1 - weight) * (hand + self._shift) + weight * arriving + bow * self._bow
+        return place, mix(self._spin @ rotation, turned, weight)
 
     def _weight(self, step: float) -> tuple[float, float]:
         """Return the share of the thing's frame at a step, and that of the bow."""
         share = min(max((step - self.leave) / (self.entry - self.leave), 0.0), 1.0)
         return share * share * (3 - 2 * share), math.sin(math.pi * share) ** 2
-
-    def _at(self, step: float) -> Command:
-        source, weight_bow = self._source, self._weight(step)
-        weight, bow = weight_bow
-        first = min(int(step), len(source) - 1)
-        between = step - first
-        hand = _mixed(source.hand, first, between)
-        rotation = source.hand_rotation[first]
-        lead = _mixed(source.goal, first, between) - hand
-        lead_rotation = source.goal_rotation[first] @ rotation.T
-        leaving = hand + self._shift
-        arriving, turned = self._arriving(step, hand, rotation)
-        place = (1 - weight) * leaving + weight * arriving + bow * self._bow
-        spun = mix(self._spin @ rotation, turned, weight)
-        matrix = self._motion.matrix
-        lead_there = mix(lead_rotation, matrix @ lead_rotation @ matrix.T, weight)
-        return Command(
-            place + (1 - weight) * lead + weight * (matrix @ lead),
-            lead_there @ spun,
-            float(source.gripper[first]),
-            place,
-        )
 
     def _arriving(
         self, step: float, hand: np.ndarray, rotation: np.ndarray
@@ -189,32 +190,53 @@ class AimedClip:
         in_hand = now.T @ (held.anchor(position, lying) - data.site_xpos[site])
         first = min(int(step), len(self._source) - 1)
         places, turns = self._source.objects[self._clip.thing]
-        between = step - first
-        if held.turns:
+        if held.turns and not self._free:
             wanted = self._motion.matrix @ turns[first] @ (now.T @ lying).T
             turned = at_most(wanted @ turned.T, _SLIP) @ turned
         wished = self._motion.point(
-            held.source_anchor(_mixed(places, first, between), turns[first])
+            held.source_anchor(_mixed(places, first, step - first), turns[first])
         )
         return wished - turned @ in_hand, turned
 
     def _paced(self) -> np.ndarray:
-        """Return the source's steps, fractions in the mixed part, one for each control step."""
+        """Return the source's steps, fractions where the path is longer, one a control step."""
         clip, source = self._clip, self._source
-        whole = np.arange(clip.start, clip.end, dtype=np.float64)
-        inside = np.arange(self.leave, self.entry + 1)
-        path = [self._at(float(step)) for step in inside]
-        hands = np.array([command.hand for command in path])
-        length, own = _length(hands), _length(source.hand[inside])
-        spin = _spin([command.rotation for command in path])
-        own_spin = _spin(list(source.goal_rotation[np.minimum(inside, len(source) - 1)]))
-        speed = min(max(own / len(inside), _SPEEDS[0]), _SPEEDS[1])
-        more = max((length - 1.1 * own) / speed, (spin - own_spin - 0.1) / _TURN, 0.0)
-        if more < 1:
-            return whole
-        count = len(inside) + math.ceil(more)
-        slow = np.linspace(self.leave, self.entry, count)
-        return np.concatenate((whole[whole < self.leave], slow, whole[whole > self.entry]))
+        marks, last = [float(clip.start)], len(source) - 1
+        places = [self.place(float(step)) for step in range(clip.start, clip.end + 1)]
+        due = 0.0
+        for number, step in enumerate(range(clip.start, clip.end)):
+            (here, turned), (there, turning) = places[number], places[number + 1]
+            own = float(np.linalg.norm(source.hand[step + 1] - source.hand[step]))
+            own_turn = _angle(source.hand_rotation[step], source.hand_rotation[min(step + 1, last)])
+            slower = max(
+                1.0,
+                float(np.linalg.norm(there - here)) / max(own, _SPEED),
+                _angle(turned, turning) / max(own_turn, _TURN),
+            )
+            due += slower if slower > _TOLERANCE else 1.0
+            count = max(round(due), 1)
+            due -= count
+            marks += [step + (k + 1) / count for k in range(count)]
+        return np.array(marks[:-1])
+
+    def _lead(self) -> np.ndarray:
+        """Return how far each goal lies ahead of the hand, m, (N, 3).
+
+        The source's own lead, and what the arm, which follows a steady goal by `_LAG` control
+        steps, needs for moving otherwise than in the source.
+        """
+        source, steps = self._source, np.append(self.steps, float(self._clip.end))
+        places = np.array([self.place(float(step))[0] for step in steps])
+        matrix, leads = self._motion.matrix, []
+        for number, step in enumerate(self.steps):
+            first = min(int(step), len(source) - 1)
+            share = float(steps[number + 1] - step)
+            own = source.goal[first] - source.hand[first]
+            own = own - _LAG * (source.hand[first + 1] - source.hand[first])
+            weight = self._weight(float(step))[0]
+            own = share * ((1 - weight) * own + weight * (matrix @ own))
+            leads.append(own + _LAG * (places[number + 1] - places[number]))
+        return np.array(leads).reshape(-1, 3)
 
 
 def _mixed(values: np.ndarray, first: int, between: float) -> np.ndarray:
@@ -223,14 +245,10 @@ def _mixed(values: np.ndarray, first: int, between: float) -> np.ndarray:
     return (1 - between) * values[first] + between * values[first + 1]
 
 
-def _length(path: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
-
-
-def _spin(rotations: list[np.ndarray]) -> float:
-    """Return the angle between the first and the last rotation, rad."""
-    cosine = 0.5 * (np.trace(rotations[-1] @ rotations[0].T) - 1)
-    return float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+def _angle(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the angle between two rotations, rad."""
+    cosine = 0.5 * (float(np.sum(first * second)) - 1)
+    return math.acos(min(max(cosine, -1.0), 1.0))
 
 
 def _mixed_part(clip: Clip) -> tuple[int, int]:
@@ -266,10 +284,12 @@ def grasp_motion(clip: Clip, thing: str, env: Environment, turn: float) -> Motio
         return Motion(angle + turn, clip.position, position)
     box, source_box = box_of(env, scene.body(thing)), clip.source.boxes[clip.thing]
     center = box.center_at(position, rotation)
-    source_center = source_box.center_at(clip.position, clip.rotation)
+    places, turns = clip.source.objects[clip.thing]
+    grasped, lying = places[clip.key], turns[clip.key]
+    source_center = source_box.center_at(grasped, lying)
     site = clip.source.hand[clip.key]
     top = center[2] + box.half_height(rotation)
-    source_top = source_center[2] + source_box.half_height(clip.rotation)
+    source_top = source_center[2] + source_box.half_height(lying)
     if family(kind) == "grocery":
         angle = _across(box, rotation, clip.closing)
         floor = center[2] - box.half_height(rotation) + _DEEPEST
@@ -279,8 +299,8 @@ def grasp_motion(clip: Clip, thing: str, env: Environment, turn: float) -> Motio
             np.array([*source_center[:2], site[2]]),
             np.array([*center[:2], grip]),
         )
-    angle = 0.0 if round_ else yaw_between(clip.rotation, rotation)
-    offset = clip.rotation.T @ (site - source_center)
+    angle = 0.0 if round_ else yaw_between(lying, rotation)
+    offset = lying.T @ (site - source_center)
     ratio = box.half / source_box.half
     grown = rotation @ (ratio * offset) if not round_ else ratio * (site - source_center)
     grown[2] = 0.0

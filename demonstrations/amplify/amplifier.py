@@ -6,13 +6,14 @@ import numpy as np
 
 from demonstrations.amplify.aim import (
     AimedClip,
-    Motion,
     carry_motion,
     grasp_motion,
     held_in,
     operate_motion,
 )
+from demonstrations.amplify.clearance import SIDES, clearest, obstruction
 from demonstrations.amplify.follow import Follower
+from demonstrations.amplify.kinds import is_round, split
 from demonstrations.amplify.plan import Course, Step, draw
 from demonstrations.amplify.segments import Deed
 from demonstrations.amplify.source import Frames
@@ -59,33 +60,66 @@ class Amplifier:
         course = draw(self.courses, Frames(env), rng)
         follower = Follower(env, rng, _NOISE)
         bows = _bows(course, BOWS[way])
+        turn = 0.0
         for number, (step, bow) in enumerate(zip(course.steps, bows, strict=True)):
-            self._do(env, step, bow, follower, number == len(course.steps) - 1)
+            if step.clip.deed is Deed.GRASP:
+                turn = _turn(env, step, course.steps[number + 1])
+            if not self._do(env, step, bow, turn, follower, number == len(course.steps) - 1):
+                return follower.recorder.finish(False, way=way, method="amplified")
         return follower.recorder.finish(env.success(), way=way, method="amplified")
 
     def _do(
-        self, env: Environment, step: Step, bow: np.ndarray, follower: Follower, last: bool
-    ) -> None:
+        self,
+        env: Environment,
+        step: Step,
+        bow: np.ndarray,
+        turn: float,
+        follower: Follower,
+        last: bool,
+    ) -> bool:
+        """Do one step of a course; return whether it is worth going on."""
         clip = step.clip
-        motion = _motion(step, env)
-        held = held_in(clip, step.thing, env) if clip.deed is Deed.CARRY else None
-        follower.follow(clip, AimedClip(clip, env, motion, held, bow, step.free))
-        if clip.deed is Deed.OPERATE:
-            goal = env.task.goal
-            atom = (clip.predicate, step.thing)
-            if atom in goal:
-                follower.carry_on(clip, motion, env.scene.atoms[goal.index(atom)])
-        if clip.deed is Deed.CARRY or (clip.deed is Deed.OPERATE and not last):
+        if clip.deed is Deed.CARRY:
+            held = held_in(clip, step.thing, env)
+            motion = carry_motion(clip, step.thing, step.target, env)
+            aimed = AimedClip(clip, env, motion, held, bow, step.free or turn != 0.0)
+            if not follower.follow(clip, aimed, held):
+                return False
             follower.release()
+            return True
+        if clip.deed is Deed.GRASP:
+            motion = grasp_motion(clip, step.thing, env, turn)
+            return follower.follow(clip, AimedClip(clip, env, motion, None, bow, step.free))
+        motion = operate_motion(clip, step.thing, env)
+        follower.follow(clip, AimedClip(clip, env, motion, None, bow))
+        atom = (clip.predicate, step.thing)
+        if atom in env.task.goal:
+            follower.carry_on(clip, motion, env.scene.atoms[env.task.goal.index(atom)])
+        if not last:
+            follower.release()
+        return True
 
 
-def _motion(step: Step, env: Environment) -> Motion:
-    match step.clip.deed:
-        case Deed.GRASP:
-            return grasp_motion(step.clip, step.thing, env, 0.0)
-        case Deed.CARRY:
-            return carry_motion(step.clip, step.thing, step.target, env)
-    return operate_motion(step.clip, step.thing, env)
+def _turn(env: Environment, grasp: Step, carry: Step) -> float:
+    """Return the turn of the hand about a round object, rad, that keeps clear of other things."""
+    if not is_round(split(grasp.thing)[0]):
+        return 0.0
+    clip, thing, scene = grasp.clip, grasp.thing, Frames(env)
+    body, site = scene.body(thing), clip.source.hand[clip.key]
+    there = carry_motion(carry.clip, thing, carry.target, env)
+    held = held_in(carry.clip, thing, env)
+    places, turns = carry.clip.source.objects[carry.clip.thing]
+    end = carry.clip.end
+    released = there.point(held.source_anchor(places[end], turns[end]))
+    anchor = held.anchor(*scene.of(thing))
+    found = {}
+    for turn in SIDES:
+        motion = grasp_motion(clip, thing, env, turn)
+        grip, closing = motion.point(site), clip.closing + motion.turn
+        found[turn] = obstruction(env, grip, closing, body) + obstruction(
+            env, released + grip - anchor, closing, body
+        )
+    return clearest(found)
 
 
 def _bows(course: Course, bow: np.ndarray) -> list[np.ndarray]:

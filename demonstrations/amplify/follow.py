@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from demonstrations.amplify.aim import AimedClip, Command, Motion
+from demonstrations.amplify.aim import AimedClip, Command, Held, Motion
 from demonstrations.amplify.rotations import to_vector
-from demonstrations.amplify.segments import Clip, Deed
+from demonstrations.amplify.segments import Clip
 from simulation.environment import Environment
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.predicates import Predicate
 from simulation.recordings.recorder import Recorder
 
+_REACH = 0.03
+"""Distance from the box of a held object at which the grip site can be, m."""
 _NEAR = 0.008
 """Distance from where the hand should be within which the fingers may close or open, m."""
 _PATIENCE = 10
@@ -60,14 +62,28 @@ class Follower:
         turn = to_vector(rotation @ data.site_xmat[site].reshape(3, 3).T) / ROTATION_SCALE
         self.act(np.concatenate((shift, turn)), gripper)
 
-    def follow(self, clip: Clip, aimed: AimedClip) -> None:
-        """Go through an aimed clip; the hand is waited for where its place matters."""
-        waits = {aimed.index(aimed.entry), aimed.index(clip.key)}
+    def follow(self, clip: Clip, aimed: AimedClip, held: Held | None = None) -> bool:
+        """Go through an aimed clip; the hand is waited for where its place matters.
+
+        Returns whether what should be in the hand still is when the clip is halfway.
+        """
+        entry, key = aimed.index(aimed.entry), aimed.index(clip.key)
         for index in range(len(aimed)):
-            if index in waits:
+            if index in (entry, key):
                 self._wait(aimed, index)
+            if held and index in (0, entry) and self._lost(held):
+                return False
             command = aimed.command(index)
             self.toward(command.goal, command.rotation, command.gripper)
+        return True
+
+    def _lost(self, held: Held) -> bool:
+        """Return whether an object is farther from the grip site than it could be if held."""
+        data = self._env.data
+        rotation = data.xmat[held.body].reshape(3, 3)
+        local = rotation.T @ (data.site_xpos[self._env.scene.robot.site] - data.xpos[held.body])
+        outside = np.abs(local - held.box.center) - held.box.half
+        return bool(outside.max() > _REACH)
 
     def _wait(self, aimed: AimedClip, index: int) -> None:
         """Stay until the hand is where the command at `index` begins, or patience ends."""
@@ -114,8 +130,3 @@ class Follower:
             if sure >= _SURE_STEPS:
                 return
             self.act(moved, float(source.gripper[reached]))
-
-
-def needs_release(clip: Clip) -> bool:
-    """Return whether something is in the hand at a clip's end."""
-    return clip.deed is Deed.CARRY

@@ -133,17 +133,18 @@ def _steps(atom: Atom, library: _Library, task: Task) -> list[tuple[Step, ...]]:
         best = _best([(c, o, k) for c, o, k in ranked if c is not None], atom, task)
         return [(Step(clip, atom[1], atom[1]),) for clip in _pick(best, library, Deed.OPERATE)]
     placings = [(other, known) for other, known in others if other[0] not in JOINT_PREDICATES]
-    whole = [(serves(atom, other), other, known) for other, known in placings]
     grasps = [(grasp_cost(atom[1], other[1]), other, known) for other, known in placings]
     carries = [(carry_cost(atom, other), other, known) for other, known in placings]
     best_grasps = _best([(c, o, k) for c, o, k in grasps if c is not None], atom, task)
     best_carries = _best(carries, atom, task)
-    del whole
-    pairs = []
-    for carry in _pick(best_carries, library, Deed.CARRY):
-        for grasp in _pick(best_grasps, library, Deed.GRASP):
-            same = grasp.source is carry.source
-            pairs.append((same, grasp, carry))
+    grasped = _pick(best_grasps, library, Deed.GRASP)
+    if any(grasp.clean for grasp in grasped):
+        grasped = [grasp for grasp in grasped if grasp.clean]
+    pairs = [
+        (grasp.source is carry.source, grasp, carry)
+        for carry in _pick(best_carries, library, Deed.CARRY)
+        for grasp in grasped
+    ]
     if any(same for same, *_ in pairs):
         pairs = [pair for pair in pairs if pair[0]]
     return [

@@ -17,7 +17,7 @@ _LIFT_STEPS = 12
 _MOVED = 0.03
 """Distance by which an object has moved, m, if it was carried."""
 _STIRRED = 0.004
-"""Distance or angle by which a joint has moved, m or rad, if something was done to it."""
+"""Distance or angle by which an object or a joint has moved if it was touched, m or rad."""
 JOINT_PREDICATES = ("open", "close", "turnon", "turnoff")
 """Predicates about a drawer, a door or a knob."""
 
@@ -60,6 +60,8 @@ class Clip:
     """Control step at which the predicate of an operation came to hold."""
     closing: float = 0.0
     """Direction along which the fingers close in a grasp, world frame, rad."""
+    clean: bool = True
+    """Whether the object lay still until the fingers closed on it."""
 
     def __len__(self) -> int:
         """Return the number of control steps."""
@@ -125,6 +127,7 @@ def _find_holds(source: Source) -> list[_Hold]:
 def _grasp(source: Source, hold: _Hold, start: int, end: int) -> Clip:
     position, rotation = (poses[start] for poses in source.objects[hold.name])
     predicate = _atom_of(source, hold.name)[0]
+    path = source.objects[hold.name][0][start : hold.close + 1]
     left, right = (source.at(hold.close).of(finger)[0] for finger in FINGERS)
     return Clip(
         source,
@@ -138,6 +141,7 @@ def _grasp(source: Source, hold: _Hold, start: int, end: int) -> Clip:
         position,
         rotation,
         closing=float(np.arctan2(left[1] - right[1], left[0] - right[0])),
+        clean=bool(np.linalg.norm(path - path[0], axis=1).max() < _STIRRED),
     )
 
 
