@@ -11,7 +11,7 @@ import numpy as np
 
 from demonstrations.skills import hand
 from demonstrations.skills.geometry import clearance, obstacle_geoms
-from demonstrations.skills.moving_parts import Handle, drawer_handle, moving_part
+from demonstrations.skills.moving_parts import Handle, MovingPart, drawer_handle, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
@@ -24,6 +24,20 @@ _DEEP = 0.009
 """How deep the finger tips reach behind a bar, m."""
 _PRESS = 0.01
 """How far a pulling hand aims below the bar to keep its hold, m."""
+_YAW = 0.5 * np.pi
+"""The hand's yaw while it pulls: its fingers close along the drawer's front, rad."""
+_STEP = 0.03
+"""Distance by which a pull aims ahead of the drawer, m."""
+_PULL = 0.5
+"""Factor on the speed while it pulls."""
+_SLIPPED = 0.025
+"""Distance of the hand from where it has hold of the bar at which it has lost it, m."""
+_FAR = 0.01
+"""Distance from its end at which a drawer is open, m."""
+_PULLS = 40
+"""Moves of a pull, at most."""
+_ATTEMPTS = 4
+"""Times that a way takes hold of a handle."""
 _PUSH = 0.17
 """Distance that a push goes beyond the drawer's front as it stands, m."""
 
@@ -78,25 +92,46 @@ class OpenDrawer(Skill):
         finger = self._pulls[way].finger
         drawer = moving_part(env, atom[1])
         handle = drawer_handle(env, drawer)
+        side = 0.5 * sum(handle.gap) + finger * _FINGER + rng.normal(0.0, 0.002)
         gripper = OPEN if finger else CLOSED
-        yaw = 0.5 * np.pi
-        middle = 0.5 * sum(handle.gap) + finger * _FINGER + rng.normal(0.0, 0.002)
-        lean = _lean(env, handle, middle, yaw)
+        for _ in range(_ATTEMPTS):
+            yield from self._attempt(env, drawer, side, gripper)
+            if _open(env, drawer):
+                return
+
+    def _attempt(
+        self, env: Environment, drawer: MovingPart, side: float, gripper: float
+    ) -> Iterator[Waypoint]:
+        handle = drawer_handle(env, drawer)
+        lean = _lean(env, handle, side)
         tilt = hand.leaning(handle.outward, lean)
         axis = hand.rotation(0.0, tilt)[:, 2]
-        at = _behind(handle, lean, middle)
-        yield Waypoint(
-            at + 0.10 * axis + 0.03 * handle.outward, yaw, gripper, 0.03, level=0.2, tilt=tilt
-        )
-        yield Waypoint(at + 0.03 * axis, yaw, gripper, 0.01, exact=True, tilt=tilt, level=0.12)
-        yield Waypoint(at, yaw, gripper, 0.006, exact=True, tilt=tilt, speed=0.7, level=0.12)
-        left = abs(drawer.limits(env)[1] - drawer.value(env)) + 0.03
-        down = -_PRESS * axis
-        for share in np.linspace(0.0, 1.0, 6)[1:]:
-            pulled = at + share * left * handle.outward + down
-            yield Waypoint(pulled, yaw, gripper, 0.02, exact=True, tilt=tilt)
+        at = _behind(handle, lean, side)
+        before = at + 0.10 * axis + 0.03 * handle.outward
+        yield Waypoint(before, _YAW, gripper, 0.03, level=0.2, tilt=tilt)
+        yield Waypoint(at + 0.03 * axis, _YAW, gripper, 0.01, exact=True, tilt=tilt, level=0.12)
+        yield Waypoint(at, _YAW, gripper, 0.006, exact=True, tilt=tilt, speed=0.7, level=0.12)
+        for _ in range(_PULLS):
+            if _open(env, drawer):
+                break
+            handle = drawer_handle(env, drawer)
+            lean = max(_lean(env, handle, side), lean - 0.15)
+            tilt = hand.leaning(handle.outward, lean)
+            at = _behind(handle, lean, side)
+            if (hand.position(env) - at) @ handle.outward > _SLIPPED:
+                break
+            down = -_PRESS * hand.rotation(0.0, tilt)[:, 2]
+            pulled = at + _STEP * handle.outward + down
+            yield Waypoint(
+                pulled, _YAW, gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL
+            )
         here = hand.position(env)
-        yield Waypoint(here + 0.08 * axis, yaw, gripper, 0.03, tilt=tilt)
+        yield Waypoint(here + 0.08 * axis, _YAW, gripper, 0.03, tilt=tilt)
+
+
+def _open(env: Environment, drawer: MovingPart) -> bool:
+    """Return whether a drawer stands as far out as it goes but for 1 cm."""
+    return abs(drawer.value(env) - drawer.limits(env)[1]) < _FAR
 
 
 def _behind(handle: Handle, lean: float, side: float) -> np.ndarray:
@@ -109,12 +144,12 @@ def _behind(handle: Handle, lean: float, side: float) -> np.ndarray:
     return handle.point(centre[0] + hand.FINGER_TIP * out, side, centre[1] + hand.FINGER_TIP * up)
 
 
-def _lean(env: Environment, handle: Handle, side: float, yaw: float) -> float:
+def _lean(env: Environment, handle: Handle, side: float) -> float:
     """Return the least lean at which the hand keeps clear of all, rad."""
     ids = obstacle_geoms(env)
     leans = np.deg2rad([15, 25, 35, 40, 45, 50, 55, 60])
     for lean in leans:
-        turn = hand.rotation(yaw, hand.leaning(handle.outward, lean))
+        turn = hand.rotation(_YAW, hand.leaning(handle.outward, lean))
         if clearance(env, hand.hull(_behind(handle, lean, side), turn), ids) > 0.004:
             return float(lean)
     return float(leans[-1])
