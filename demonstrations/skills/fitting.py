@@ -20,6 +20,7 @@ from demonstrations.skills.geometry import (
     region,
     surface_height,
 )
+from demonstrations.skills.parts import hand_clearance
 from demonstrations.skills.placing import turned
 from simulation.environment import Environment
 
@@ -76,7 +77,7 @@ def find_slot(env: Environment, name: str, target: str, yaw: float) -> Slot:
     before = at + 0.03 * np.array([0.0, 0.0, 1.0])
     if outward is not None:
         before = at + outward * _way_in(env, name, thing, at, turn, outward)
-        before[2] += 0.012
+        before[2] += _raise(env, name, thing, box)
         return Slot(at, before, outward, True, yaw + turn)
     return Slot(at, before, np.zeros(3), False, yaw + turn)
 
@@ -99,9 +100,11 @@ def _cheapest(
         if cost >= least:
             break
         at = places[rank]
-        points = hand.points(at + turned(held, turn), yaw + turn)
-        swept = np.concatenate((points, _moved(env, name, at, turn)))
-        cost += 200.0 * max(0.0, _APART - clearance(env, swept, others))
+        free = min(
+            hand_clearance(env, at + turned(held, turn), yaw + turn, others),
+            clearance(env, _moved(env, name, at, turn), others),
+        )
+        cost += 200.0 * max(0.0, _APART - free)
         if cost < least:
             best, least = (at, turn), cost
     return best
@@ -166,6 +169,17 @@ def _way_out(env: Environment, box: Region, thing: str) -> np.ndarray | None:
         line = box.position + np.linspace(0.0, length, 24)[:, None] * outward
         found.append((clearance(env, line, own), outward))
     return max(found, key=lambda pair: pair[0])[1]
+
+
+def _raise(env: Environment, name: str, thing: str, box: Region) -> float:
+    """Return how high over its place an object slides in, midway between floor and ceiling, m."""
+    boxes = corners(env, geoms(env, thing))
+    low, high = boxes.min(1), boxes.max(1)
+    above = ((low < box.position) & (box.position < high))[:, :2].all(1)
+    above &= low[:, 2] > box.position[2]
+    room = float(low[above][:, 2].min() - (box.position[2] - box.extent[2]))
+    tall = float(np.ptp(corners(env, geoms(env, name))[..., 2]))
+    return float(np.clip(0.5 * (room - tall), 0.008, 0.03))
 
 
 def _way_in(

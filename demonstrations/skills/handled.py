@@ -14,12 +14,14 @@ from demonstrations.skills import hand
 from demonstrations.skills.fitting import Slot, find_slot
 from demonstrations.skills.geometry import bounds, corridor_height, obstacle_geoms, parent, pose
 from demonstrations.skills.grasps import Grasp
-from demonstrations.skills.parts import Part, find_parts
+from demonstrations.skills.parts import ROOM, Part, find_parts
 from demonstrations.skills.placing import turned
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
+_LARGEST_TILT = 0.4
+"""Angle by which the hand is tilted at most to level what hangs from it, rad."""
 _PAN, _POT = re.compile(r"\w*(frypan|skillet|pan)_\d+"), re.compile(r"moka_pot_\d+")
 
 
@@ -107,7 +109,7 @@ def _choose(env: Environment, name: str, way: Way) -> Part:
 
     def cost(part: Part) -> float:
         turned_away = way.side * part.grasp.yaw < 0.0
-        crowded = max(0.0, 0.012 - part.free)
+        crowded = max(0.0, ROOM - part.free)
         away = 0.02 * abs(part.grasp.yaw) if not way.side else 1.0 * turned_away
         return wishes[way.part](part) + away + 20.0 * crowded
 
@@ -135,7 +137,8 @@ def _carry(
     lean = _lean(frame, pose(env, name)[1])
     yield Waypoint(lifted, yaw, CLOSED, 0.02, exact=True, dwell=3, tilt=_tilt(-lean))
     left = _lean(frame, pose(env, name)[1])
-    lean = np.clip(lean + left, -0.6, 0.6)
+    lean = lean + left
+    lean *= min(1.0, _LARGEST_TILT / max(float(np.linalg.norm(lean)), 1e-9))
     yield Waypoint(lifted, yaw, CLOSED, 0.02, exact=True, dwell=3, tilt=_tilt(-lean))
     slot = find_slot(env, name, target, yaw)
     origin, _ = pose(env, name)
@@ -150,6 +153,7 @@ def _carry(
     here = hand.position(env)
     yield Waypoint(here, slot.yaw, OPEN, 0.02, dwell=6, tilt=tilt)
     back = 0.06 * slot.outward if slot.slides else np.zeros(3)
+    yield Waypoint(here + 0.05 * _UP, slot.yaw, OPEN, 0.02)
     yield Waypoint(here + back + 0.09 * _UP, slot.yaw, OPEN, 0.02, dwell=4)
 
 
@@ -182,9 +186,9 @@ def _settle(
     env: Environment, name: str, slot: Slot, tilt: tuple[float, float]
 ) -> Iterator[Waypoint]:
     """Yield: down before the target and in where it has a ceiling, then down to its place."""
-    steps = [(slot.before, 0.008), (slot.position + 0.012 * _UP, 0.008)] if slot.slides else []
-    steps += [(slot.position + 0.03 * _UP, 0.012)] * (not slot.slides) + [(slot.position, 0.006)]
-    for place, tolerance in steps:
+    over = np.array([*slot.position[:2], slot.before[2]])
+    steps = [(slot.before, 0.008)] if slot.slides else []
+    for place, tolerance in (*steps, (over, 0.01), (slot.position, 0.006)):
         held = hand.position(env) - pose(env, name)[0]
         yield Waypoint(
             place + held, slot.yaw, CLOSED, tolerance, exact=True, speed=0.8, dwell=1, tilt=tilt

@@ -22,11 +22,21 @@ _LINE = np.linspace(-0.036, 0.036, 49)
 _FINGERS = np.array(
     list(
         itertools.product(
-            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.01, 0.01), (-0.012, 0.0, 0.03)
+            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.014, 0.014), (-0.012, 0.0, 0.03)
         )
     )
 )
 """Points of the open fingers along the closing axis, across it and above the grip site, m."""
+_BODY = np.array([[-0.103, -0.033, hand.PALM], [0.103, 0.033, 0.13]])
+"""Lower and upper corner of the hand's body along its closing axis, across it and up, m."""
+_EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit])
+"""Pairs of the corners of a box that its edges join."""
+_ALONG = np.linspace(0.0, 1.0, 9)[:, None]
+"""Places along an edge, of its length."""
+_ASKEW = (0.0, 0.3, -0.3)
+"""Turns of the hand from straight across a part, of which those after the first make room, rad."""
+ROOM = 0.012
+"""Clearance of the hand beyond which more is no better, m."""
 _SMALL = 0.01
 """Half of the longer side of a box, such as a knob's, that is tried in all directions, m."""
 _FREE = 0.001
@@ -56,10 +66,31 @@ def find_parts(env: Environment, name: str, widest: float = 0.03) -> list[Part]:
     found = []
     for spot, angle in _spots(env, own):
         for yaw in hand.yaws_along(angle):
-            part = _part(env, own, others, spot, yaw)
-            if part is not None and part.width <= widest:
-                found.append(part)
+            for askew in _ASKEW:
+                part = _part(env, own, others, spot, yaw + askew)
+                if part is not None and part.width <= widest:
+                    found.append(part)
+                if part is None or part.free > ROOM:
+                    break
     return found
+
+
+def hand_clearance(env: Environment, at: np.ndarray, yaw: float, ids: np.ndarray) -> float:
+    """Return the least distance between the open hand at a pose and geoms, m; 0 where they meet.
+
+    Both ways around: of points of the hand to the boxes around the geoms, and of points of those
+    boxes' edges, which may pass between the former, to the box around the hand's body.
+    """
+    if not len(ids):
+        return np.inf
+    boxes = corners(env, ids)
+    edges = boxes[:, _EDGES[:, :1]] + _ALONG * (boxes[:, _EDGES[:, 1:]] - boxes[:, _EDGES[:, :1]])
+    axis = hand.closing_axis(yaw)
+    frame = np.stack((axis, np.array([-axis[1], axis[0], 0.0]), np.array([0.0, 0.0, 1.0])))
+    local = (edges.reshape(-1, 3) - at) @ frame.T
+    outside = np.maximum(np.maximum(_BODY[0] - local, local - _BODY[1]), 0.0)
+    apart = float(np.linalg.norm(outside, axis=1).min())
+    return min(apart, clearance(env, hand.points(at, yaw), ids))
 
 
 def _spots(env: Environment, own: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
@@ -93,7 +124,7 @@ def _part(
         at = at + 0.5 * (low + high) * axis
         swept = np.concatenate((at + _FINGERS @ frame, hand.points(at, yaw)))
         if clearance(env, swept, own) > _FREE:
-            free = clearance(env, hand.points(at, yaw), others)
+            free = hand_clearance(env, at, yaw, others)
             return Part(Grasp(at, yaw, 0.0), float(high - low), top - bottom, free)
     return None
 
