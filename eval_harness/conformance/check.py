@@ -286,12 +286,12 @@ class _Search:
         """Ask at few frames, and at the others only if undoing this fault helps there."""
         few = slice(None, None, _SCREEN)
         some = self.ask(hypothesis.change, few)
-        before = per_frame(self._error(self._actions)[few])
-        gain = significance(before, per_frame(self._error(some, few)))[0]
+        actions = np.zeros((len(self.frames), *some.shape[1:]))
+        actions[few] = some
+        before, after = self._error(self._actions)[few], self._error(actions)[few]
+        gain = significance(per_frame(before), per_frame(after))[0]
         if gain < _LIKELY_GAIN:
             return _Candidate(hypothesis, gain, 1 - (1 - self.agreement()) * (1 - gain), False)
-        actions = np.empty((len(self.frames), *some.shape[1:]))
-        actions[few] = some
         for first in range(1, _SCREEN):
             others = slice(first, None, _SCREEN)
             actions[others] = self.ask(hypothesis.change, others)
@@ -332,13 +332,11 @@ class _Search:
     def _corrected(self, actions: Actions) -> Actions:
         return functools.reduce(lambda a, c: c.apply(a), self._corrections, actions)
 
-    def _error(
-        self, actions: Actions | None, places: slice = slice(None)
-    ) -> npt.NDArray[np.float64]:
+    def _error(self, actions: Actions | None) -> npt.NDArray[np.float64]:
         """Return the errors of actions after the corrections; the largest where there are none."""
         if actions is None:
             return np.where(np.isfinite(self._constant), outputs.LARGEST_ERROR, np.nan)
-        return self._errors.of(self._corrected(actions), places=places)
+        return self._errors.of(self._corrected(actions))
 
     def _agreement_of(self, error: npt.NDArray[np.float64]) -> float:
         return float(1 - np.nanmean(error) / np.nanmean(self._constant))

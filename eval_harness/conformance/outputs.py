@@ -67,16 +67,11 @@ class Errors:
         start = MARGIN + self.shift + shift
         return self._recorded[:, start : start + self.length]
 
-    def of(
-        self, actions: Actions, shift: int = 0, places: slice = slice(None)
-    ) -> npt.NDArray[np.float64]:
-        """Return the error of each action, (frames, length, 7); NaN where none is recorded.
-
-        `places` says of which frames the actions are.
-        """
+    def of(self, actions: Actions, shift: int = 0) -> npt.NDArray[np.float64]:
+        """Return the error of each action, (frames, length, 7); NaN where none is recorded."""
         executed = np.clip(actions, -1, 1)
         executed[..., 6] = np.sign(actions[..., 6])
-        error = ((executed - self.at(shift)[places]) / self.deviation) ** 2
+        error = ((executed - self.at(shift)) / self.deviation) ** 2
         return np.minimum(error, LARGEST_ERROR)
 
     def constant(self) -> npt.NDArray[np.float64]:
