@@ -6,6 +6,8 @@ ways together. The video shows the same episodes side by side, in step.
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ from simulation.physics.control import CONTROL_FREQUENCY
 from simulation.pictures.pictures import contact_sheet, draw_states, write_picture, write_video
 from simulation.pictures.rendering import Renderer
 from simulation.recordings.episode import Episode
+from simulation.recordings.recordings import HUMAN
 from simulation.recordings.trajectories import TrajectoryFile
 
 _MOST_PATHS = 12
@@ -66,6 +69,8 @@ class ShownWay:
 
     name: str
     """The way, or the source of demonstrations that name none."""
+    label: str
+    """Its name, with the source where ways come from several."""
     method: str
     """Source: `human`, `scripted`, `amplified`, or a recipe's name."""
     paths: list[np.ndarray] = field(default_factory=list)
@@ -139,8 +144,9 @@ def gather_ways(file: TrajectoryFile) -> list[ShownWay]:
     found: dict[tuple[str, str], ShownWay] = {}
     for index, episode in enumerate(file):
         way, method = episode.info.way, episode.info.method
-        name = f"{way} ({method})" if way and len(methods) > 1 else way or method or "unnamed"
-        shown = found.setdefault((method, way), ShownWay(name, method))
+        name = way or method or "unnamed"
+        label = f"{name} ({method})" if way and len(methods) > 1 else name
+        shown = found.setdefault((method, way), ShownWay(name, label, method))
         shown.paths.append(episode.path)
         shown.indices.append(index)
     return list(found.values())
@@ -151,7 +157,7 @@ def draw_sheet(
 ) -> np.ndarray:
     """Return the contact sheet of a file's ways with their paths below, uint8 (H, W, 3)."""
     size, rows = settings.size, []
-    for number, way in enumerate(ways):
+    for way, number in zip(ways, _numbers(ways), strict=True):
         episode = file[way.example]
         moments = find_moments(episode.actions)
         states = _all_states(episode)[[moment.step for moment in moments]]
@@ -170,10 +176,12 @@ def draw_sheet(
 def draw_plots(ways: Sequence[ShownWay], width: int, height: int) -> np.ndarray:
     """Return the hand's paths from above, from the side, and its yaw, coloured by way.
 
-    The world's x points away from the robot, y to its left, z up.
+    The world's x points away from the robot, y to its left, z up. The names of the ways stand
+    below, in as many rows as they need, so that the picture (H, W, 3) may be taller.
     """
+    numbered = list(zip(ways, _numbers(ways), strict=True))
     paths = [path for way in ways for path in way.paths[:_MOST_PATHS]]
-    numbers = [i for i, way in enumerate(ways) for _ in way.paths[:_MOST_PATHS]]
+    numbers = [number for way, number in numbered for _ in way.paths[:_MOST_PATHS]]
 
     def view(axes: Axes, first: int, second: int) -> str:
         flat = [path[:, [first, second]] for path in paths]
@@ -181,13 +189,19 @@ def draw_plots(ways: Sequence[ShownWay], width: int, height: int) -> np.ndarray:
         limits = together.min(axis=0), together.max(axis=0)
         return draw_paths(axes, flat, numbers, "xyz"[first] + "xyz"[second], limits)
 
-    names = [(way.name, colour(number)) for number, way in enumerate(ways)]
     draws = (
         ("from above", lambda axes: view(axes, 0, 1)),
         ("from the side", lambda axes: view(axes, 0, 2)),
         ("turn about the vertical", lambda axes: _draw_yaws(axes, paths, numbers)),
     )
+    names = [(way.label, colour(number)) for way, number in numbered]
     return picture(draws, width, height, names)
+
+
+def _numbers(ways: Sequence[ShownWay]) -> list[int]:
+    """Return the number of each way, whose colour it has; people's are as without a pattern, -1."""
+    numbers = itertools.count()
+    return [-1 if way.method == HUMAN else next(numbers) for way in ways]
 
 
 def draw_frames(
@@ -207,13 +221,13 @@ def draw_frames(
         every: control steps from one picture to the next.
     """
     episodes = [file[way.example] for way in ways]
-    title = f"{file.task.language} ({file.asset_pack} assets)"
-    columns = [
-        _clip(renderer, episode, way.name, settings, every)
+    clips = [
+        _clip(renderer, episode, way.label, settings, every)
         for way, episode in zip(ways, episodes, strict=True)
     ]
-    for _ in range(-(-max(map(len, episodes)) // every) + 1):
-        pictures, captions = zip(*(next(column) for column in columns), strict=True)
+    for step in range(0, max(map(len, episodes)) + every, every):
+        pictures, captions = zip(*(next(clip) for clip in clips), strict=True)
+        title = f"{step / CONTROL_FREQUENCY:.1f} s: {file.task.language} ({file.asset_pack} assets)"
         yield _even(contact_sheet(pictures, captions, _COLUMNS, title))
 
 
@@ -224,11 +238,10 @@ def _clip(
     steps = [*range(0, len(episode), every), len(episode)]
     states = _all_states(episode)[steps]
     views = draw_states(renderer, states, episode.fixtures, (settings.camera,), settings.size)
-    for step, view in zip(steps, views, strict=True):
-        caption = f"{name}: {step / CONTROL_FREQUENCY:.1f} s"
-        if step < len(episode):
-            yield view, caption
-    last = view, f"{caption}, {'success' if episode.info.success else 'failure'}"
+    for _ in steps[:-1]:
+        yield next(views), name
+    outcome = "success" if episode.info.success else "failure"
+    last = next(views), f"{outcome}: {name}"
     while True:
         yield last
 
@@ -254,30 +267,24 @@ def _draw_yaws(axes: Axes, paths: Sequence[np.ndarray], numbers: Sequence[int]) 
 def _card(way: ShownWay, shade: str, steps: int, size: int) -> np.ndarray:
     """Return a picture that names a way, uint8 (size, size, 3)."""
     card = Image.new("RGB", (size, size), "white")
-    pen, small = ImageDraw.Draw(card), ImageFont.load_default(12)
+    pen = ImageDraw.Draw(card)
+    large, small = ImageFont.load_default(16), ImageFont.load_default(12)
     pen.rectangle((0, 0, 9, size), shade)
-    lines = (
+    count = len(way.paths)
+    details = (
         way.method or "unknown source",
-        f"{len(way.paths)} episodes",
-        f"{way.mean_length:.0f} steps each",
+        f"{count} episode{'s' * (count != 1)}",
+        f"{way.mean_length:.0f} steps{' each' * (count != 1)}",
         f"shown: {steps} steps",
     )
-    y = 6
-    for word in way.name.replace(" (", "\n(").split("\n"):
-        pen.text((18, y), word, "black", _largest_font(pen, word, size - 20))
-        y += 24
-    for text in lines:
-        pen.text((18, y + 4), text, "#444444", small)
-        y += 18
+    y = 4
+    for line in textwrap.wrap(way.name, (size - 20) // 9):
+        pen.text((18, y), line, "black", large)
+        y += 19
+    for line in details:
+        pen.text((18, y + 4), line, "#444444", small)
+        y += 17
     return np.asarray(card)
-
-
-def _largest_font(
-    pen: ImageDraw.ImageDraw, text: str, width: int
-) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font in which a text is at most `width` pixels wide, of 9 to 18 pixels."""
-    fonts = [ImageFont.load_default(height) for height in range(18, 8, -1)]
-    return next((font for font in fonts if pen.textlength(text, font) <= width), fonts[-1])
 
 
 def _below(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

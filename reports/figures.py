@@ -41,6 +41,8 @@ _INK, _RULE = "#010203", "#040506"
 """Stand-ins that `_svg` replaces by the page's text and line colours."""
 _PALE = "#B8B8B8"
 """Lines of a picture that stands by itself."""
+_LEGEND_ROW = 18
+"""Height of a row of its legend, pixels."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -135,11 +137,14 @@ def picture(
         draws: title of each panel, and what draws into its axes.
         width: pixels.
         height: pixels.
-        names: label and colour of what the legend below the panels names.
+        names: label and colour of what the legend names, in rows below the panels.
 
     Returns:
-        uint8 (height, width, 3).
+        uint8 (height + rows of the legend, width, 3).
     """
+    longest = max((len(label) for label, _ in names), default=1)
+    columns = min(max(1, width // (60 + 6 * longest)), max(1, len(names)))
+    height += _LEGEND_ROW * -(-len(names) // columns)
     with matplotlib.rc_context({**_STYLE, "grid.color": _PALE}):
         figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
         for axes, (title, draw) in zip(figure.subplots(1, len(draws)), draws, strict=True):
@@ -147,7 +152,7 @@ def picture(
             draw(axes)
         handles = [Patch(color=shade, label=label) for label, shade in names]
         if handles:
-            figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
