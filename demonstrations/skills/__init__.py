@@ -1,6 +1,8 @@
 """Scripted skills: each makes one predicate true for a family of objects, in several ways."""
 
+from demonstrations.skills.door import MoveDoor
 from demonstrations.skills.drawer import CloseDrawer, OpenDrawer
+from demonstrations.skills.knob import TurnKnob
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.skill import Skill
@@ -9,8 +11,10 @@ from simulation.tasks import Task
 __all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
-    "open": (OpenDrawer(),),
-    "close": (CloseDrawer(),),
+    "open": (OpenDrawer(), MoveDoor()),
+    "turnon": (TurnKnob(),),
+    "turnoff": (TurnKnob(),),
+    "close": (CloseDrawer(), MoveDoor()),
     "on": (PickPlace(),),
     "in": (PickPlace(),),
 }
