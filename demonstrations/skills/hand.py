@@ -113,6 +113,14 @@ def rotation(yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     return turn
 
 
+def yaw_and_tilt(turn: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Return yaw and tilt, rad, whose `rotation` is a matrix (3, 3)."""
+    about_x = -np.arcsin(np.clip(turn[1, 2], -1.0, 1.0))
+    about_y = np.arctan2(turn[0, 2], turn[2, 2])
+    yaw = np.arctan2(turn[1, 0], turn[1, 1])
+    return float(yaw), (float(about_x), float(about_y))
+
+
 def leaning(direction: np.ndarray, angle: float) -> tuple[float, float]:
     """Return the tilt by which the upright hand leans in one of the directions +-x and +-y."""
     return float(-direction[1] * angle), float(direction[0] * angle)

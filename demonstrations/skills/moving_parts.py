@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import UnknownTaskError
 from demonstrations.skills.geometry import corners, geoms, parent
+from demonstrations.skills.skill import Atom
 from simulation.environment import Environment
 
 
@@ -38,6 +39,13 @@ class MovingPart:
         """Return a point of the joint's axis, world frame, m, (3,)."""
         return env.data.xanchor[self.joint].copy()
 
+    def swung(self, env: Environment, point: np.ndarray, by: float) -> np.ndarray:
+        """Return where a point (3,) that moves with it goes when its vertical joint turns, rad."""
+        angle = by * env.data.xaxis[self.joint][2]
+        cosine, sine = np.cos(angle), np.sin(angle)
+        x, y, z = point - self.anchor(env)
+        return self.anchor(env) + (cosine * x - sine * y, sine * x + cosine * y, z)
+
     def boxes(self, env: Environment) -> np.ndarray:
         """Return the corners of the boxes of its colliding geoms, world frame, m, (G, 8, 3)."""
         ids = geoms(env, env.model.body(self.body).name)
@@ -63,6 +71,11 @@ def moving_part(env: Environment, name: str) -> MovingPart:
         if joint >= 0 and model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE:
             return MovingPart(joint, body)
     raise UnknownTaskError(f"{name!r} has no joint that opens, closes or turns it")
+
+
+def holds(env: Environment, atom: Atom) -> bool:
+    """Return whether a predicate of the task's goal holds."""
+    return env.scene.atoms[env.task.goal.index(atom)](env.model, env.data)
 
 
 @dataclass(frozen=True)

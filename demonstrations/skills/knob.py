@@ -1,0 +1,158 @@
+"""Turns a stove's knob on or off: twisted between the fingers, or pushed at either end of its bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from demonstrations.skills import hand
+from demonstrations.skills.moving_parts import MovingPart, holds, moving_part
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from simulation.environment import Environment
+
+_UP = np.array([0.0, 0.0, 1.0])
+_FINGER = 0.0085
+"""Half of a finger's thickness across the closing axis, m."""
+_STEP = 0.35
+"""Angle by which the hand aims ahead of the knob, rad."""
+_THROUGH = 0.012
+"""Distance by which a push aims through the bar, which turns heavily, m."""
+_BEYOND = 0.5
+"""Angle by which the fingers turn beyond what the knob shall turn, which follows slowly, rad."""
+_MOVES = 40
+"""Moves of a turn, at most."""
+_ATTEMPTS = 3
+"""Times that a way takes hold of a knob."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The bar that stands on a knob's disc, as it is turned now."""
+
+    centre: np.ndarray
+    """On the joint's axis, at the bar's top, world frame, m, (3,)."""
+    angle: float
+    """Direction of the bar's length from world x, rad."""
+    half_size: np.ndarray
+    """Half of length and width, m, (2,)."""
+    disc: float
+    """Height of the disc's top, m."""
+
+
+def read_knob(env: Environment, part: MovingPart) -> Knob:
+    """Return a knob's bar: the largest of its boxes, turned as it is turned."""
+    boxes = part.boxes(env)
+    bar = boxes[np.ptp(boxes[..., 2], axis=1).argmax()]
+    edges = bar[[4, 2, 1]] - bar[0]
+    flat = sorted((edge for edge in edges if abs(edge[2]) < 0.01), key=np.linalg.norm)
+    if len(flat) < 2:
+        flat = sorted(edges, key=lambda edge: abs(edge[2]))[:2]
+        flat = sorted(flat, key=np.linalg.norm)
+    wide, long = flat[0], flat[-1]
+    anchor = part.anchor(env)
+    low = [box[:, 2].max() for box in boxes if np.ptp(box[:, 2]) < 0.02]
+    return Knob(
+        np.array([anchor[0], anchor[1], bar[:, 2].max()]),
+        float(np.arctan2(long[1], long[0])),
+        0.5 * np.array([np.linalg.norm(long), np.linalg.norm(wide)]),
+        float(max(low, default=bar[:, 2].min())),
+    )
+
+
+class TurnKnob(Skill):
+    """Turns a knob to its other end.
+
+    `twist` takes the bar between the fingers and turns the hand; `near` and `far` push with the
+    closed fingers at that end of the bar that lies nearer to the robot or farther from it.
+    """
+
+    ways = ("twist", "near", "far")
+    _ends: ClassVar[dict[str, float]] = {"near": -1.0, "far": 1.0}
+
+    def fits(self, atom: Atom) -> bool:
+        """Return whether the predicate is that something is turned on or off."""
+        return atom[0] in ("turnon", "turnoff")
+
+    def plan(
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
+    ) -> Iterator[Waypoint]:
+        """Yield: over the knob, down at it, round in short moves, and up again."""
+        part = moving_part(env, atom[1])
+        sense = 1.0 if atom[0] == "turnon" else -1.0
+        sense *= float(part.axis(env)[2])
+        for _ in range(_ATTEMPTS):
+            if way == "twist":
+                yield from _twist(env, part, atom, sense, rng)
+            else:
+                yield from _push(env, part, atom, sense, self._ends[way], rng)
+            if holds(env, atom):
+                return
+
+
+def _twist(
+    env: Environment, part: MovingPart, atom: Atom, sense: float, rng: np.random.Generator
+) -> Iterator[Waypoint]:
+    knob = read_knob(env, part)
+    height = max(knob.centre[2] - 0.02, knob.disc + hand.FINGER_TIP + 0.004)
+    at = np.array([*knob.centre[:2], height])
+    travel = _travel(env, part, atom, sense)
+    yaw = _yaw(knob.angle + 0.5 * np.pi, travel) + rng.normal(0.0, 0.03)
+    yield Waypoint(at + 0.08 * _UP, yaw, OPEN, 0.03, level=0.2)
+    yield Waypoint(at, yaw, OPEN, 0.008, exact=True, speed=0.7, level=0.15)
+    yield Waypoint(at, yaw, CLOSED, 0.05, dwell=6, exact=True)
+    for move in range(1, _MOVES):
+        if holds(env, atom):
+            break
+        turned = yaw + sense * min(0.1 * move, abs(travel) + _BEYOND)
+        yield Waypoint(at, turned, CLOSED, 0.05, dwell=2, exact=True)
+    here = hand.position(env)
+    yield Waypoint(here, turned, OPEN, 0.02, dwell=4)
+    yield Waypoint(here + 0.08 * _UP, turned, OPEN, 0.03)
+
+
+def _push(
+    env: Environment,
+    part: MovingPart,
+    atom: Atom,
+    sense: float,
+    end: float,
+    rng: np.random.Generator,
+) -> Iterator[Waypoint]:
+    knob = read_knob(env, part)
+    height = knob.disc + hand.FINGER_TIP + 0.006
+    facing = knob.angle if np.cos(knob.angle) * end > 0 else knob.angle + np.pi
+    radius = knob.half_size[0] - 0.006 + rng.normal(0.0, 0.002)
+    aside = knob.half_size[1] + _FINGER
+
+    def beside(angle: float, distance: float) -> np.ndarray:
+        along = np.array([np.cos(angle), np.sin(angle)])
+        behind = -sense * np.array([-along[1], along[0]])
+        return np.array([*(knob.centre[:2] + radius * along + distance * behind), height])
+
+    yaw = _yaw(facing, _travel(env, part, atom, sense))
+    start = beside(facing, aside + 0.012)
+    yield Waypoint(start + 0.08 * _UP, yaw, CLOSED, 0.03, level=0.2)
+    yield Waypoint(start, yaw, CLOSED, 0.008, exact=True, speed=0.7, level=0.15)
+    angle = knob.angle
+    for _ in range(_MOVES):
+        if holds(env, atom):
+            break
+        turned = read_knob(env, part).angle - angle
+        turned = (turned + 0.5 * np.pi) % np.pi - 0.5 * np.pi
+        target = beside(facing + turned + sense * _STEP, aside - _THROUGH)
+        yield Waypoint(target, yaw + turned, CLOSED, 0.02, dwell=3, exact=True)
+    yield Waypoint(hand.position(env) + 0.08 * _UP, yaw, CLOSED, 0.03)
+
+
+def _travel(env: Environment, part: MovingPart, atom: Atom, sense: float) -> float:
+    """Return the angle by which the knob turns, at most, rad: as far as off, or 1 rad to be on."""
+    off, _ = part.limits(env)
+    return sense * (1.0 if atom[0] == "turnon" else min(abs(part.value(env) - off), 2.0))
+
+
+def _yaw(angle: float, travel: float) -> float:
+    """Return the yaw that closes the fingers along a direction, and leaves room to turn on."""
+    return min(hand.yaws_along(angle), key=lambda yaw: max(abs(yaw), abs(yaw + travel)))
