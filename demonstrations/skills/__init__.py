@@ -4,6 +4,7 @@ from demonstrations.skills.caddy import BookInCaddy
 from demonstrations.skills.drawer import CloseDrawer
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.sequence import Sequence, sequence
+from demonstrations.skills.shelf import BookInShelf
 from demonstrations.skills.skill import Skill
 from simulation.tasks import Task
 
@@ -12,7 +13,7 @@ __all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(),),
     "on": (PickPlace(),),
-    "in": (BookInCaddy(), PickPlace()),
+    "in": (BookInCaddy(), BookInShelf(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
 
