@@ -122,11 +122,11 @@ def _insert(
     halfway = np.array([*(0.5 * (origin + rest.foot)[:2]), height])
     yield Waypoint(halfway + held, yaw + 0.5 * turn, CLOSED, 0.04, level=0.6)
     for tolerance, level in ((0.02, 0.08), (0.008, 0.05)):
-        at = np.array([*rest.foot[:2], height]) + _grip_from_foot(env, name)
+        at = np.array([*rest.entry[:2], height]) + _grip_from_foot(env, name)
         yield Waypoint(at, yaw + turn, CLOSED, tolerance, exact=True, level=level)
     yield from _lower(env, name, rest, yaw + turn)
     here = hand.position(env)
-    yield Waypoint(here, yaw + turn, OPEN, 0.02, dwell=6, tilt=rest.tilt)
+    yield Waypoint(here, yaw + turn, OPEN, 0.02, dwell=9 if rest.lean else 6, tilt=rest.tilt)
     away = here + 0.09 * _rotation(rest.tilt) @ _UP
     yield Waypoint(away, yaw + turn, OPEN, 0.02, dwell=3, tilt=rest.tilt)
 
@@ -138,11 +138,24 @@ def _lower(env: Environment, name: str, rest: _Rest, yaw: float) -> Iterator[Way
             at = rest.foot + _grip_from_foot(env, name) + up * _UP
             yield Waypoint(at, yaw, CLOSED, 0.008, exact=True, speed=0.7)
         return
-    held = _grip_from_foot(env, name)
-    for share, up in ((0.6, 0.14), (0.6, _GAP), (1.0, _GAP)):
+    origin, rotation = pose(env, name)
+    foot = rotation.T @ (hand.position(env) - _grip_from_foot(env, name) - origin)
+    before = _rotation((0.0, 0.0))
+    high = pose(env, name)[0][2] - rest.foot[2]
+    steps = (
+        (0.5, high, rest.entry),
+        (0.5, rest.rim, rest.entry),
+        (0.5, rest.rim - 0.03, rest.entry),
+        (0.5, _GAP, rest.foot),
+        (1.0, _GAP, rest.foot),
+    )
+    for share, up, over in steps:
+        origin, rotation = pose(env, name)
+        held = hand.position(env) - origin - rotation @ foot
         tilt = (share * rest.tilt[0], share * rest.tilt[1])
-        at = rest.foot + _rotation(tilt) @ (held + up * _UP)
-        yield Waypoint(at, yaw, CLOSED, 0.008, exact=True, speed=0.7, tilt=tilt, level=0.06)
+        at = np.array([*over[:2], rest.foot[2] + up]) + _rotation(tilt) @ before.T @ held
+        before = _rotation(tilt)
+        yield Waypoint(at, yaw, CLOSED, 0.007, exact=True, speed=0.7, tilt=tilt, level=0.06)
 
 
 def _rotation(tilt: tuple[float, float]) -> np.ndarray:
@@ -163,6 +176,10 @@ class _Rest:
     """Rotation about world x, then about world y, rad."""
     lean: bool
     """Whether it is tilted at all."""
+    entry: np.ndarray
+    """Where its foot passes between the walls, world frame, m, (3,)."""
+    rim: float
+    """Height over its foot at which that is above the wall that the book leans on, m."""
 
 
 def _rest(env: Environment, name: str, target: str) -> _Rest:
@@ -177,7 +194,7 @@ def _rest(env: Environment, name: str, target: str) -> _Rest:
     foot = np.array([*middle[:2], low[2]])
     depth = bounds(env, name)[0][2] - pose(env, name)[0][2]
     if low[2] - depth > box.position[2] - box.extent[2] - _SLACK + 0.001:
-        return _Rest(foot, (0.0, 0.0), False)
+        return _Rest(foot, (0.0, 0.0), False, foot, 0.0)
     axis = 0 if _across(low, high) else 1
     points = corners(env, geoms(env, name)).reshape(-1, 3)[:, :2]
     thick = width(points, long_angle(env, name) + 0.5 * np.pi)
@@ -193,7 +210,8 @@ def _rest(env: Environment, name: str, target: str) -> _Rest:
     wall = low[axis] if side else high[axis]
     foot[axis] = wall + toward * (0.5 * thick * np.cos(angle) + 0.004)
     foot[2] += 0.5 * thick * np.sin(angle)
-    return _Rest(foot, (0.0, toward * angle) if axis == 0 else (-toward * angle, 0.0), True)
+    tilt = (0.0, toward * angle) if axis == 0 else (-toward * angle, 0.0)
+    return _Rest(foot, tilt, True, middle, tops[side] + 0.02)
 
 
 def _edges(middle: np.ndarray, low: np.ndarray, high: np.ndarray, axis: int) -> np.ndarray:
