@@ -15,14 +15,14 @@ from simulation.environment import Environment
 
 _DEPTHS = (0.02, 0.015, 0.011, 0.008, 0.006, 0.004)
 """How far the grip site is tried below the top of a part, m; the deepest that is free is taken."""
-_SHARES = (-0.8, -0.4, 0.0, 0.4, 0.8)
-"""Places along a box, of its half length."""
+_SPACING = 0.02
+"""Distance of the places along a box that are tried, m."""
 _LINE = np.linspace(-0.036, 0.036, 49)
 """Places between the open fingers at which material is looked for, m."""
 _FINGERS = np.array(
     list(
         itertools.product(
-            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.014, 0.014), (-0.012, 0.0, 0.03)
+            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.018, 0.018), (-0.012, 0.0, 0.03)
         )
     )
 )
@@ -33,7 +33,7 @@ _EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i 
 """Pairs of the corners of a box that its edges join."""
 _ALONG = np.linspace(0.0, 1.0, 9)[:, None]
 """Places along an edge, of its length."""
-_ASKEW = (0.0, 0.3, -0.3)
+_ASKEW = (0.0, 0.3, -0.3, 0.5, -0.5)
 """Turns of the hand from straight across a part, of which those after the first make room, rad."""
 ROOM = 0.012
 """Clearance of the hand beyond which more is no better, m."""
@@ -105,7 +105,9 @@ def _spots(env: Environment, own: np.ndarray) -> Iterator[tuple[np.ndarray, floa
         if lengths.max() < _SMALL:
             yield from ((centre, angle + turn) for turn in np.linspace(0.0, np.pi, 6, False))
         else:
-            yield from ((centre + share * longer, angle) for share in _SHARES)
+            count = 2 * int(np.ceil(lengths.max() / _SPACING)) + 1
+            for share in np.linspace(-0.9, 0.9, count):
+                yield centre + share * longer, angle
 
 
 def _part(
