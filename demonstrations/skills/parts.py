@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,13 +65,17 @@ def find_parts(env: Environment, name: str, widest: float = 0.03) -> list[Part]:
     own, others = geoms(env, name), obstacle_geoms(env, (name,))
     found = []
     for spot, angle in _spots(env, own):
-        for yaw in hand.yaws_along(angle):
-            for askew in _ASKEW:
-                part = _part(env, own, others, spot, yaw + askew)
-                if part is not None and part.width <= widest:
-                    found.append(part)
-                if part is None or part.free > ROOM:
-                    break
+        yaw, *opposite = hand.yaws_along(angle)
+        for askew in _ASKEW:
+            part = _part(env, own, others, spot, yaw + askew)
+            if part is not None and part.width <= widest:
+                found.append(part)
+                found += [
+                    replace(part, grasp=Grasp(part.grasp.position, other + askew))
+                    for other in opposite
+                ]
+            if part is None or part.free > ROOM:
+                break
     return found
 
 
@@ -141,7 +145,7 @@ def _top(env: Environment, own: np.ndarray, spot: np.ndarray) -> float:
 
 def _inside(env: Environment, points: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Return which points (N, 3) lie within the box around one of the geoms, (N,)."""
-    offset = points[:, None] - env.data.geom_xpos[ids]
-    local = np.einsum("gij,ngi->ngj", env.data.geom_xmat[ids].reshape(-1, 3, 3), offset)
-    box = env.model.geom_aabb[ids]
-    return (np.abs(local - box[:, :3]) <= box[:, 3:]).all(2).any(1)
+    frames = env.data.geom_xmat[ids].reshape(-1, 3, 3)
+    local = (points - env.data.geom_xpos[ids][:, None]) @ frames
+    box = env.model.geom_aabb[ids][:, None]
+    return (np.abs(local - box[..., :3]) <= box[..., 3:]).all(2).any(0)
