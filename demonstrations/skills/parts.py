@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,14 +15,14 @@ from simulation.environment import Environment
 
 _DEPTHS = (0.02, 0.015, 0.011, 0.008, 0.006, 0.004)
 """How far the grip site is tried below the top of a part, m; the deepest that is free is taken."""
-_SHARES = (-0.8, -0.4, 0.0, 0.4, 0.8)
-"""Places along a box, of its half length."""
+_SPACING = 0.02
+"""Distance of the places along a box that are tried, m."""
 _LINE = np.linspace(-0.036, 0.036, 49)
 """Places between the open fingers at which material is looked for, m."""
 _FINGERS = np.array(
     list(
         itertools.product(
-            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.014, 0.014), (-0.012, 0.0, 0.03)
+            (-0.058, -0.048, -0.041, 0.041, 0.048, 0.058), (-0.018, 0.018), (-0.012, 0.0, 0.03)
         )
     )
 )
@@ -33,7 +33,7 @@ _EDGES = np.array([(i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i 
 """Pairs of the corners of a box that its edges join."""
 _ALONG = np.linspace(0.0, 1.0, 9)[:, None]
 """Places along an edge, of its length."""
-_ASKEW = (0.0, 0.3, -0.3)
+_ASKEW = (0.0, 0.3, -0.3, 0.5, -0.5)
 """Turns of the hand from straight across a part, of which those after the first make room, rad."""
 ROOM = 0.012
 """Clearance of the hand beyond which more is no better, m."""
@@ -65,13 +65,17 @@ def find_parts(env: Environment, name: str, widest: float = 0.03) -> list[Part]:
     own, others = geoms(env, name), obstacle_geoms(env, (name,))
     found = []
     for spot, angle in _spots(env, own):
-        for yaw in hand.yaws_along(angle):
-            for askew in _ASKEW:
-                part = _part(env, own, others, spot, yaw + askew)
-                if part is not None and part.width <= widest:
-                    found.append(part)
-                if part is None or part.free > ROOM:
-                    break
+        yaw, *opposite = hand.yaws_along(angle)
+        for askew in _ASKEW:
+            part = _part(env, own, others, spot, yaw + askew)
+            if part is not None and part.width <= widest:
+                found.append(part)
+                found += [
+                    replace(part, grasp=Grasp(part.grasp.position, other + askew))
+                    for other in opposite
+                ]
+            if part is None or part.free > ROOM:
+                break
     return found
 
 
@@ -105,7 +109,9 @@ def _spots(env: Environment, own: np.ndarray) -> Iterator[tuple[np.ndarray, floa
         if lengths.max() < _SMALL:
             yield from ((centre, angle + turn) for turn in np.linspace(0.0, np.pi, 6, False))
         else:
-            yield from ((centre + share * longer, angle) for share in _SHARES)
+            count = 2 * int(np.ceil(lengths.max() / _SPACING)) + 1
+            for share in np.linspace(-0.9, 0.9, count):
+                yield centre + share * longer, angle
 
 
 def _part(
@@ -139,7 +145,7 @@ def _top(env: Environment, own: np.ndarray, spot: np.ndarray) -> float:
 
 def _inside(env: Environment, points: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Return which points (N, 3) lie within the box around one of the geoms, (N,)."""
-    offset = points[:, None] - env.data.geom_xpos[ids]
-    local = np.einsum("gij,ngi->ngj", env.data.geom_xmat[ids].reshape(-1, 3, 3), offset)
-    box = env.model.geom_aabb[ids]
-    return (np.abs(local - box[:, :3]) <= box[:, 3:]).all(2).any(1)
+    frames = env.data.geom_xmat[ids].reshape(-1, 3, 3)
+    local = (points - env.data.geom_xpos[ids][:, None]) @ frames
+    box = env.model.geom_aabb[ids][:, None]
+    return (np.abs(local - box[..., :3]) <= box[..., 3:]).all(2).any(0)
