@@ -122,9 +122,7 @@ class OpenDrawer(Skill):
                 break
             down = -_PRESS * hand.rotation(0.0, tilt)[:, 2]
             pulled = at + _STEP * handle.outward + down
-            yield Waypoint(
-                pulled, _YAW, gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL
-            )
+            yield Waypoint(pulled, _YAW, gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL)
         here = hand.position(env)
         yield Waypoint(here + 0.08 * axis, _YAW, gripper, 0.03, tilt=tilt)
 

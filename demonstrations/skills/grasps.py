@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from demonstrations.skills import hand
-from demonstrations.skills.geometry import band, clearance, corners, geoms, obstacle_geoms
+from demonstrations.skills.geometry import (
+    band,
+    clearance,
+    corners,
+    geoms,
+    obstacle_geoms,
+)
 from simulation.environment import Environment
 
 _WIDEST = 0.072
@@ -18,6 +24,8 @@ _RIM_DEPTH = 0.018
 """The same on a rim, m."""
 _BAND = 0.02
 """Height of the band around the grip site whose width counts, m."""
+_BESIDE = 0.004
+"""Clearance that the open fingers must have of the object itself, such as of its handle, m."""
 _ENOUGH = 0.03
 """Clearance of the hand beyond which more is no better, m."""
 
@@ -74,9 +82,10 @@ def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = np.p
         azimuth: preferred direction from the axis to the grasp, from world x, rad.
         spread: how far the grasp may turn away from it, rad.
     """
-    points = corners(env, geoms(env, name))
+    own = geoms(env, name)
+    points = corners(env, own)
     top = points[..., 2].max()
-    walls = points[points[..., 2].max(1) > top - 0.012]
+    walls = points[points[..., 2].max(1) > top - 0.008]
     middles = walls.mean(1)
     centre = 0.5 * (walls.reshape(-1, 3).min(0) + walls.reshape(-1, 3).max(0))[:2]
     offsets = middles[:, :2] - centre
@@ -90,7 +99,9 @@ def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = np.p
         radius = float(np.median(along[facing]))
         at = np.array([*(centre + radius * axis), top - _RIM_DEPTH])
         for yaw in hand.yaws_along(azimuth + turn)[:1]:
-            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 0.3 * abs(turn)))
+            beside = clearance(env, hand.fingers(at, yaw), own)
+            handle = 2.0 * (beside < _BESIDE)
+            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 0.3 * abs(turn) + handle))
     return sorted(found, key=lambda grasp: grasp.cost)
 
 

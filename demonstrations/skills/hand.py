@@ -73,6 +73,11 @@ def points(at: np.ndarray, yaw: float) -> np.ndarray:
     return at + _POINTS @ np.stack((axis, across, np.array([0.0, 0.0, 1.0])))
 
 
+def fingers(at: np.ndarray, yaw: float) -> np.ndarray:
+    """Return points (N, 3) of the open fingers of an upright hand, its grip site at (3,)."""
+    return points(at, yaw)[: len(_FINGERS)]
+
+
 def lean(env: Environment, at: np.ndarray) -> float:
     """Return how far the hand must lean back so that the arm reaches a position (3,), rad.
 

@@ -40,18 +40,17 @@ class Way:
 
 
 class PickPlace(Skill):
-    """Grasps from above and carries along an arc.
+    """Grasps from above and carries `low` and straight, `high`, or `bowed` toward the robot.
 
-    Bowls and mugs are grasped by their wall: `right` and `left` of the axis as the robot sees it,
-    or turned toward the robot (`near`); all else across its narrow side. `right` carries low and
-    straight, `left` high, `near` in an arc that bows toward the robot.
+    Bowls and mugs are grasped by their wall, where there is room as the robot sees it on the right
+    of the axis, on the left, or turned toward the robot; all else across its narrow side.
     """
 
-    ways = ("right", "left", "near")
+    ways = ("low", "high", "bowed")
     _ways: ClassVar[dict[str, Way]] = {
-        "right": Way(-0.5 * np.pi, 0.0, 0.0),
-        "left": Way(0.5 * np.pi, 0.12, 0.0),
-        "near": Way(-0.5 * np.pi - 0.9, 0.03, 0.10),
+        "low": Way(-0.5 * np.pi, 0.0, 0.0),
+        "high": Way(0.5 * np.pi, 0.12, 0.0),
+        "bowed": Way(-0.5 * np.pi - 0.9, 0.03, 0.10),
     }
 
     def fits(self, atom: Atom) -> bool:
