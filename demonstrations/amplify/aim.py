@@ -377,3 +377,11 @@ def held_in(clip: Clip, thing: str, env: Environment) -> Held:
     same = kind == split(clip.thing)[0]
     turns = same and not is_round(kind) and family(kind) != "grocery"
     return Held(body, box_of(env, body), clip.source.boxes[clip.thing], same, turns)
+
+
+def drift(clip: Clip, motion: Motion) -> np.ndarray:
+    """Return how the hand moved after a release until the fingers closed again, m, (n, 3)."""
+    closed = np.flatnonzero(clip.source.gripper[clip.end :] > 0)
+    last = clip.end + int(closed[0]) if len(closed) else len(clip.source)
+    moved = clip.source.hand[clip.end + 1 : last + 1] - clip.source.hand[clip.end]
+    return moved @ motion.matrix.T

@@ -7,6 +7,7 @@ import numpy as np
 from demonstrations.amplify.aim import (
     AimedClip,
     carry_motion,
+    drift,
     grasp_motion,
     held_in,
     operate_motion,
@@ -85,7 +86,7 @@ class Amplifier:
             aimed = AimedClip(clip, env, motion, held, bow, step.free or turn != 0.0)
             if not follower.follow(clip, aimed, held):
                 return False
-            follower.release()
+            follower.release(drift(clip, motion))
             return True
         if clip.deed is Deed.GRASP:
             motion = grasp_motion(clip, step.thing, env, turn)
