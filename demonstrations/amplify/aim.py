@@ -10,7 +10,7 @@ import numpy as np
 from demonstrations.amplify.kinds import family, is_round, split
 from demonstrations.amplify.rotations import about_vertical, at_most, mix, yaw_between
 from demonstrations.amplify.segments import Clip, Deed, joint_frame, joint_pose
-from demonstrations.amplify.shapes import Box, box_of, support_height
+from demonstrations.amplify.shapes import Box, box_of, region_half, support_height
 from demonstrations.amplify.source import Frames
 from simulation.environment import Environment
 
@@ -35,6 +35,8 @@ _SLIP = 0.35
 """Rotation in the hand at most that is made up for, rad."""
 _DEEPEST = 0.012
 """Height of the grip site over what an object stands on at least, m."""
+_INWARD = 0.04
+"""Distance at most by which a release is moved toward the middle of a region, m."""
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -331,13 +333,35 @@ def carry_motion(clip: Clip, thing: str, target: str, env: Environment) -> Motio
     if alike and part == source_part and family(kind) != "table":
         if kind != "plate" and not is_round(kind):
             angle = yaw_between(clip.rotation, rotation)
-        return Motion(angle, clip.position, position)
+        motion = Motion(angle, clip.position, position)
+        inward = _inward(clip, motion, thing, target, env)
+        return Motion(angle, clip.position, position + inward)
     released = clip.source.objects[clip.thing]
     box = clip.source.boxes[clip.thing]
     center = box.center_at(released[0][clip.end], released[1][clip.end])
     above = clip.predicate == "on" or family(kind) == "table"
     height = support_height(env, position, scene.body(thing), from_above=above)
     return Motion(angle, np.array([*center[:2], clip.support]), np.array([*position[:2], height]))
+
+
+def _inward(clip: Clip, motion: Motion, thing: str, target: str, env: Environment) -> np.ndarray:
+    """Return by how much a release into a region is moved toward its middle, m, (3,).
+
+    So that all of the object lies over the region; not along directions in which it is longer
+    than the region.
+    """
+    half = region_half(env, target)
+    if clip.predicate != "in" or half is None:
+        return np.zeros(3)
+    places, turns = clip.source.objects[clip.thing]
+    box = box_of(env, Frames(env).body(thing))
+    rotation = motion.matrix @ turns[clip.end]
+    source_box = clip.source.boxes[clip.thing]
+    offset = motion.point(source_box.center_at(places[clip.end], turns[clip.end])) - motion.new
+    room = half - np.abs(rotation) @ box.half
+    wanted = np.clip(offset, -np.maximum(room, 0.0), np.maximum(room, 0.0)) - offset
+    inward = np.where(room > 0.0, np.clip(wanted, -_INWARD, _INWARD), 0.0)
+    return np.array([inward[0], inward[1], 0.0])
 
 
 def operate_motion(clip: Clip, thing: str, env: Environment) -> Motion:
@@ -353,3 +377,11 @@ def held_in(clip: Clip, thing: str, env: Environment) -> Held:
     same = kind == split(clip.thing)[0]
     turns = same and not is_round(kind) and family(kind) != "grocery"
     return Held(body, box_of(env, body), clip.source.boxes[clip.thing], same, turns)
+
+
+def drift(clip: Clip, motion: Motion) -> np.ndarray:
+    """Return how the hand moved after a release until the fingers closed again, m, (n, 3)."""
+    closed = np.flatnonzero(clip.source.gripper[clip.end :] > 0)
+    last = clip.end + int(closed[0]) if len(closed) else len(clip.source)
+    moved = clip.source.hand[clip.end + 1 : last + 1] - clip.source.hand[clip.end]
+    return moved @ motion.matrix.T

@@ -7,13 +7,14 @@ import numpy as np
 from demonstrations.amplify.aim import (
     AimedClip,
     carry_motion,
+    drift,
     grasp_motion,
     held_in,
     operate_motion,
 )
-from demonstrations.amplify.clearance import SIDES, clearest, obstruction
+from demonstrations.amplify.clearance import SIDES, SLANTS, clearest, obstruction
 from demonstrations.amplify.follow import Follower
-from demonstrations.amplify.kinds import is_round, split
+from demonstrations.amplify.kinds import family, is_round, split
 from demonstrations.amplify.plan import Course, Step, draw
 from demonstrations.amplify.segments import Deed
 from demonstrations.amplify.source import Frames
@@ -85,7 +86,7 @@ class Amplifier:
             aimed = AimedClip(clip, env, motion, held, bow, step.free or turn != 0.0)
             if not follower.follow(clip, aimed, held):
                 return False
-            follower.release()
+            follower.release(drift(clip, motion))
             return True
         if clip.deed is Deed.GRASP:
             motion = grasp_motion(clip, step.thing, env, turn)
@@ -101,8 +102,10 @@ class Amplifier:
 
 
 def _turn(env: Environment, grasp: Step, carry: Step) -> float:
-    """Return the turn of the hand about a round object, rad, that keeps clear of other things."""
-    if not is_round(split(grasp.thing)[0]):
+    """Return the turn of the hand about an object, rad, that keeps clear of other things."""
+    kind = split(grasp.thing)[0]
+    options = SIDES if is_round(kind) else SLANTS if family(kind) == "grocery" else ()
+    if not options:
         return 0.0
     clip, thing, scene = grasp.clip, grasp.thing, Frames(env)
     body, site = scene.body(thing), clip.source.hand[clip.key]
@@ -113,7 +116,7 @@ def _turn(env: Environment, grasp: Step, carry: Step) -> float:
     released = there.point(held.source_anchor(places[end], turns[end]))
     anchor = held.anchor(*scene.of(thing))
     found = {}
-    for turn in SIDES:
+    for turn in options:
         motion = grasp_motion(clip, thing, env, turn)
         grip, closing = motion.point(site), clip.closing + motion.turn
         found[turn] = obstruction(env, grip, closing, body) + obstruction(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 
@@ -12,12 +13,16 @@ from simulation.environment import Environment
 _PROBES = ((0.055, 0.0), (0.08, 0.04), (0.11, 0.04))
 """Distance from the grip site along the line on which the fingers close, and height over the
 site of what the hand has there: the outside of the open fingers, and the palm; m."""
+_BREADTH = 0.03
+"""Half the hand's size across that line, m."""
 _WORTH = 0.02
 """Least sum of heights that is cleared, m, for which the hand turns."""
 _EFFORT = 0.01
 """Height, m, that a turn of the hand by 1 rad is worth."""
 SIDES = (0.0, math.pi, 0.6, -0.6, math.pi + 0.6, math.pi - 0.6)
 """Turns about a round object, rad; half a turn leaves the hand as it is, on the other side."""
+SLANTS = (0.0, 0.4, -0.4)
+"""Turns about an object whose narrow side the fingers take, rad."""
 
 
 def obstruction(env: Environment, grip: np.ndarray, closing: float, without: int) -> float:
@@ -29,10 +34,11 @@ def obstruction(env: Environment, grip: np.ndarray, closing: float, without: int
         closing: direction along which the fingers close, rad.
         without: root body of the object that is grasped.
     """
-    along, total = np.array([math.cos(closing), math.sin(closing), 0.0]), 0.0
+    along = np.array([math.cos(closing), math.sin(closing), 0.0])
+    across, total = np.array([-along[1], along[0], 0.0]), 0.0
     for distance, height in _PROBES:
-        for side in (-1.0, 1.0):
-            place = grip + side * distance * along
+        for side, breadth in product((-1.0, 1.0), (-_BREADTH, 0.0, _BREADTH)):
+            place = grip + side * distance * along + breadth * across
             carried = support_height(env, place, without, from_above=True)
             total += max(carried - (grip[2] + height), 0.0)
     return total

@@ -97,12 +97,19 @@ class Follower:
         hand = self._env.data.site_xpos[self._env.scene.robot.site]
         return float(np.linalg.norm(command.hand - hand))
 
-    def release(self) -> None:
-        """Open the fingers where the hand is, and go back along them."""
+    def release(self, drift: np.ndarray | None = None) -> None:
+        """Open the fingers and go back along them.
+
+        Args:
+            drift: how the hand moved while they opened in the source, m (n, 3), repeated here;
+                by default it stays where it is.
+        """
         data, site = self._env.data, self._env.scene.robot.site
         place, rotation = data.site_xpos[site].copy(), data.site_xmat[site].reshape(3, 3).copy()
-        for _ in range(_RELEASE_STEPS):
-            self.toward(place, rotation, OPEN)
+        drift = np.zeros((1, 3)) if drift is None or not len(drift) else drift
+        for step in range(_RELEASE_STEPS):
+            self.toward(place + drift[min(step, len(drift) - 1)], rotation, OPEN)
+        place = place + drift[min(_RELEASE_STEPS, len(drift)) - 1]
         for step in range(_RETREAT_STEPS):
             back = _RETREAT * (step + 2) / _RETREAT_STEPS
             self.toward(place - back * rotation[:, 2], rotation, OPEN)

@@ -1,4 +1,4 @@
-"""Cuts a demonstration into clips: grasps, carries, and what is done to drawers, doors and knobs."""
+"""Cuts a demonstration into clips: grasps, carries, and operations of drawers, doors and knobs."""
 
 from __future__ import annotations
 

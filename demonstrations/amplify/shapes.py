@@ -101,3 +101,11 @@ def support_height(env: Environment, place: np.ndarray, without: int, from_above
         if owner not in (robot, without):
             return float(point[2] + _SKIN)
     return float(place[2])
+
+
+def region_half(env: Environment, name: str) -> np.ndarray | None:
+    """Return half sizes of a region along the world's axes, m, (3,); None where it is an object."""
+    site = mujoco.mj_name2id(env.model, mujoco.mjtObj.mjOBJ_SITE, name)
+    if site < 0:
+        return None
+    return np.abs(env.data.site_xmat[site].reshape(3, 3)) @ env.model.site_size[site]
