@@ -196,7 +196,7 @@ class CloseDrawer(Skill):
         height = max(bar - push.below, lowest)
         surface = handle.outer if push is self._bar else handle.front
         if cramped:
-            yield from _push_leaning(env, drawer, handle.point(surface, side, height), push, atom)
+            yield from _push_leaning(env, drawer, handle.point(surface, side, height), atom)
             return
         clear = handle.point(surface + push.stand_off, side, height)
         start = hand.position(env)
@@ -216,22 +216,23 @@ class CloseDrawer(Skill):
 
 
 def _push_leaning(
-    env: Environment, drawer: MovingPart, at: np.ndarray, push: _Push, atom: Atom
+    env: Environment, drawer: MovingPart, at: np.ndarray, atom: Atom
 ) -> Iterator[Waypoint]:
     """Yield: from above to just before a point of the front, and through it, leaning outward."""
     handle = drawer_handle(env, drawer)
     tilt = hand.leaning(handle.outward, _PUSH_LEAN)
+    yaw = _YAW * np.sign(handle.outward[1] or 1.0)
     before = at + 0.03 * handle.outward
     above = before + np.array([0.0, 0.0, 0.12])
-    yield Waypoint(above, push.yaw, CLOSED, 0.03, tilt=tilt, level=0.3)
-    yield Waypoint(before, push.yaw, CLOSED, 0.012, tilt=tilt, level=0.2)
+    yield Waypoint(above, yaw, CLOSED, 0.03, tilt=tilt, level=0.3)
+    yield Waypoint(before, yaw, CLOSED, 0.012, tilt=tilt, level=0.2)
     travel = abs(drawer.value(env)) + 0.05
     for share in np.linspace(0.0, 1.0, 7)[1:]:
         if holds(env, atom):
             break
         through = at - share * travel * handle.outward
-        yield Waypoint(through, push.yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8)
-    yield from _away(env, handle, push.yaw, CLOSED, tilt)
+        yield Waypoint(through, yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8)
+    yield from _away(env, handle, yaw, CLOSED, tilt)
 
 
 def _away(
