@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from cli.train import SLOTS, RecipeName
+from cli.train import RecipeName
 from generator.config import CollectConfig
-from generator.recipes import get_recipe
-from generator.run_folder import DEFAULT_RUN, RunFolder
-from generator.stages import read_record
-
-if TYPE_CHECKING:
-    from generator.collect import CollectReport
-    from simulation.assets.resolve import AssetPack
-    from simulation.environment import BatchEnvironment
-    from simulation.tasks import Task
+from generator.run_folder import DEFAULT_RUN, SLOTS, RunFolder, collect_episodes, final_record
 
 
 def collect(
@@ -46,7 +38,7 @@ def collect(
     from simulation.tasks import get_task
 
     chosen, pack = get_task(task), resolve_assets(assets)
-    _final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
+    final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
     environments = BatchEnvironment(chosen, slots, pack)
     report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
     for group, row in enumerate(report.rates()):
@@ -55,38 +47,3 @@ def collect(
             f"({row['low']:.0%} to {row['high']:.0%})"
         )
     print(report.path)
-
-
-def collect_episodes(
-    run: RunFolder,
-    recipe: str,
-    seed: int,
-    environments: BatchEnvironment,
-    assets: AssetPack,
-    config: CollectConfig,
-) -> CollectReport:
-    """Collect with the run's final policy of a recipe.
-
-    Raises:
-        UsageError: the recipe's training in this run is not finished.
-        CollectionError: the policy succeeds too seldom.
-        OutputError: the run's folder cannot be written.
-    """
-    from generator.collect import collect
-
-    task = environments.task
-    last = get_recipe(recipe).stages[-1]
-    record = _final_record(run, task, recipe, seed)
-    policy = last.load(run.policies(task, recipe, seed) / last.name)
-    provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
-    path = run.trajectories(task, recipe, seed)
-    return collect(policy, environments, task, assets, recipe, config, path, provenance)
-
-
-def _final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:
-    """Return the record of a recipe's last stage.
-
-    Raises:
-        UsageError: it is not finished.
-    """
-    return read_record(run.policies(task, recipe, seed) / get_recipe(recipe).stages[-1].name)

@@ -29,6 +29,7 @@ def demonstrate(
         assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         config: Which demonstrations, and how many.
     """
+    from demonstrations.audit import audit_path, read_audit
     from demonstrations.make import make_demonstrations
     from simulation.assets.resolve import resolve_assets
     from simulation.tasks import get_task
@@ -36,4 +37,6 @@ def demonstrate(
     chosen = get_task(task)
     path = RunFolder(run).demonstrations(chosen)
     with make_demonstrations(chosen, path, config, resolve_assets(assets)) as file:
+        if audit_path(path).exists():
+            print("\n".join(read_audit(audit_path(path)).lines()))
         print(f"{len(file)} demonstrations\n{path}")

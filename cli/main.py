@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "assets": "list and verify asset packs; `dlr assets install` fetches LIBERO's own",
     "view": "draw an init state, a demonstration or a trajectory",
     "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
+    "demos": "demonstrations of many tasks: download, make, show, audit, measure, table",
     "train": "train a recipe's policies on demonstrations",
     "collect": "roll a policy out and keep its successful episodes",
     "build": "render trajectories into an RLDS dataset",

@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.collect import collect_episodes
-from cli.train import SLOTS, train_recipe
 from demonstrations.config import DemonstrationConfig
 from generator.config import CollectConfig, GeneratorConfig
-from generator.run_folder import RunFolder
+from generator.run_folder import (
+    SLOTS,
+    RunFolder,
+    collect_episodes,
+    load_demonstrations,
+    train_recipe,
+)
 from simulation.assets.embedded import PACK_NAME
 
 if TYPE_CHECKING:
@@ -67,7 +71,7 @@ def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_d
     print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
     for task, episodes_per_way in tasks.items():
         print(f"\n{task.language} ({task.key})")
-        source = DemonstrationConfig(episodes_per_way, human_demos)
+        source = DemonstrationConfig(episodes_per_way, human_demos=human_demos)
         _make_trajectories(run, task, pack, source)
     print("\ndataset")
     datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]
@@ -111,13 +115,10 @@ def _make_trajectories(
 
 
 def _train_and_collect(run: RunFolder, recipe: str, task: Task, assets: AssetPack) -> None:
-    from demonstrations.make import observe
     from simulation.environment import BatchEnvironment
-    from simulation.recordings.trajectories import TrajectoryFile
 
+    demonstrations = load_demonstrations(run, task, assets)
     environments = BatchEnvironment(task, SLOTS, assets)
-    with TrajectoryFile(run.demonstrations(task)) as file:
-        demonstrations = observe(file, environments.envs[0])
     with _stage(f"train {recipe}"):
         train_recipe(run, recipe, environments, demonstrations, GeneratorConfig(seed=SEED))
     with _stage(f"collect {recipe}"):

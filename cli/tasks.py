@@ -22,8 +22,9 @@ def tasks(
 ) -> None:
     """Find tasks among LIBERO's 130 by a part of their name or language.
 
-    A task's line holds its goal and where demonstrations of it come from: `scripted`, and
-    `human` where `--human-demos` has a file of it. One task alone is shown in full.
+    A task's line holds its goal and where demonstrations of it come from: `scripted`, `official`
+    where `dlr demos download` fetched them, and `human` where `--human-demos` has a file of it.
+    One task alone is shown in full.
 
     Args:
         name: `suite/name`, a name alone, or a part of either or of the instruction, in any case;
@@ -84,14 +85,17 @@ def _describe(task: Task, human_demos: Path | None) -> dict[str, Any]:
 
 def _sources(task: Task, human_demos: Path | None) -> list[str]:
     """Return where demonstrations of a task come from."""
-    from demonstrations.skills import find_skill
+    from demonstrations.official import official_file
+    from demonstrations.skills.table import find_skills
 
     sources = []
     try:
-        find_skill(task)
+        find_skills(task)
         sources.append("scripted")
     except UnknownTaskError:
         pass  # no script is no fault: the line says so
+    if official_file(task) is not None:
+        sources.append("official")
     files = (f"{task.name}.json", f"{task.name}_demo.hdf5")
     if human_demos is not None and any((human_demos / file).is_file() for file in files):
         sources.append("human")

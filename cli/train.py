@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from common.errors import UsageError
 from generator.config import (
     DiscoverConfig,
     EvaluationConfig,
@@ -14,20 +12,15 @@ from generator.config import (
     LearnConfig,
     ReinforceConfig,
 )
-from generator.recipes import RECIPES, get_recipe
-from generator.run_folder import DEFAULT_RUN, RunFolder
+from generator.recipes import RECIPES
+from generator.run_folder import DEFAULT_RUN, SLOTS, RunFolder, load_demonstrations, train_recipe
 
 if TYPE_CHECKING:
     RecipeName = str
-    from demonstrations.demonstration import Demonstration
     from generator.recipes import TrainedRecipe
-    from simulation.environment import BatchEnvironment
 
 else:
     RecipeName = Literal[tuple(RECIPES)]
-
-SLOTS = 36
-"""Environments stepped together; results do not depend on it."""
 
 
 def train(
@@ -59,47 +52,17 @@ def train(
         reinforce: Stage 3.
         evaluation: How success is measured.
     """
-    from demonstrations.make import observe
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
-    from simulation.recordings.trajectories import TrajectoryFile
     from simulation.tasks import get_task
 
     chosen, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
-    path = folder.demonstrations(chosen)
-    if not path.exists():
-        raise UsageError(f"{path} is not there: run `dlr demonstrate` for this task first")
+    demonstrations = load_demonstrations(folder, chosen, pack)
     environments = BatchEnvironment(chosen, slots, pack)
-    with TrajectoryFile(path) as file:
-        demonstrations = observe(file, environments.envs[0])
     config = GeneratorConfig(seed, discover, learn, reinforce, evaluation, horizon_factor)
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)
     print(folder.policies(chosen, recipe, seed))
-
-
-def train_recipe(
-    run: RunFolder,
-    recipe: str,
-    environments: BatchEnvironment,
-    demonstrations: Sequence[Demonstration],
-    config: GeneratorConfig,
-) -> TrainedRecipe:
-    """Run a recipe's stages in a run's folder, those that are finished excepted.
-
-    Raises:
-        BusyError: another process is training there.
-        OutputError: the run's folder cannot be written.
-    """
-    from common.locks import lock_folder
-    from generator.recipes import run_recipe
-
-    task = environments.task
-    folder = run.policies(task, recipe, config.seed)
-    with lock_folder(folder):
-        return run_recipe(
-            get_recipe(recipe), task, environments, demonstrations, config, folder, run.stages(task)
-        )
 
 
 def _print_success(result: TrainedRecipe) -> None:

@@ -106,21 +106,21 @@ def _demonstrate(task: Task, way: str, init: int, seed: int, assets: Path | None
     import numpy as np
 
     from demonstrations.config import Style
-    from demonstrations.skills import demonstrate, find_skill
+    from demonstrations.scripted import Scripted
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import Environment
     from simulation.recordings.footage import episode_footage
 
-    skill = find_skill(task)
-    if way and way not in skill.ways:
-        raise UsageError(f"no way {way!r} of {task.name}: {', '.join(skill.ways)}")
+    demonstrator = Scripted(task)
+    if way and way not in demonstrator.ways:
+        raise UsageError(f"no way {way!r} of {task.name}: {', '.join(demonstrator.ways)}")
     pack = resolve_assets(assets)
     env = Environment(task, pack)
     env.reset(seed, init)
     env.settle()
-    chosen = way or skill.ways[0]
+    chosen = way or demonstrator.ways[0]
     rng = np.random.default_rng(seed)
-    episode = demonstrate(env, skill, chosen, rng, Style())
+    episode = demonstrator.demonstrate(env, chosen, rng, Style())
     return episode_footage(episode, task, pack, f"scripted, way {chosen}")
 
 

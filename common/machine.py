@@ -1,4 +1,4 @@
-"""What figures were measured with: the machine, and the settings that change its speed."""
+"""The machine: how many cores there are to use, and what figures were measured with."""
 
 from __future__ import annotations
 
@@ -9,11 +9,29 @@ import platform
 from pathlib import Path
 from typing import Any
 
-_VARIABLES = ("OMP_NUM_THREADS", "LP_NUM_THREADS", "MUJOCO_GL")
-"""Environment variables that change speed: threads of BLAS, threads of software OpenGL, backend."""
+from common.errors import SettingError
+
+CORES_VARIABLE = "DLR_CORES"
+"""Environment variable with how many cores to use, where it is not all."""
+_VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "LP_NUM_THREADS", "MUJOCO_GL")
+"""Environment variables that change speed: cores, threads of BLAS and OpenGL, OpenGL's backend."""
 
 _MMAP_THRESHOLD = -3
 """glibc's `M_MMAP_THRESHOLD`."""
+
+
+def cores() -> int:
+    """Return how many cores to use: `DLR_CORES`, or all that this process may use.
+
+    Raises:
+        SettingError: the variable is no positive number.
+    """
+    given = os.environ.get(CORES_VARIABLE, "")
+    if not given:
+        return len(os.sched_getaffinity(0))
+    if not given.isdecimal() or int(given) < 1:
+        raise SettingError(f"{CORES_VARIABLE} is a number of cores, such as 4, not {given!r}")
+    return int(given)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from common.errors import DlrError
+from common.files import write_text
 from common.json_files import read_sealed, write_sealed
 
 MANIFEST = "digests.json"
@@ -66,9 +67,25 @@ def check_sums(path: Path, error: type[DlrError], remedy: str) -> None:
     Raises:
         DlrError: `error`: it is not the file that the line was written of.
     """
-    sums = path.with_name(SUMS)
+    noted = read_sums(path.parent).get(path.name)
+    if noted is not None and noted != file_sha256(path):
+        raise error(f"{path} is damaged (it does not match {SUMS}): {remedy}")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return name -> sha256 of the lines of a folder's `SHA256SUMS`; none where it has none."""
+    sums = folder / SUMS
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
-    for line in lines:
-        digest, _, name = line.partition(" ")
-        if name[1:] == path.name and digest != file_sha256(path):
-            raise error(f"{path} is damaged (it does not match {SUMS}): {remedy}")
+    parts = (line.partition(" ") for line in lines)
+    return {name[1:]: digest for digest, _, name in parts if name[1:]}
+
+
+def note_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Add lines (name -> sha256) to a folder's `SHA256SUMS`, in place of those of the same names.
+
+    Raises:
+        OutputError: it cannot be written; it is what it was before.
+    """
+    lines = {**read_sums(folder), **sums}
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(lines.items()))
+    write_text(folder / SUMS, text)

@@ -18,9 +18,10 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,9 +29,12 @@ from typing import Any, Protocol
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import WorkerError
+from common.errors import DlrError, WorkerError, one_line
+from common.machine import CORES_VARIABLE, cores
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+_ALONE = {**_ONE_THREAD, CORES_VARIABLE: "1", "TQDM_DISABLE": "1"}
+"""Of a process that works on an item alone: one core, and no progress bar of its own."""
 _AHEAD = 2
 """Items in flight for each process: enough to keep it busy, few enough to bound memory."""
 _WATCH_INTERVAL_S = 0.5
@@ -53,7 +57,7 @@ def map_in_processes[Item, Result](
     Raises:
         WorkerError: a process was killed.
     """
-    workers = max(1, min(workers or len(os.sched_getaffinity(0)), len(items)))
+    workers = max(1, min(workers or cores(), len(items)))
     remaining = iter(items)
     pending: collections.deque[Future[Result]] = collections.deque()
     try:
@@ -74,6 +78,22 @@ def map_in_processes[Item, Result](
         ) from error
 
 
+@dataclass(frozen=True)
+class Outcome[Result]:
+    """What became of a work item."""
+
+    index: int
+    """Its place among the items."""
+    result: Result | None
+    """What the function returned; None if it failed."""
+    error: str | None
+    """Why it failed, in one line; None if it did not."""
+    seconds: float
+    """How long it took, without the start of its process."""
+    details: str = ""
+    """Traceback of an unexpected error."""
+
+
 class Backend(Protocol):
     """Where work items are run."""
 
@@ -81,6 +101,11 @@ class Backend(Protocol):
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
     ) -> Iterator[Any]:
         """Yield `function(item)` for each item, in order."""
+
+    def attempt(
+        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+    ) -> Iterator[Outcome[Any]]:
+        """Yield each item's outcome, in any order."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +120,21 @@ class Processes:
     ) -> Iterator[Any]:
         """Yield `function(item)` for each item, in order, as they are done."""
         return map_in_processes(function, items, self.workers, description)
+
+    def attempt(
+        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+    ) -> Iterator[Outcome[Any]]:
+        """Yield each item's outcome as it ends, with a progress bar.
+
+        An item has a process of its own, which ends with it: a death is no other item's.
+        """
+        failed = 0
+        with tqdm(total=len(items), desc=description, unit="item") as progress:
+            for outcome in _attempts(function, items, self.workers or cores()):
+                failed += outcome.error is not None
+                progress.set_postfix(failed=failed, refresh=False)
+                progress.update()
+                yield outcome
 
 
 @dataclass(frozen=True)
@@ -137,6 +177,18 @@ class Beam:
         results = dict(map(json.loads, lines))
         return (results[index] for index in range(len(items)))
 
+    def attempt(
+        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+    ) -> Iterator[Outcome[Any]]:
+        """Yield each item's outcome, in order, once all have ended.
+
+        Raises:
+            WorkerError: the pipeline itself failed.
+        """
+        apart = functools.partial(_attempt_apart, function)
+        for index, (result, *others) in enumerate(self.run(apart, items, description)):
+            yield Outcome(index, result, *others)
+
 
 def run_items[Item, Result](
     function: Callable[[Item], Result],
@@ -157,6 +209,90 @@ def run_items[Item, Result](
         WorkerError: a process was killed, or the pipeline failed.
     """
     return backend.run(function, items, description)
+
+
+def attempt_items[Item, Result](
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    backend: Backend,
+    description: str = "",
+) -> Iterator[Outcome[Result]]:
+    """Yield each item's outcome: one that fails, or whose process dies, leaves the others be.
+
+    For items that take seconds to hours, such as a task's demonstrations or a training. Each runs
+    in a fresh process, which uses one core. Leaving the iterator ends the items at work.
+
+    Args:
+        function: as for `run_items`: called again for an item that is done, it does nothing.
+        items: frozen and picklable.
+        backend: `Processes()` yields outcomes as items end; `Beam(...)`, for which results must
+            be JSON, in order once all have ended.
+        description: what is done, for progress and errors.
+
+    Raises:
+        WorkerError: Beam's pipeline failed.
+    """
+    return backend.attempt(function, items, description)
+
+
+def _attempts(
+    function: Callable[[Any], Any], items: Sequence[Any], workers: int
+) -> Iterator[Outcome[Any]]:
+    """Yield outcomes as items end, of which `workers` are at work at a time."""
+    waiting = enumerate(items)
+    running: dict[Future[_Attempt], tuple[int, float, ProcessPoolExecutor]] = {}
+    try:
+        while True:
+            for index, item in itertools.islice(waiting, workers - len(running)):
+                executor = _executor(1, _ALONE)
+                future = executor.submit(_attempt, function, item)
+                running[future] = (index, time.monotonic(), executor)
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                index, began, executor = running.pop(future)
+                executor.shutdown()
+                yield Outcome(index, *_ended(future, began))
+    finally:
+        for _, _, executor in running.values():
+            executor.shutdown(kill_workers=True)
+
+
+type _Attempt = tuple[Any, str | None, float, str]
+"""An outcome without its index."""
+
+
+def _attempt(function: Callable[[Any], Any], item: Any) -> _Attempt:
+    """Work on an item, and tell an error instead of raising it."""
+    began, result, error, details = time.monotonic(), None, None, ""
+    try:
+        result = function(item)
+    except DlrError as expected:
+        error = str(expected)
+    except Exception as unexpected:  # noqa: BLE001 (told by the outcome)
+        error = f"{type(unexpected).__name__}: {one_line(unexpected)}"
+        details = traceback.format_exc()
+    return result, error, time.monotonic() - began, details
+
+
+def _ended(future: Future[_Attempt], began: float) -> _Attempt:
+    """Return what an item's process has said, or how it ended without a word."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if not isinstance(error, Exception):  # such as an interruption by the user
+        raise error
+    if isinstance(error, BrokenProcessPool):
+        words = "its process died (out of memory?)"
+    else:
+        words = f"{type(error).__name__}: {one_line(error)}"
+    return None, words, time.monotonic() - began, ""
+
+
+def _attempt_apart(function: Callable[[Any], Any], item: Any) -> _Attempt:
+    """Attempt an item in a process that ends with it."""
+    (outcome,) = _attempts(function, [item], 1)
+    return outcome.result, outcome.error, outcome.seconds, outcome.details
 
 
 def _numbered(function: Callable[[Any], Any], item: tuple[int, Any]) -> str:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Style:
     """How a scripted demonstrator moves."""
 
-    speed: tuple[float, float] = (0.75, 1.0)
-    """Range of each episode's largest action, where 1 is 0.05 m a control step."""
+    speed: tuple[float, float] = (0.8, 1.15)
+    """Range of each episode's largest translation, where 1 is 0.05 m a control step; people's, by
+    LIBERO's recordings, lies between 0.69 and 1.2."""
     tremor: float = 0.06
     """Standard deviation of the correlated action noise."""
     aim: float = 0.006
     """Standard deviation of each waypoint's position, m."""
     max_steps: int = 260
-    """Control steps after which an attempt is given up."""
+    """Control steps, for each predicate of the goal, after which an attempt is given up."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,21 @@ class DemonstrationConfig:
     """Where a task's demonstrations come from."""
 
     episodes_per_way: int = 80
-    """Scripted demonstrations of each way; 0 for none."""
+    """New demonstrations of each way; 0 for none."""
+    source: Literal["auto", "scripted", "amplified"] = "auto"
+    """Where new ones come from: `scripted` by skills, `amplified` from the recordings in
+    `human_demos`, or `auto`: by skills where the task has them, else amplified."""
     human_demos: str = ""
-    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`;
-    where `sha256sum * > SHA256SUMS` has been run beside them, a damaged one is refused."""
+    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`, or
+    `official` for what `dlr demos download` fetched; where `sha256sum * > SHA256SUMS` has been run
+    beside them, a damaged one is refused."""
+    drop_noops: bool = True
+    """Drop the steps in which a person did nothing; a demonstration that then fails keeps them."""
     fresh_share: float = 0.5
-    """Share of scripted demonstrations from a fresh reset instead of an official init state."""
+    """Share of new demonstrations from a fresh reset instead of an official init state."""
     maximum_attempts: int = 20
-    """Attempts per scripted demonstration after which the skill is given up."""
+    """Attempts after which a new demonstration is given up; at a way's first one, the way is."""
     seed: int = 0
     """Seed of starts, speeds and noise."""
     style: Style = field(default_factory=Style)
-    """How the scripted ones move."""
+    """How the new ones move."""

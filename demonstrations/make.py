@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from common.errors import DemonstrationError, TrajectoryError
+from common.errors import DemonstrationError, TrajectoryError, UnknownTaskError
+from common.machine import cores
+from demonstrations.amplify import find_amplifier
+from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
-from demonstrations.skills import Skill, demonstrate, find_skill
+from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
+from demonstrations.people import find_people, replay_people
+from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
-from simulation.recordings.recorder import Recorder
-from simulation.recordings.recordings import HUMAN, Recording, open_recordings
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
 from simulation.starts import FIRST_HELD_OUT_INIT
-from simulation.tasks import Task
+from simulation.tasks import Task, get_task
 
-_EXTRA_STEPS = 15
-"""Control steps for which a replayed demonstration's last action is held, if need be."""
 _FIRST_HUMAN_INDEX = 1_000_000
 """Human demonstrations follow the scripted ones in a file."""
+
+
+@dataclass(frozen=True)
+class DemonstrationItem:
+    """A task's demonstrations, as one work item among many."""
+
+    task: str
+    """The task's key."""
+    path: Path
+    """The trajectory file."""
+    config: DemonstrationConfig
+    """Which demonstrations, and how many."""
+    assets: AssetPack
+    """Asset pack to make them with."""
+
+
+def demonstrate_item(item: DemonstrationItem) -> list[str]:
+    """Make a task's demonstrations, see `make_demonstrations`; return what came of each way.
+
+    A way that was given up is not among them.
+    """
+    task = get_task(item.task)
+    with make_demonstrations(task, item.path, item.config, item.assets) as file:
+        counts = count_attempts(file)
+    return [
+        " ".join(filter(None, (source, way, f"{succeeded}/{tried}")))
+        for (source, way), (tried, succeeded) in counts.items()
+    ]
 
 
 def make_demonstrations(
@@ -40,98 +68,135 @@ def make_demonstrations(
 
     Raises:
         DemonstrationError: a source is missing or unreadable, or has no success.
+        UnknownTaskError: the task has no source of new demonstrations.
         BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
-    skill = find_skill(task) if config.episodes_per_way else None
-    scripted = config.episodes_per_way * len(skill.ways) if skill else 0
-    expected = scripted + bool(config.human_demos)
-    with TrajectoryWriter(path, task, assets, asdict(config), expected) as writer:
+    with TrajectoryWriter(path, task, assets, asdict(config)) as writer:
         if writer.finished:
             return TrajectoryFile(path)
-        if config.human_demos:
-            for index, episode in enumerate(replay_human(task, Path(config.human_demos), assets)):
+        demonstrator = find_demonstrator(task, config, assets) if config.episodes_per_way else None
+        audit_path(path).unlink(missing_ok=True)
+        if config.human_demos and not (demonstrator and demonstrator.source == AMPLIFIED):
+            people = config.human_demos, assets, config.drop_noops, audit_path(path)
+            for index, episode in enumerate(replay_human(task, *people)):
                 writer.add(_FIRST_HUMAN_INDEX + index, episode)
-        if skill:
-            _demonstrate_all(skill, scripted, writer, config, assets)
+        if demonstrator:
+            _demonstrate_all(demonstrator, writer, config, assets)
         return writer.finish()
 
 
+def count_attempts(file: TrajectoryFile) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return attempts and successes of each source (method) and way of a file."""
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for info in file.infos:
+        tried, succeeded = counts.get((info.method, info.way), (0, 0))
+        counts[info.method, info.way] = (tried + info.attempts, succeeded + 1)
+    return counts
+
+
+def find_demonstrator(task: Task, config: DemonstrationConfig, assets: AssetPack) -> Demonstrator:
+    """Return what makes new demonstrations of a task, as `config.source` asks.
+
+    Raises:
+        UnknownTaskError: the task has no skill and there is nothing to amplify.
+        DemonstrationError: there are recordings, but none serves the task.
+    """
+    if config.source != AMPLIFIED:
+        try:
+            return Scripted(task)
+        except UnknownTaskError:
+            if config.source == SCRIPTED or not config.human_demos:
+                raise
+    return find_amplifier(task, Path(config.human_demos), assets)
+
+
 def _demonstrate_all(
-    skill: Skill,
-    count: int,
+    demonstrator: Demonstrator,
     writer: TrajectoryWriter,
     config: DemonstrationConfig,
     assets: AssetPack,
 ) -> None:
-    """Fill in those of the `count` demonstrations that are missing, on one thread per core."""
-    task, wanted = writer.task, range(count)
-    missing = [index for index in wanted if index not in writer.done]
-    local = threading.local()
+    """Fill in the demonstrations that are missing, on one thread per core.
 
-    def work(index: int) -> None:
+    A way whose first one is given up is left out.
+
+    Raises:
+        DemonstrationError: all are.
+    """
+    task, ways, local, done = writer.task, demonstrator.ways, threading.local(), set(writer.done)
+
+    def work(index: int) -> bool:
+        if index in done:
+            return True
         if not hasattr(local, "env"):
             local.env = Environment(task, assets)
-        writer.add(index, _demonstrate_until_success(local.env, skill, index, config))
+        episode = _demonstrate_until_success(local.env, demonstrator, index, config)
+        if episode is not None:
+            writer.add(index, episode)
+        return episode is not None
 
+    total = config.episodes_per_way * len(ways)
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-        tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc="demonstrate") as bar,
+        ThreadPoolExecutor(cores()) as pool,
+        tqdm(total=total, desc="demonstrate", disable=None) as bar,
     ):
-        for _ in pool.map(work, missing):
+        succeeds = list(pool.map(work, range(len(ways))))
+        bar.update(len(ways))
+        if not any(succeeds):
+            raise DemonstrationError(
+                f"the {demonstrator.source} demonstrator failed {config.maximum_attempts} times "
+                f"at {task.name} in each of its ways ({', '.join(ways)}): check the asset pack "
+                f"({assets.name})"
+            )
+        rest = [index for index in range(len(ways), total) if succeeds[index % len(ways)]]
+        bar.total = len(ways) + len(rest)
+        for _ in pool.map(work, rest):
             bar.update()
 
 
 def _demonstrate_until_success(
-    env: Environment, skill: Skill, index: int, config: DemonstrationConfig
-) -> Episode:
-    """Return the first success of demonstration `index`, a function of index and config alone."""
-    way = skill.ways[index % len(skill.ways)]
+    env: Environment, demonstrator: Demonstrator, index: int, config: DemonstrationConfig
+) -> Episode | None:
+    """Return the first success of demonstration `index`, a function of index and config alone.
+
+    None if `config.maximum_attempts` fail.
+    """
+    way = demonstrator.ways[index % len(demonstrator.ways)]
     for attempt in range(config.maximum_attempts):
         rng = np.random.default_rng([config.seed, index, attempt])
         init_index = int(rng.integers(FIRST_HELD_OUT_INIT))
         fresh = rng.random() < config.fresh_share
         env.reset(int(rng.integers(1_000_000)), None if fresh else init_index)
         env.settle()
-        episode = demonstrate(env, skill, way, rng, config.style)
+        episode = demonstrator.demonstrate(env, way, rng, config.style)
         if episode.info.success:
-            return episode
-    raise DemonstrationError(
-        f"the scripted skill failed {config.maximum_attempts} times at {env.task.name} "
-        f"by way {way!r}: check the asset pack ({env.scene.assets.name})"
-    )
+            return episode.with_info(attempts=attempt + 1)
+    return None
 
 
-def replay_human(task: Task, folder: Path, assets: AssetPack) -> Iterator[Episode]:
+def replay_human(
+    task: Task,
+    folder: str | Path,
+    assets: AssetPack,
+    drop_noops: bool = True,
+    audit: Path | None = None,
+) -> Iterator[Episode]:
     """Replay a task's human demonstrations and yield those that succeed.
 
-    `<task>.json` holds one demonstration (`init_state`, `actions`), `<task>_demo.hdf5` is
-    LIBERO's own file. Actions are replayed open loop from the first state; an episode ends at
-    success, at the latest 15 steps after the recorded end with the last action held.
+    Args:
+        task: the task.
+        folder: holds `<task>.json` (one demonstration: `init_state`, `actions`) or LIBERO's own
+            `<task>_demo.hdf5`; `official` for what `dlr demos download` fetched.
+        assets: asset pack to replay with.
+        drop_noops: whether steps in which nothing was done are dropped, where that succeeds.
+        audit: file that will say what became of each, if any.
 
     Raises:
         DemonstrationError: the folder has no file of the task, or no demonstration succeeds.
-        TrajectoryError: a file is damaged, or holds no demonstration.
+        TrajectoryError: no file can be read: each is damaged, of another task, or empty.
     """
-    candidates = [folder / f"{task.name}.json", folder / f"{task.name}_demo.hdf5"]
-    sources = [path for path in candidates if path.exists()]
-    if not sources:
-        names = " or ".join(path.name for path in candidates)
-        raise DemonstrationError(f"{folder} has no demonstrations of {task.name}: expected {names}")
-    env = Environment(task, assets)
-    succeeded = 0
-    for source in sources:
-        with open_recordings(source, task, assets) as recordings:
-            for recording in recordings:
-                episode = _replay(env, recording)
-                if episode.info.success:
-                    succeeded += 1
-                    yield episode
-    if not succeeded:
-        raise DemonstrationError(
-            f"no human demonstration of {task.name} in {folder} succeeds with the asset pack "
-            f"{assets.name}; people's demonstrations want LIBERO's own (`dlr assets install`)"
-        )
+    yield from replay_people(task, find_people(task, folder), assets, drop_noops, audit)
 
 
 def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
@@ -157,20 +222,6 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
             env.set_state(state)
             observations.append(env.policy_state())
         demonstrations.append(
-            Demonstration(
-                np.stack(observations), episode.proprio, episode.labels, episode.info.way
-            )
+            Demonstration(np.stack(observations), episode.proprio, episode.labels, episode.info.way)
         )
     return demonstrations
-
-
-def _replay(env: Environment, recording: Recording) -> Episode:
-    """Replay a person's actions; the episode's seed is the name of its start, and draws nothing."""
-    env.reset(0, init_state=recording.init_state, fixtures=recording.fixtures)
-    recorder, success, actions = Recorder(env), False, recording.actions
-    for action in np.concatenate((actions, np.repeat(actions[-1:], _EXTRA_STEPS, axis=0))):
-        recorder.before(action)
-        success = env.step(action)
-        if success:
-            break
-    return recorder.finish(success, method=HUMAN).with_info(seed=recording.info.seed)

@@ -1,16 +1,15 @@
-"""A scripted demonstrator: follows a goal's skills with a person's speed, tremor and imprecision."""
+"""A scripted demonstrator: follows skills with a person's speed, tremor and imprecision."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import mujoco
 import numpy as np
 
 from demonstrations.config import Style
-from demonstrations.skills import find_skills
-from demonstrations.skills.hand import rotation
+from demonstrations.demonstrator import SCRIPTED
+from demonstrations.skills import hand
 from demonstrations.skills.skill import Waypoint
+from demonstrations.skills.table import find_skills
 from simulation.environment import Environment, axis_angle
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recorder import Recorder
@@ -23,6 +22,10 @@ _POSITION_GAIN = 1.5
 _ROTATION_GAIN = 0.8
 _PATIENCE = 45
 """Control steps after which the next waypoint is tried although this one was not reached."""
+_LIMITS = np.array([0.9375] * 3 + [0.375] * 3)
+"""Largest actions of a person's 3-D mouse, as LIBERO recorded them."""
+_GRID = _LIMITS / 350
+"""Steps in which these come."""
 _NOISE_MEMORY = 0.8
 """Correlation of the tremor from one control step to the next."""
 
@@ -34,7 +37,7 @@ class Scripted:
         UnknownTaskError: a predicate of the task's goal has no skill.
     """
 
-    source: ClassVar[str] = "scripted"
+    source = SCRIPTED
 
     def __init__(self, task: Task) -> None:
         self._skills = find_skills(task)
@@ -80,7 +83,7 @@ class _Arm:
         """Move until the waypoint is reached, given up or, of `most` steps, none is left."""
         imprecision = self._rng.normal(0.0, self._style.aim, 3)
         target = waypoint.position + imprecision * (not waypoint.exact)
-        orientation = rotation(waypoint.yaw, waypoint.tilt) @ self._upright
+        orientation = _rotation(self._env, waypoint) @ self._upright
         left = waypoint.dwell
         deadline = min(len(self.recorder) + _PATIENCE + waypoint.dwell, most)
         while len(self.recorder) < deadline:
@@ -98,10 +101,14 @@ class _Arm:
     def _step(self, move: np.ndarray, gripper: float) -> None:
         noise = self._rng.normal(0.0, self._style.tremor, 6) * np.sqrt(1 - _NOISE_MEMORY**2)
         self._tremor = _NOISE_MEMORY * self._tremor + noise
-        motion = np.clip(move + self._tremor * _TREMOR_SHAPE, -1.0, 1.0)
-        action = np.append(motion, gripper)
-        self.recorder.before(action, np.append(np.clip(move, -1.0, 1.0), gripper))
+        action = np.append(_on_grid(move + self._tremor * _TREMOR_SHAPE), gripper)
+        self.recorder.before(action, np.append(_on_grid(move), gripper))
         self.success = self._env.step(action)
+
+
+def _on_grid(motion: np.ndarray) -> np.ndarray:
+    """Return the nearest motion (6,) that a person's mouse can ask for."""
+    return np.round(np.clip(motion, -_LIMITS, _LIMITS) / _GRID) * _GRID
 
 
 def _toward(
@@ -113,9 +120,25 @@ def _toward(
     norm = float(np.linalg.norm(translation))
     translation *= min(1.0, speed / max(norm, 1e-9))
     error = _axis_angle(orientation @ env.data.xmat[env.scene.eef_body].reshape(3, 3).T)
-    rotation = np.clip(error * (_ROTATION_GAIN / ROTATION_SCALE), -0.5 * speed, 0.5 * speed)
+    rotation = error * (_ROTATION_GAIN / ROTATION_SCALE)
     left = float(np.linalg.norm(offset)), float(np.linalg.norm(error))
     return np.concatenate((translation, rotation)), *left
+
+
+def _rotation(env: Environment, waypoint: Waypoint) -> np.ndarray:
+    """Return the rotation (3, 3) of a waypoint's hand from upright, world frame.
+
+    A hand that is to be upright leans back to the robot where the arm is too short otherwise.
+    """
+    turn = hand.rotation(waypoint.yaw, waypoint.tilt)
+    if any(waypoint.tilt):
+        return turn
+    x, y, _ = waypoint.position - env.data.xpos[env.model.body("robot0_link2").id]
+    quaternion, matrix = np.zeros(4), np.zeros(9)
+    tangent = np.array([-y, x, 0.0]) / np.hypot(x, y)
+    mujoco.mju_axisAngle2Quat(quaternion, tangent, -hand.lean(env, waypoint.position))
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    return matrix.reshape(3, 3) @ turn
 
 
 def _axis_angle(matrix: np.ndarray) -> np.ndarray:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import SettingError
 from common.json_files import write_sealed
 from eval_harness.plan import Item, Shard, make_items
+from eval_harness.policies import load_policy
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policy import Policy
-from eval_harness.protocols import Protocol
+from eval_harness.protocols import Protocol, get_protocol
 from eval_harness.results import (
     EpisodeResult,
     Results,
@@ -21,12 +22,12 @@ from eval_harness.results import (
     make_config,
     planned,
 )
-from eval_harness.runner import RunConfig, run
+from eval_harness.runner import RunConfig, RunError, run
 from eval_harness.statistics import Stop, StoppingRule, find_stop
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.preflight import versions
 from simulation.recordings.trajectories import Episode
-from simulation.tasks import Task
+from simulation.tasks import Task, get_task
 
 STOP = "stop.json"
 """File of a results folder that says why an evaluation stopped early."""
@@ -99,6 +100,57 @@ def evaluate(
     finally:
         writer.close()
     return load_results(out)
+
+
+@dataclass(frozen=True)
+class ShardItem:
+    """A share of an evaluation as one work item; `eval_harness.merging` puts shares together."""
+
+    policy: str
+    """As `dlr eval run` takes it."""
+    protocol: str
+    """The protocol's name."""
+    tasks: tuple[str, ...]
+    """The tasks' keys."""
+    out: Path
+    """The share's results folder."""
+    shard: Shard
+    """Which share."""
+    assets: AssetPack
+    """Asset pack to evaluate with."""
+    episodes: int | None = None
+    """Episodes of each task; by default the protocol's."""
+    seed: int = 0
+    """The evaluation's own seed."""
+    config: RunConfig = RunConfig()
+    """How to run; changes no outcome."""
+
+
+def evaluate_shard(item: ShardItem) -> int:
+    """Run what a share's results folder lacks; return how many of its episodes succeeded.
+
+    Raises:
+        RunError: episodes met errors; the same item begins these again.
+    """
+    protocol = get_protocol(item.protocol)
+    policy = load_policy(item.policy, protocol, item.seed, item.assets)
+    try:
+        results = evaluate(
+            policy,
+            protocol,
+            [get_task(key) for key in item.tasks],
+            item.out,
+            item.episodes,
+            seed=item.seed,
+            shard=item.shard,
+            config=item.config,
+            assets=item.assets,
+        )
+    finally:
+        policy.close()
+    if not is_complete(results):
+        raise RunError(f"episodes in {item.out} met errors: run the same again")
+    return sum(result.success for result in results.episodes)
 
 
 def _episodes(recorded: ReplayPolicy | None, protocol: Protocol, tasks: Sequence[Task]) -> int:

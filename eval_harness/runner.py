@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import DlrError, SettingError
+from common.machine import cores
 from eval_harness.asking import Asker
 from eval_harness.episode import RunningEpisode, Seats
 from eval_harness.plan import Item
@@ -114,7 +115,7 @@ class _Run:
         self._asker = Asker(policy, config.policy_timeout)
         self._clock = Clock()
         self._seats = Seats(assets, config.environments)
-        self._threads = min(config.threads or len(os.sched_getaffinity(0)), config.environments)
+        self._threads = min(config.threads or cores(), config.environments)
         self._most_renderers = _most_renderers(items, config.environments, self._threads)
         self._changed = threading.Condition()
         self._fresh = iter(items)

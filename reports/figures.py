@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -38,6 +39,10 @@ _STAGES = (("after learn", -0.2, 0.4), ("after reinforce", 0.2, 1.0))
 """Name, offset and opacity of the two bars of a policy."""
 _INK, _RULE = "#010203", "#040506"
 """Stand-ins that `_svg` replaces by the page's text and line colours."""
+_PALE = "#B8B8B8"
+"""Lines of a picture that stands by itself."""
+_LEGEND_ROW = 18
+"""Height of a row of its legend, pixels."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -118,6 +123,39 @@ def panel(draw: Callable[[Axes], str], title: str, name: str) -> Panel:
         axes.set_title(title)
         description = draw(axes)
         return Panel(_svg(figure, name), f"{title}. {description}")
+
+
+def picture(
+    draws: Sequence[tuple[str, Callable[[Axes], str]]],
+    width: int,
+    height: int,
+    names: Sequence[tuple[str, str]] = (),
+) -> npt.NDArray[np.uint8]:
+    """Draw panels side by side as pixels, for pictures that are no part of a page.
+
+    Args:
+        draws: title of each panel, and what draws into its axes.
+        width: pixels.
+        height: pixels.
+        names: label and colour of what the legend names, in rows below the panels.
+
+    Returns:
+        uint8 (height + rows of the legend, width, 3).
+    """
+    longest = max((len(label) for label, _ in names), default=1)
+    columns = min(max(1, width // (60 + 6 * longest)), max(1, len(names)))
+    height += _LEGEND_ROW * -(-len(names) // columns)
+    with matplotlib.rc_context({**_STYLE, "grid.color": _PALE}):
+        figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
+        for axes, (title, draw) in zip(figure.subplots(1, len(draws)), draws, strict=True):
+            axes.set_title(title)
+            draw(axes)
+        handles = [Patch(color=shade, label=label) for label, shade in names]
+        if handles:
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _svg(figure: Figure, name: str) -> Markup:

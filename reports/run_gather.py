@@ -76,7 +76,7 @@ def _recipe_outcome(
     patterns = any(stage.name == "discover" for stage in RECIPES[recipe].stages)
     with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
         episodes = list(file)
-        filmstrips = _filmstrips(task, episodes, _pack_of(file, assets))
+        filmstrips = _filmstrips(task, episodes, pack_of(file, assets))
     trajectories = [
         Trajectory(
             proprio=episode.path,
@@ -151,7 +151,7 @@ def _collection(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def _pack_of(file: TrajectoryFile, asked: AssetPack | None) -> AssetPack:
+def pack_of(file: TrajectoryFile, asked: AssetPack | None) -> AssetPack:
     """Return the pack that a file was made with; the one asked for must be that.
 
     Raises:

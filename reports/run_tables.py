@@ -97,8 +97,9 @@ def pattern_distances(analysis: Analysis) -> dict[str, float | None] | None:
 
 
 def number(value: float) -> str:
-    """Return three significant digits."""
-    return f"{value:#.3g}".rstrip(".")
+    """Return three significant digits, of a large number all before the point."""
+    text = f"{value:#.3g}".rstrip(".")
+    return f"{float(text):.0f}" if "e+" in text else text
 
 
 def estimate(estimate: Estimate | None, suffix: str = "") -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import mujoco
 import numpy as np
 
 from common.errors import InvalidActionError, InvalidStateError
+from common.machine import cores
 from simulation.assets.resolve import AssetPack
 from simulation.physics.control import (
     ACTION_DIM,
@@ -265,7 +265,7 @@ class BatchEnvironment:
         self.task = task
         self.num_envs = num_envs
         self.envs = [Environment(task, assets) for _ in range(num_envs)]
-        self.num_threads = num_threads or len(os.sched_getaffinity(0))
+        self.num_threads = num_threads or cores()
         self._pool = ThreadPoolExecutor(self.num_threads)
 
     def reset(

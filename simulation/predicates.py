@@ -26,26 +26,25 @@ _MARGIN = 1.001
 """Factor by which the bounds are wider than exact arithmetic asks for."""
 
 
-def compile_goal(upstream: Any, model: mujoco.MjModel) -> Predicate:
-    """Return the conjunction of the task's goal predicates.
+def compile_atoms(upstream: Any, model: mujoco.MjModel) -> tuple[Predicate, ...]:
+    """Return the task's goal predicates, in the definition's order.
 
     `upstream` is LIBERO's own environment of the task, `model` the model that the predicates
-    will read, with the same bodies, sites and joints. The predicates agree with its
+    will read, with the same bodies, sites and joints. Together they agree with its
     `_check_success()`, which LIBERO defines in `predicates/` and `object_states/`.
 
     Raises:
         NotImplementedError: the goal has a predicate that no LIBERO task uses.
     """
-    goals = compile_atoms(upstream, model)
-    if len(goals) == 1:
-        return goals[0]
-    return lambda model, data: all(goal(model, data) for goal in goals)
-
-
-def compile_atoms(upstream: Any, model: mujoco.MjModel) -> tuple[Predicate, ...]:
-    """Return the goal's predicates one by one, in the goal's order; see `compile_goal`."""
     states = upstream.parsed_problem["goal_state"]
     return tuple(_compile(upstream, model, *state) for state in states)
+
+
+def conjunction(atoms: tuple[Predicate, ...]) -> Predicate:
+    """Return the predicate that holds where all do."""
+    if len(atoms) == 1:
+        return atoms[0]
+    return lambda model, data: all(atom(model, data) for atom in atoms)
 
 
 def _compile(upstream: Any, model: mujoco.MjModel, name: str, *arguments: str) -> Predicate:

@@ -19,7 +19,7 @@ from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.physics.control import ControllerState, RobotIndex
 from simulation.physics.passes import ForwardPasses
 from simulation.pictures.looks import robot_looks, with_looks
-from simulation.predicates import Predicate, compile_atoms, compile_goal
+from simulation.predicates import Predicate, compile_atoms, conjunction
 from simulation.quiet import quiet_robosuite
 from simulation.tasks import Task, import_libero
 
@@ -76,8 +76,8 @@ class Scene:
         fixture_names: the fixtures, in upstream's order.
         joint_names: joints of drawers, doors and knobs.
         goal: the task's goal predicates, such as `("on", "akita_black_bowl_1", "plate_1")`.
+        atoms: each goal predicate on (model, data), in the order of `goal`.
         success: the goal as a predicate on (model, data).
-        atoms: its conjuncts, in the order of `goal`.
         burners: (site id, joint qpos address) of stove burners that show when turned on.
     """
 
@@ -105,8 +105,8 @@ class Scene:
             self.gripper_qvel = np.array(upstream.robots[0]._ref_gripper_joint_vel_indexes)
             self.joint_names, self.joint_qpos = _articulated_joints(self.model, upstream)
             self.goal = tuple(tuple(state) for state in upstream.parsed_problem["goal_state"])
-            self.success: Predicate = compile_goal(upstream, self.model)
-            self.atoms = compile_atoms(upstream, self.model)
+            self.atoms: tuple[Predicate, ...] = compile_atoms(upstream, self.model)
+            self.success: Predicate = conjunction(self.atoms)
             self.burners = _burners(self.model, upstream)
             upstream.object_property_initializers = (
                 list(upstream.object_property_initializers) * _SETTLED_DRAWS

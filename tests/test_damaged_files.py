@@ -25,6 +25,8 @@ from common.errors import DlrError
 from common.json_files import write_sealed
 from common.manifest import write_manifest
 from common.tensors import load_tensors, save_tensors
+from demonstrations.audit import Audit, Row, read_audit, write_audit
+from demonstrations.measured import read_measured, write_measured
 from eval_harness.results import EpisodeResult, ResultsWriter, load_results
 from eval_harness.stopped import load_counted
 from generator.checkpoints import load_policy, policy_hash, save_policy
@@ -36,6 +38,7 @@ from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.recordings import open_recordings
 from simulation.tasks import Task, get_task
+from tests.demonstrations.test_measured import RECORD
 from tests.eval_harness.test_results import config, episode
 from tests.vla_adapters.conftest import tensorflow_side  # noqa: F401 (a fixture)
 from tests.vla_adapters.training.test_checkpoints import trained
@@ -207,6 +210,19 @@ def sums(path: Path) -> None:
     (path.parent / "SHA256SUMS").write_bytes(found.stdout)
 
 
+def audit(folder: Path) -> Kind:
+    row = Row("a.hdf5", 0, 120, 9, 7, 101, "filtered")
+    write_audit(folder / "a.audit.json", Audit("libero_90/x", "libero", True, (row,), ("b",)))
+    path = folder / "a.audit.json"
+    return Kind(path, lambda: text(dataclasses.asdict(read_audit(path))))
+
+
+def measured(folder: Path) -> Kind:
+    path = folder / "a.json"
+    write_measured(path, RECORD)
+    return Kind(path, lambda: text(dataclasses.asdict(read_measured(path))))
+
+
 def people_json(folder: Path) -> Kind:
     env = Environment(DRAWER, embedded_pack())
     actions = np.random.default_rng(0).uniform(-1, 1, (20, 7))
@@ -268,6 +284,8 @@ SINGLE: dict[str, Callable[[Path], Kind]] = {
     "results: episodes.jsonl": result_lines,
     "results: stop.json": stop,
     "init states": init_states,
+    "demonstrations: audit": audit,
+    "demonstrations: what was measured": measured,
     "people's JSON with SHA256SUMS": people_json,
     "LIBERO's HDF5 with SHA256SUMS": people_hdf5,
     "VLA state.safetensors": vla_state("state.safetensors"),

@@ -12,8 +12,9 @@ import pytest
 
 from cli.main import main
 from demonstrations.config import Style
-from demonstrations.skills import SKILLS, Skill, demonstrate, find_skill
-from demonstrations.skills.skill import Goal, Waypoint
+from demonstrations.scripted import Scripted
+from demonstrations.skills.skill import Atom, Skill, Waypoint
+from demonstrations.skills.table import SKILLS
 from generator.checkpoints import load_policy
 from generator.recipes import RECIPES, Recipe, run_recipe
 from generator.stages import Learn
@@ -32,25 +33,26 @@ class Reach(Skill):
 
     ways = ("above",)
 
-    def fits(self, goal: Goal) -> bool:
-        return len(goal) == 1
+    def fits(self, atom: Atom) -> bool:
+        return len(atom) == 2
 
     def plan(
-        self, env: Environment, goal: Goal, way: str, rng: np.random.Generator
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
     ) -> Iterator[Waypoint]:
-        yield Waypoint(env.object_position(goal[0][1]) + np.array([0.0, 0.0, 0.15]))
+        yield Waypoint(env.object_position(atom[1]) + np.array([0.0, 0.0, 0.15]))
 
 
 def test_a_skill_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "turnon" not in SKILLS
     monkeypatch.setitem(SKILLS, "turnon", (Reach(),))
-    skill = find_skill(STOVE)
+    demonstrator = Scripted(STOVE)
     env = Environment(STOVE, embedded_pack())
     env.reset(0, 0)
     target = env.object_position(STOVE.goal[0][1]) + np.array([0.0, 0.0, 0.15])
-    episode = demonstrate(env, skill, "above", np.random.default_rng(0), Style(tremor=0, aim=0))
+    episode = demonstrator.demonstrate(
+        env, "above", np.random.default_rng(0), Style(tremor=0, aim=0)
+    )
     assert episode.info.way == "above" and not episode.info.success
     assert np.linalg.norm(episode.final_proprio[:3] - target) < 0.03
     main(["tasks", STOVE.key])

@@ -124,10 +124,10 @@ def clearance(env: Environment, points: np.ndarray, ids: np.ndarray) -> float:
     """Return the least distance of points (N, 3) to the boxes around geoms, m; 0 within one."""
     if not len(ids):
         return np.inf
-    offset = points[:, None] - env.data.geom_xpos[ids]
-    local = np.einsum("gij,ngi->ngj", env.data.geom_xmat[ids].reshape(-1, 3, 3), offset)
-    box = env.model.geom_aabb[ids]
-    outside = np.maximum(np.abs(local - box[:, :3]) - box[:, 3:], 0.0)
+    frames = env.data.geom_xmat[ids].reshape(-1, 3, 3)
+    local = (points - env.data.geom_xpos[ids][:, None]) @ frames
+    box = env.model.geom_aabb[ids][:, None]
+    outside = np.maximum(np.abs(local - box[..., :3]) - box[..., 3:], 0.0)
     return float(np.linalg.norm(outside, axis=2).min())
 
 

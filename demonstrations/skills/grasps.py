@@ -18,7 +18,7 @@ _RIM_DEPTH = 0.018
 """The same on a rim, m."""
 _BAND = 0.02
 """Height of the band around the grip site whose width counts, m."""
-_ENOUGH = 0.012
+_ENOUGH = 0.03
 """Clearance of the hand beyond which more is no better, m."""
 
 
@@ -30,6 +30,8 @@ class Grasp:
     """Grip site when the fingers close, world frame, m, (3,)."""
     yaw: float
     """Hand's yaw from the arm's initial pose, rad."""
+    cost: float
+    """What speaks against it: things in the way, a turned wrist, a side that was not asked for."""
 
 
 def is_hollow(env: Environment, name: str) -> bool:
@@ -59,11 +61,11 @@ def body_grasps(env: Environment, name: str) -> list[Grasp]:
         middle = _middle(along) * axis + _middle(piece[:, :2] @ across) * across
         at = np.array([*middle, height])
         for yaw in hand.yaws_along(angle)[:1]:
-            found.append((_badness(env, at, yaw, name) + 8.0 * wide, Grasp(at, yaw)))
-    return [grasp for _, grasp in sorted(found, key=lambda pair: pair[0])]
+            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 8.0 * wide))
+    return sorted(found, key=lambda grasp: grasp.cost)
 
 
-def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = 0.7) -> list[Grasp]:
+def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = np.pi) -> list[Grasp]:
     """Return grasps of a hollow object's wall on one side of its axis, the best first.
 
     Args:
@@ -79,7 +81,7 @@ def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = 0.7)
     centre = 0.5 * (walls.reshape(-1, 3).min(0) + walls.reshape(-1, 3).max(0))[:2]
     offsets = middles[:, :2] - centre
     found = []
-    for turn in np.linspace(-spread, spread, 9):
+    for turn in np.linspace(-spread, spread, 25):
         axis, across = _directions(azimuth + turn)
         along = offsets @ axis
         facing = (np.abs(offsets @ across) < 0.012) & (along > 0)
@@ -88,15 +90,14 @@ def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = 0.7)
         radius = float(np.median(along[facing]))
         at = np.array([*(centre + radius * axis), top - _RIM_DEPTH])
         for yaw in hand.yaws_along(azimuth + turn)[:1]:
-            cost = _badness(env, at, yaw, name) + 0.2 * abs(turn)
-            found.append((cost, Grasp(at, yaw)))
-    return [grasp for _, grasp in sorted(found, key=lambda pair: pair[0])]
+            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 0.3 * abs(turn)))
+    return sorted(found, key=lambda grasp: grasp.cost)
 
 
-def _badness(env: Environment, at: np.ndarray, yaw: float, name: str) -> float:
-    """Return what speaks against a hand's pose: things in its way, and a turned wrist."""
+def cost(env: Environment, at: np.ndarray, yaw: float, name: str) -> float:
+    """Return what speaks against a pose of the hand at an object: things in its way, its turn."""
     free = clearance(env, hand.points(at, yaw), obstacle_geoms(env, (name,)))
-    return 60.0 * (_ENOUGH - min(free, _ENOUGH)) + 0.15 * abs(yaw)
+    return 45.0 * (_ENOUGH - min(free, _ENOUGH)) + 0.3 * abs(yaw) + 1.5 * hand.lean(env, at)
 
 
 def _directions(angle: float) -> tuple[np.ndarray, np.ndarray]:

@@ -17,15 +17,24 @@ PALM = 0.048
 """Distance of the palm above the grip site, m."""
 _YAW_RANGE = (-1.7, 1.7)
 """Yaws, from the arm's initial pose, at which its wrist joint is far from its limits, rad."""
+_REACH = 0.67
+"""Distance of the wrist from the shoulder up to which the arm moves freely, m; 0.717 is its end."""
+_WRIST_BACK, _WRIST_UP = 0.078, 0.208
+"""Wrist from the grip site of an upright hand: toward the robot, and up, m."""
+_LEANS = np.linspace(0.0, 0.5, 11)
+"""Angles by which the hand may lean back to the robot, rad."""
 _FINGERS = np.array(list(itertools.product((-0.062, -0.043, 0.043, 0.062), (0.0,), (-0.012, 0.03))))
 _BODY = np.array(
     list(itertools.product((-0.1, -0.05, 0.0, 0.05, 0.1), (-0.033, 0.033), (0.05, 0.09, 0.12)))
 )
-_POINTS = np.concatenate((_FINGERS, _BODY))
+_WRIST = np.array(list(itertools.product((-0.05, 0.05), (-0.05, 0.05), (0.17, 0.22, 0.27, 0.32))))
+_POINTS = np.concatenate((_FINGERS, _BODY, _WRIST))
 """Points of the open hand along its closing axis, across it and above the grip site, m."""
 _HULL = np.concatenate(
     (
-        list(itertools.product((-0.02, 0.0, 0.02), (-0.101, -0.05, 0.0, 0.05, 0.101), (0.025, 0.05))),
+        list(
+            itertools.product((-0.02, 0.0, 0.02), (-0.101, -0.05, 0.0, 0.05, 0.101), (0.025, 0.05))
+        ),
         list(itertools.product((-0.037, 0.037), (-0.101, 0.0, 0.101), (0.08, 0.12))),
     )
 )
@@ -62,6 +71,29 @@ def points(at: np.ndarray, yaw: float) -> np.ndarray:
     axis = closing_axis(yaw)
     across = np.array([-axis[1], axis[0], 0.0])
     return at + _POINTS @ np.stack((axis, across, np.array([0.0, 0.0, 1.0])))
+
+
+def lean(env: Environment, at: np.ndarray) -> float:
+    """Return how far the hand must lean back so that the arm reaches a position (3,), rad.
+
+    0 if an upright hand does; half a radian if no hand does.
+    """
+    offset = at - env.data.xpos[env.model.body("robot0_link2").id]
+    out, up = np.linalg.norm(offset[:2]), offset[2]
+    cosine, sine = np.cos(_LEANS), np.sin(_LEANS)
+    wrist_out = out - _WRIST_BACK * cosine - _WRIST_UP * sine
+    wrist_up = up + _WRIST_UP * cosine - _WRIST_BACK * sine
+    within = np.flatnonzero(np.hypot(wrist_out, wrist_up) <= _REACH)
+    return float(_LEANS[within[0]] if len(within) else _LEANS[-1])
+
+
+def highest(env: Environment, at: np.ndarray) -> float:
+    """Return the greatest height at which a leaning hand reaches over a position (3,), m."""
+    shoulder = env.data.xpos[env.model.body("robot0_link2").id]
+    cosine, sine = np.cos(_LEANS[-1]), np.sin(_LEANS[-1])
+    out = np.linalg.norm(at[:2] - shoulder[:2]) - _WRIST_BACK * cosine - _WRIST_UP * sine
+    above = np.sqrt(max(_REACH**2 - out**2, 0.0))
+    return float(shoulder[2] + above - _WRIST_UP * cosine + _WRIST_BACK * sine)
 
 
 def rotation(yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:

@@ -21,6 +21,8 @@ from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
+_CANDIDATES = 12
+"""Grasps, the best at the object, of which the best at the target is taken."""
 _MARGIN = 0.03
 """Height of a carried object's bottom over what it passes, m."""
 
@@ -62,15 +64,17 @@ class PickPlace(Skill):
         """Yield: over the object, down, grasp, lift, arc, over the target, down, release."""
         _, name, target = atom
         chosen = self._ways[way]
-        grasp = self._grasp(env, name, chosen)
+        grasp = self._grasp(env, name, target, chosen)
         yield from pick(grasp, rng)
         yield from carry(env, name, target, grasp.yaw, chosen, rng)
 
-    def _grasp(self, env: Environment, name: str, way: Way) -> Grasp:
+    def _grasp(self, env: Environment, name: str, target: str, way: Way) -> Grasp:
+        """Return the grasp that costs least at the object and, so held, at the target."""
         found = body_grasps(env, name)
         if is_hollow(env, name) or not found:
             found = rim_grasps(env, name, way.azimuth) or found
-        return found[0]
+        costs = [g.cost + find_place(env, name, target, g).cost for g in found[:_CANDIDATES]]
+        return found[int(np.argmin(costs))]
 
 
 def pick(grasp: Grasp, rng: np.random.Generator) -> Iterator[Waypoint]:
@@ -93,12 +97,12 @@ def carry(
     """Yield: lift, arc, over the target, down, release and retreat, of the object that is held."""
     origin, _ = pose(env, name)
     held = hand.position(env) - origin
-    place = find_place(env, name, target, yaw)
+    place = find_place(env, name, target, Grasp(hand.position(env), yaw, 0.0))
     below = origin[2] - bounds(env, name)[0][2]
-    passed = corridor_height(env, origin, place.position, obstacle_geoms(env, (name,)), 0.10)
+    passed = corridor_height(env, origin, place.position, obstacle_geoms(env, (name,)), 0.14)
     height = max(passed + _MARGIN, place.position[2] - below + 0.05, origin[2] - below + 0.06)
     height += below + way.lift + abs(rng.normal(0.0, 0.01))
-    lifted = np.array([*origin[:2], height])
+    lifted = np.array([*origin[:2], min(height, hand.highest(env, origin) - held[2])])
     yield Waypoint(lifted + held, yaw, CLOSED, 0.03)
     across = place.position - origin
     sideways = np.array([-across[1], across[0], 0.0]) / max(np.linalg.norm(across[:2]), 1e-6)

@@ -1,4 +1,4 @@
-"""Where a held object's origin must come to rest so that `on` or `in` holds, and how to get there."""
+"""Where a held object is let go so that `on` or `in` holds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from demonstrations.skills.geometry import (
     region,
     surface_height,
 )
+from demonstrations.skills.grasps import Grasp
 from simulation.environment import Environment
 
 _GAP = 0.008
 """Height from which an object is let go over what it shall stand on, m."""
+_ENOUGH, _LEAST = 0.03, 0.006
+"""Clearance of the hand beyond which more is no better, and that it must have, m."""
 _TURNS = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 13)
 """Turns of the hand with its object that are tried over the target, rad."""
 
@@ -32,29 +35,31 @@ class Place:
     """Of the object's origin, world frame, m, (3,)."""
     yaw: float
     """Hand's yaw, rad."""
+    cost: float
+    """What speaks against it, in the unit of `Grasp.cost`."""
 
 
-def find_place(env: Environment, name: str, target: str, yaw: float) -> Place:
-    """Return where to let go of the object `name`, held at a hand's `yaw`, for a goal's target.
+def find_place(env: Environment, name: str, target: str, hold: Grasp) -> Place:
+    """Return where to let go of the object `name`, held by a grasp, for a goal's target.
 
-    The hand turns only as far as it must to stay clear of the target's walls; where it cannot,
-    the object is let go from higher up.
+    The hand turns only as far as it must to stay clear of what is around the target; where it
+    cannot, the object is let go from higher up.
     """
     aim, floor = _aim(env, name, target)
     origin, _ = pose(env, name)
-    held = hand.position(env) - origin
+    held = hold.position - origin
     below = origin[2] - bounds(env, name)[0][2]
     others = obstacle_geoms(env, (name,))
+    best = Place(np.array([aim[0], aim[1], floor + below + 0.1]), hold.yaw, np.inf)
     for raised in np.arange(0.0, 0.16, 0.015):
-        height = floor + below + _GAP + raised
-        for turn in sorted(_TURNS, key=abs):
-            if not -1.7 <= yaw + turn <= 1.7:
-                continue
-            at = np.array([aim[0], aim[1], height])
-            free = clearance(env, hand.points(at + turned(held, turn), yaw + turn), others)
-            if free > 0.006:
-                return Place(at, yaw + turn)
-    return Place(np.array([aim[0], aim[1], floor + below + 0.1]), yaw)
+        at = np.array([aim[0], aim[1], floor + below + _GAP + raised])
+        for turn in _TURNS[np.abs(hold.yaw + _TURNS) <= 1.7]:
+            points = hand.points(at + turned(held, turn), hold.yaw + turn)
+            free = min(clearance(env, points, others), _ENOUGH)
+            cost = 45.0 * (_ENOUGH - free) + 0.3 * abs(turn) + 4.0 * raised
+            if free > _LEAST and cost < best.cost:
+                best = Place(at, hold.yaw + turn, cost)
+    return best
 
 
 def turned(offset: np.ndarray, angle: float) -> np.ndarray:

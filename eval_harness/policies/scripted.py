@@ -61,17 +61,17 @@ class ScriptedPolicy(Policy):
 
     def _demonstrate(self, key: EpisodeKey) -> RecordedActions:
         from demonstrations.config import Style
-        from demonstrations.skills import demonstrate, find_skill
+        from demonstrations.scripted import Scripted
 
         task = get_task(key.task)
         try:
-            skill = find_skill(task)
+            demonstrator = Scripted(task)
         except DlrError as error:
             raise PolicyError(f"no script for {key.task}: {error}") from error
         if self._env is None or self._env.task != task:
             self._env = Environment(task, self._assets)
         make_item(self._protocol, task, key.episode, self._seed).begin(self._env, self._protocol)
-        way = skill.ways[key.episode % len(skill.ways)]
+        way = demonstrator.ways[key.episode % len(demonstrator.ways)]
         rng = np.random.default_rng(key.seed)
-        episode = demonstrate(self._env, skill, way, rng, Style())
+        episode = demonstrator.demonstrate(self._env, way, rng, Style())
         return RecordedActions(Start(), episode.actions)

@@ -31,6 +31,8 @@ class EpisodeInfo:
     """Hash of the policy's weights, or empty."""
     success: bool = True
     """Whether the task's goal held at the end."""
+    attempts: int = 1
+    """Attempts that a demonstrator made for it, this one included."""
 
 
 @dataclass(frozen=True)

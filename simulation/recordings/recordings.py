@@ -18,6 +18,7 @@ from common.json_files import read_json
 from common.manifest import check_sums
 from simulation.assets.resolve import AssetPack
 from simulation.physics.control import ACTION_DIM
+from simulation.recordings.official import check_origin, demonstration_names
 from simulation.recordings.trajectories import EpisodeInfo, TrajectoryFile
 from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task, get_task
@@ -188,7 +189,11 @@ class _LiberoFile(RecordingFile):
         self._assets = assets
         try:
             self._file = h5py.File(path)
-            self._names = sorted(self._file["data"], key=lambda name: int(name.split("_")[1]))
+            self._names = demonstration_names(self._file["data"])
+            check_origin(path, self._file["data"], self.task)
+        except TrajectoryError:
+            self._file.close()
+            raise
         except FAULTS as error:
             raise as_error(path, error, TrajectoryError, _REMEDY) from error
 

@@ -181,4 +181,5 @@ def _info(attributes: Mapping[str, Any]) -> EpisodeInfo:
         method=str(attributes["method"]),
         policy_hash=str(attributes["policy_hash"]),
         success=bool(attributes["success"]),
+        attempts=int(attributes["attempts"]),
     )

@@ -34,7 +34,7 @@ from simulation.tasks import Task, get_task
 __all__ = ["Episode", "EpisodeInfo", "TrajectoryFile", "TrajectoryWriter", "simulator_versions"]
 
 FORMAT_VERSION = 3
-"""Version of what this module adds to LIBERO's layout; the first had no digests, the second no intended actions."""
+"""Version of what this module adds to LIBERO's layout: 2 added digests, 3 intended actions."""
 _INDEX = "index"
 """Group beside LIBERO's `data`: digest, steps and provenance of each episode, in order."""
 _PART = re.compile(r"episode_(\d{8})\.part")

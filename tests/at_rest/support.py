@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 import torch
 
-from cli.train import train_recipe
 from common.errors import DlrError
 from dataset_builders.build import BuildConfig, build
 from dataset_builders.verify import verify
@@ -37,7 +36,7 @@ from generator.config import (
     LearnConfig,
     ReinforceConfig,
 )
-from generator.run_folder import RunFolder
+from generator.run_folder import RunFolder, train_recipe
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.recorder import Recorder

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from common.errors import WorkerError
-from common.workers import Backend, Beam, Processes, run_items
+from common.workers import Backend, Beam, Outcome, Processes, attempt_items, run_items
 
 ITEMS = [f"[{number} ** 2, __import__('os').getpid()]" for number in range(7)]
 """Expressions, evaluated by a function that every process can import: `eval`."""
@@ -32,3 +36,108 @@ def test_failure_on_beam_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match=r"counting failed.*division by zero") as caught:
         list(run_items(eval, [*ITEMS, "1 / 0"], backends(tmp_path)["beam"], "counting"))
     assert "\n" not in str(caught.value)
+
+
+MIXED = ["2 ** 2", "1 / 0", "__import__('os').kill(__import__('os').getpid(), 9)", "3 ** 2"]
+"""Items of which the second fails and the third ends its process."""
+
+
+@pytest.mark.parametrize("name", ["processes", "beam"])
+def test_a_failed_item_and_a_dead_process_leave_the_others_be(tmp_path: Path, name: str) -> None:
+    outcomes = list(attempt_items(eval, MIXED, backends(tmp_path)[name], "squaring"))
+    outcomes.sort(key=lambda outcome: outcome.index)
+    assert [outcome.result for outcome in outcomes] == [4, None, None, 9]
+    failed, died = outcomes[1:3]
+    assert failed.error == "ZeroDivisionError: division by zero"
+    assert "1 / 0" not in failed.error and "Traceback" in failed.details
+    assert died.error == "its process died (out of memory?)" and not died.details
+    assert [outcome.error for outcome in (outcomes[0], outcomes[3])] == [None, None]
+    assert all(outcome.seconds < 60 for outcome in outcomes)
+
+
+def test_outcomes_come_as_items_end_each_from_a_process_with_one_core(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    wait = f"any(iter(lambda: __import__('os').path.exists({str(gate)!r}), True))"
+    environment = "__import__('common.machine', fromlist=['cores']).cores()"
+    outcomes = attempt_items(eval, [wait, environment, "__import__('os').getpid()"], Processes(2))
+    first, second = next(outcomes), next(outcomes)
+    assert {first.index: first.result, second.index: second.result}.keys() == {1, 2}
+    assert first.result == 1 and second.result != os.getpid()
+    gate.touch()
+    assert next(outcomes).index == 0
+    assert not list(outcomes)
+
+
+def test_an_error_of_ours_is_told_as_it_is() -> None:
+    call = "__import__('simulation.tasks', fromlist=['get_task']).get_task('no_such_task')"
+    (outcome,) = attempt_items(eval, [call], Processes())
+    assert outcome.error and "no_such_task" in outcome.error
+    assert "Error:" not in outcome.error and not outcome.details
+
+
+PARENT = """
+import sys
+from common.workers import Processes, attempt_items
+for outcome in attempt_items(eval, sys.argv[1:], Processes(2)):
+    print(outcome.index, outcome.result, flush=True)
+"""
+
+
+def _go_on(items: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PARENT, *items]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_in_the_middle_it_goes_on_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """An item notes its process, and hangs where the file `hang` has its name."""
+    hang = tmp_path / "hang"
+    hang.write_text("23")
+    items = [
+        f"[open('{tmp_path}/{n}', 'x').write(str(__import__('os').getpid()))"
+        f" and '{n}' in open('{hang}').read() and __import__('time').sleep(600)]"
+        f" if not __import__('os').path.exists('{tmp_path}/{n}') else 'done'"
+        for n in range(4)
+    ]
+    process = _go_on(items)
+    while not all((tmp_path / name).exists() for name in "23"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    said = process.communicate()[0].splitlines()
+    assert sorted(said) == ["0 [False]", "1 [False]"]
+    for name in "23":
+        _until_gone(int((tmp_path / name).read_text()))
+        (tmp_path / name).unlink()
+    hang.write_text("")
+    process = _go_on(items)
+    assert sorted(process.communicate()[0].splitlines()) == [
+        "0 done",
+        "1 done",
+        "2 [False]",
+        "3 [False]",
+    ]
+
+
+def test_leaving_ends_the_items_at_work(tmp_path: Path) -> None:
+    own = tmp_path / "pid"
+    hang = (
+        f"open({str(own)!r}, 'w').write(str(__import__('os').getpid()))"
+        " and __import__('time').sleep(600)"
+    )
+    outcomes = attempt_items(eval, [hang, "1"], Processes(2))
+    first = next(outcomes)
+    assert first == Outcome(1, 1, None, first.seconds)
+    while not own.exists() or not own.read_text():
+        time.sleep(0.05)
+    outcomes.close()  # type: ignore[attr-defined]
+    _until_gone(int(own.read_text()))
+
+
+def _until_gone(process_id: int) -> None:
+    for _ in range(200):
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {process_id} is still running")

@@ -15,7 +15,8 @@ from dataset_builders.episodes import list_episodes
 from dataset_builders.provenance import split_episodes
 from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import make_demonstrations, observe, replay_human
-from demonstrations.skills import demonstrate, find_skill
+from demonstrations.scripted import Scripted
+from demonstrations.skills.table import find_skills
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode
@@ -24,7 +25,7 @@ from simulation.tasks import Task, get_task
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 BOWL = get_task("libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")
-WAYS = [(task, way) for task in (DRAWER, BOWL) for way in find_skill(task).ways]
+WAYS = [(task, way) for task in (DRAWER, BOWL) for way in find_skills(task).ways]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def once(env: Environment, way: str, init_index: int | None, seed: int) -> Episo
     env.reset(seed, init_index)
     env.settle()
     rng = np.random.default_rng(seed)
-    return demonstrate(env, find_skill(env.task), way, rng, Style())
+    return Scripted(env.task).demonstrate(env, way, rng, Style())
 
 
 @pytest.mark.parametrize("init_index", [11, None], ids=["official", "fresh"])
@@ -99,7 +100,7 @@ def test_the_file_is_the_same_each_time_and_holds_every_way(
 
 def test_no_demonstrator_says_what_to_do() -> None:
     with pytest.raises(UnknownTaskError, match="--human-demos FOLDER --episodes-per-way 0"):
-        find_skill(get_task("KITCHEN_SCENE3_turn_on_the_stove"))
+        find_skills(get_task("KITCHEN_SCENE3_turn_on_the_stove"))
 
 
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])

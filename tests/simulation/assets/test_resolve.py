@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,18 +160,32 @@ def test_cache_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Mo
         embedded_pack()
 
 
-def _embedded_in_process(_: int) -> AssetPack:
-    return embedded_pack()
+EMBEDDED = """
+from simulation.assets.resolve import embedded_pack
+print("ready", flush=True)
+input()
+print(embedded_pack())
+"""
 
 
 def test_processes_may_write_at_once() -> None:
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        packs = pool.map(_embedded_in_process, range(8))
-    assert len(set(packs)) == 1
-    verify_pack(packs[0])
-    assert sorted(path.name for path in packs[0].path.parent.iterdir()) == [
+    """Small processes of their own, which begin once all are there."""
+    command = [sys.executable, "-c", EMBEDDED]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin and process.stdin.write("\n")
+    packs = {process.communicate()[0].strip() for process in processes}
+    pack = embedded_pack()
+    assert packs == {str(pack)}
+    verify_pack(pack)
+    assert sorted(path.name for path in pack.path.parent.iterdir()) == [
         "digests",
-        packs[0].path.name,
+        pack.path.name,
         "embedded.lock",
     ]
 

@@ -1,0 +1,49 @@
+"""Turns the hand about a round object so that it is clear of what stands beside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from demonstrations.amplify.shapes import support_height
+from simulation.environment import Environment
+
+_PROBES = ((0.055, 0.0), (0.08, 0.04), (0.11, 0.04))
+"""Distance from the grip site along the line on which the fingers close, and height over the
+site of what the hand has there: the outside of the open fingers, and the palm; m."""
+_WORTH = 0.02
+"""Least sum of heights that is cleared, m, for which the hand turns."""
+_EFFORT = 0.01
+"""Height, m, that a turn of the hand by 1 rad is worth."""
+SIDES = (0.0, math.pi, 0.6, -0.6, math.pi + 0.6, math.pi - 0.6)
+"""Turns about a round object, rad; half a turn leaves the hand as it is, on the other side."""
+
+
+def obstruction(env: Environment, grip: np.ndarray, closing: float, without: int) -> float:
+    """Return by how much things stand higher than a hand allows, m, summed over its width.
+
+    Args:
+        env: the scene.
+        grip: grip site, world frame, m, (3,).
+        closing: direction along which the fingers close, rad.
+        without: root body of the object that is grasped.
+    """
+    along, total = np.array([math.cos(closing), math.sin(closing), 0.0]), 0.0
+    for distance, height in _PROBES:
+        for side in (-1.0, 1.0):
+            place = grip + side * distance * along
+            carried = support_height(env, place, without, from_above=True)
+            total += max(carried - (grip[2] + height), 0.0)
+    return total
+
+
+def clearest(obstructions: dict[float, float]) -> float:
+    """Return the turn, rad, with the least obstruction; none where turning is not worth it."""
+
+    def cost(turn: float) -> float:
+        effort = abs((turn + 0.5 * math.pi) % math.pi - 0.5 * math.pi)
+        return obstructions[turn] + _EFFORT * effort
+
+    best = min(obstructions, key=cost)
+    return best if obstructions[0.0] - obstructions[best] > _WORTH else 0.0

@@ -1,0 +1,138 @@
+"""`python -m experiments.clones`: is the data fit to learn from? A clone for each of many tasks.
+
+Each task is demonstrated in all of its ways, cloned by `learn` alone, and the clone is rolled out
+from held-out starts. One small file a task, `results/clones/SUITE/TASK.json`, tells success with
+its interval, and the likelihood of the demonstrations beside that of those kept for validation.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import DlrError
+from common.machine import describe_machine
+from common.workers import Processes, attempt_items
+from generator.config import GeneratorConfig
+from simulation.assets.resolve import AssetPack, resolve_assets
+
+TASKS = (
+    "libero_spatial/pick_up_the_black_bowl_from_table_center_and_place_it_on_the_plate",
+    "libero_spatial/pick_up_the_black_bowl_on_the_stove_and_place_it_on_the_plate",
+    "libero_object/pick_up_the_alphabet_soup_and_place_it_in_the_basket",
+    "libero_object/pick_up_the_milk_and_place_it_in_the_basket",
+    "libero_goal/open_the_middle_drawer_of_the_cabinet",
+    "libero_goal/put_the_bowl_on_top_of_the_cabinet",
+    "libero_goal/turn_on_the_stove",
+    "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet",
+    "libero_90/KITCHEN_SCENE10_put_the_black_bowl_in_the_top_drawer_of_the_cabinet",
+    "libero_90/KITCHEN_SCENE2_stack_the_middle_black_bowl_on_the_back_black_bowl",
+    "libero_90/KITCHEN_SCENE3_put_the_frying_pan_on_the_stove",
+    "libero_90/KITCHEN_SCENE3_put_the_moka_pot_on_the_stove",
+    "libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate",
+    "libero_90/KITCHEN_SCENE6_close_the_microwave",
+    "libero_90/KITCHEN_SCENE7_put_the_white_bowl_on_the_plate",
+    "libero_90/LIVING_ROOM_SCENE3_pick_up_the_butter_and_put_it_in_the_tray",
+    "libero_90/LIVING_ROOM_SCENE4_pick_up_the_chocolate_pudding_and_put_it_in_the_tray",
+    "libero_90/LIVING_ROOM_SCENE5_put_the_red_mug_on_the_left_plate",
+    "libero_90/LIVING_ROOM_SCENE6_put_the_chocolate_pudding_to_the_left_of_the_plate",
+    "libero_90/STUDY_SCENE1_pick_up_the_book_and_place_it_in_the_left_compartment_of_the_caddy",
+)
+"""Twenty tasks of at least seven skills."""
+
+
+@dataclass(frozen=True)
+class CloneItem:
+    """A task's clone, as one work item."""
+
+    task: str
+    """The task's key."""
+    episodes_per_way: int
+    """Demonstrations of each way."""
+    config: GeneratorConfig
+    """Settings and seed of `learn` and of the evaluation."""
+    assets: AssetPack
+    """Asset pack."""
+    work: Path
+    """Folder of demonstrations and stages."""
+    out: Path
+    """Folder of the result."""
+
+
+def clone(item: CloneItem) -> str:
+    """Demonstrate, clone, evaluate, write the result; return a line on it."""
+    from common.json_files import write_sealed
+    from demonstrations.config import DemonstrationConfig
+    from demonstrations.make import make_demonstrations, observe
+    from generator.run_folder import RunFolder
+    from generator.stages import Context, Learn, run_stage
+    from simulation.assets.digests import file_sha256
+    from simulation.environment import BatchEnvironment, Environment
+    from simulation.tasks import get_task
+
+    task, run = get_task(item.task), RunFolder(item.work)
+    source = DemonstrationConfig(item.episodes_per_way, "scripted", seed=item.config.seed)
+    with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
+        demonstrations = observe(file, Environment(task, item.assets))
+    environments = BatchEnvironment(task, 8, item.assets)
+    context = Context(task, environments, demonstrations, item.config)
+    inputs = {"demonstrations": file_sha256(run.demonstrations(task))}
+    _, record = run_stage(Learn(), context, inputs, run.stages(task))
+    environments.close()
+    (success,) = record["report"]["held_out_success"]
+    outcome: dict[str, Any] = {
+        "task": task.key,
+        "pack": item.assets.name,
+        "demonstrations": len(demonstrations),
+        "ways": sorted({demonstration.way for demonstration in demonstrations}),
+        "record": record,
+        "machine": describe_machine(),
+    }
+    write_sealed(item.out / f"{task.key}.json", outcome)
+    low, high, n = (success[name] for name in ("low", "high", "episodes"))
+    return f"{success['success']:.0%} ({low:.0%} to {high:.0%}) of {n}"
+
+
+def clones(
+    tasks: tuple[str, ...] = TASKS,
+    episodes_per_way: int = 40,
+    assets: Path | None = None,
+    work: Path = Path("runs/clones"),
+    out: Path = Path("results/clones"),
+    workers: int | None = None,
+    config: GeneratorConfig = GeneratorConfig(),
+) -> None:
+    """Clone demonstrations of many tasks and evaluate each clone from held-out starts.
+
+    Args:
+        tasks: the tasks, as `suite/name`.
+        episodes_per_way: demonstrations of each way.
+        assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
+        work: folder of demonstrations and stages; what is there is not made again.
+        out: folder of the results.
+        workers: processes; by default one for each core.
+        config: settings and seed.
+
+    Raises:
+        DlrError: tasks failed; the others' results are written.
+    """
+    pack = resolve_assets(assets)
+    items = [CloneItem(task, episodes_per_way, config, pack, work, out) for task in tasks]
+    failed = []
+    for outcome in attempt_items(clone, items, Processes(workers), "cloning"):
+        task = items[outcome.index].task
+        failed += [task] if outcome.error else []
+        print(f"{task}: {outcome.error or outcome.result} ({outcome.seconds:.0f} s)", flush=True)
+    if failed:
+        raise DlrError(f"{len(failed)} of {len(tasks)} tasks failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    try:
+        tyro.cli(clones, prog="python -m experiments.clones")
+    except DlrError as error:
+        sys.exit(f"experiments: {error}")
