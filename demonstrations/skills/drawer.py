@@ -1,4 +1,4 @@
-"""Closes the drawer of a cabinet by pushing its front at different places and heights."""
+"""Opens a cabinet's drawer by its handle, and closes it by pushing its front."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from demonstrations.skills import hand
-from demonstrations.skills.geometry import clearance, obstacle_geoms
-from demonstrations.skills.moving_parts import Handle, MovingPart, drawer_handle, moving_part
+from demonstrations.skills.geometry import bounds, clearance, obstacle_geoms, parent
+from demonstrations.skills.moving_parts import Handle, MovingPart, drawer_handle, holds, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
@@ -38,18 +38,20 @@ _PULLS = 40
 """Moves of a pull, at most."""
 _ATTEMPTS = 4
 """Times that a way takes hold of a handle."""
+_PUSH_LEAN = 0.6
+"""Lean of the hand that pushes a drawer without room underneath, rad."""
 _PUSH = 0.17
 """Distance that a push goes beyond the drawer's front as it stands, m."""
 
 
 @dataclass(frozen=True)
 class _Push:
-    """Where a way pushes, in the drawer's frame (sideways is world x)."""
+    """Where a way pushes a drawer."""
 
-    sideways: float
-    """Distance from the drawer's middle, m."""
-    height: float
-    """Height of the grip site over the drawer's middle, m."""
+    side: float
+    """Sideways from the drawer's middle, along world x, in half widths of its front."""
+    below: float
+    """Height of the grip site below the middle of the handle's bar, m."""
     stand_off: float
     """Distance in front of the drawer's front from which the push starts, m."""
     yaw: float
@@ -158,15 +160,17 @@ class CloseDrawer(Skill):
 
     `left` and `right` push either half of the front with closed fingers, the hand turned a
     quarter outward so that its broad side clears the cabinet; `low` comes underneath, fingers
-    open, and pushes with the palm, as people mostly do.
+    open, and pushes with the palm, as people mostly do. Where a drawer leaves no room
+    underneath, the hand comes from above and leans, and `low` pushes the handle's bar.
     """
 
     ways = ("left", "right", "low")
     _pushes: ClassVar[dict[str, _Push]] = {
-        "left": _Push(0.080, -0.045, 0.10, 0.5 * np.pi, CLOSED),
-        "right": _Push(-0.080, -0.045, 0.10, -0.5 * np.pi, CLOSED),
-        "low": _Push(-0.004, -0.092, 0.22, 0.0, OPEN),
+        "left": _Push(0.73, 0.045, 0.10, 0.5 * np.pi, CLOSED),
+        "right": _Push(-0.73, 0.045, 0.10, -0.5 * np.pi, CLOSED),
+        "low": _Push(-0.03, 0.09, 0.22, 0.0, OPEN),
     }
+    _bar: ClassVar[_Push] = _Push(0.0, 0.0, 0.0, 0.5 * np.pi, CLOSED)
 
     def fits(self, atom: Atom) -> bool:
         """Return whether the predicate is that a drawer of a cabinet is closed."""
@@ -177,23 +181,62 @@ class CloseDrawer(Skill):
     ) -> Iterator[Waypoint]:
         """Yield: before the front, then through it in short moves that keep the height."""
         push = self._pushes[way]
-        region = atom[1]
-        cabinet, level = region.removesuffix("_region").rsplit("_", 1)
-        drawer = env.object_position(region)
-        joint = env.scene.joint_names.index(f"{cabinet}_{level}_level")
-        body = env.fixtures().positions[env.scene.fixture_names.index(cabinet)]
-        outward = np.sign(drawer[1] - body[1])
-        front = drawer[1] + outward * 0.09
-        x, z = drawer[0] + push.sideways + rng.normal(0, 0.006), drawer[2] + push.height
-        start = env.data.site_xpos[env.scene.robot.site].copy()
-        clear = np.array([x, front + outward * push.stand_off, z])
+        drawer = moving_part(env, atom[1])
+        handle = drawer_handle(env, drawer)
+        across = drawer.boxes(env) @ handle.side
+        middle, half = 0.5 * (across.min() + across.max()), 0.5 * np.ptp(across)
+        bar = 0.5 * sum(handle.height)
+        lowest = bounds(env, parent(env, atom[1]))[0][2] + hand.FINGER_TIP + 0.005
+        cramped = bar - push.below < lowest
+        if cramped and way == "low":
+            push = self._bar
+        side = middle + push.side * half * np.sign(handle.side[0]) + rng.normal(0, 0.006)
+        height = max(bar - push.below, lowest)
+        surface = handle.outer if push is self._bar else handle.front
+        if cramped:
+            yield from _push_leaning(env, drawer, handle.point(surface, side, height), atom)
+            return
+        clear = handle.point(surface + push.stand_off, side, height)
+        start = hand.position(env)
+        before = clear + (0.0 if way == "low" else 0.02) * handle.outward
+        before[2] = start[2] - (0.05 if way == "low" else 0.02)
         if way == "low":
-            before = np.array([0.5 * (start[0] + x), clear[1], start[2] - 0.05])
-        else:
-            before = np.array([x, clear[1] + outward * 0.02, start[2] - 0.02])
+            before[0] = 0.5 * (start[0] + clear[0])
         yield Waypoint(before, push.yaw, push.gripper, 0.04)
         yield Waypoint(clear, push.yaw, push.gripper, 0.012)
-        travel = abs(env.data.qpos[env.scene.joint_qpos[joint]]) + _PUSH + push.stand_off
+        travel = abs(drawer.value(env)) + _PUSH + push.stand_off
         for share in (0.2, 0.4, 0.6, 0.8, 1.0):
-            through = clear - np.array([0.0, outward * share * travel, 0.0])
+            if share > 0.5 and holds(env, atom):
+                break
+            through = clear - share * travel * handle.outward
             yield Waypoint(through, push.yaw, push.gripper, 0.02)
+        yield from _away(env, handle, push.yaw, push.gripper, (0.0, 0.0))
+
+
+def _push_leaning(
+    env: Environment, drawer: MovingPart, at: np.ndarray, atom: Atom
+) -> Iterator[Waypoint]:
+    """Yield: from above to just before a point of the front, and through it, leaning outward."""
+    handle = drawer_handle(env, drawer)
+    tilt = hand.leaning(handle.outward, _PUSH_LEAN)
+    yaw = _YAW * np.sign(handle.outward[1] or 1.0)
+    before = at + 0.03 * handle.outward
+    above = before + np.array([0.0, 0.0, 0.12])
+    yield Waypoint(above, yaw, CLOSED, 0.03, tilt=tilt, level=0.3)
+    yield Waypoint(before, yaw, CLOSED, 0.012, tilt=tilt, level=0.2)
+    travel = abs(drawer.value(env)) + 0.05
+    for share in np.linspace(0.0, 1.0, 7)[1:]:
+        if holds(env, atom):
+            break
+        through = at - share * travel * handle.outward
+        yield Waypoint(through, yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8)
+    yield from _away(env, handle, yaw, CLOSED, tilt)
+
+
+def _away(
+    env: Environment, handle: Handle, yaw: float, gripper: float, tilt: tuple[float, float]
+) -> Iterator[Waypoint]:
+    """Yield: off the front, and up."""
+    off = hand.position(env) + 0.06 * handle.outward
+    yield Waypoint(off, yaw, gripper, 0.02, tilt=tilt)
+    yield Waypoint(off + np.array([0.0, 0.0, 0.15]), yaw, gripper, 0.03, tilt=tilt)

@@ -1,4 +1,4 @@
-"""Turns a stove's knob on or off: twisted between the fingers, or pushed at either end of its bar."""
+"""Turns a stove's knob on or off: by the middle or by either end of its bar."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
-_FINGER = 0.0085
-"""Half of a finger's thickness across the closing axis, m."""
-_STEP = 0.35
-"""Angle by which the hand aims ahead of the knob, rad."""
-_THROUGH = 0.012
-"""Distance by which a push aims through the bar, which turns heavily, m."""
+_DEPTH = 0.02
+"""How far the grip site reaches below the bar's top, m."""
+_FROM_END = 0.011
+"""Distance of the fingers from the end of the bar, m."""
+_STEP = 0.1
+"""Angle of each move, rad."""
 _BEYOND = 0.5
 """Angle by which the fingers turn beyond what the knob shall turn, which follows slowly, rad."""
 _MOVES = 40
@@ -65,12 +65,12 @@ def read_knob(env: Environment, part: MovingPart) -> Knob:
 class TurnKnob(Skill):
     """Turns a knob to its other end.
 
-    `twist` takes the bar between the fingers and turns the hand; `near` and `far` push with the
-    closed fingers at that end of the bar that lies nearer to the robot or farther from it.
+    `twist` takes the middle of the bar between the fingers and turns the hand above it; `near` and
+    `far` take the end that lies nearer to the robot or farther from it, and swing it round.
     """
 
     ways = ("twist", "near", "far")
-    _ends: ClassVar[dict[str, float]] = {"near": -1.0, "far": 1.0}
+    _ends: ClassVar[dict[str, float]] = {"twist": 0.0, "near": -1.0, "far": 1.0}
 
     def fits(self, atom: Atom) -> bool:
         """Return whether the predicate is that something is turned on or off."""
@@ -84,36 +84,12 @@ class TurnKnob(Skill):
         sense = 1.0 if atom[0] == "turnon" else -1.0
         sense *= float(part.axis(env)[2])
         for _ in range(_ATTEMPTS):
-            if way == "twist":
-                yield from _twist(env, part, atom, sense, rng)
-            else:
-                yield from _push(env, part, atom, sense, self._ends[way], rng)
+            yield from _turn(env, part, atom, sense, self._ends[way], rng)
             if holds(env, atom):
                 return
 
 
-def _twist(
-    env: Environment, part: MovingPart, atom: Atom, sense: float, rng: np.random.Generator
-) -> Iterator[Waypoint]:
-    knob = read_knob(env, part)
-    height = max(knob.centre[2] - 0.02, knob.disc + hand.FINGER_TIP + 0.004)
-    at = np.array([*knob.centre[:2], height])
-    travel = _travel(env, part, atom, sense)
-    yaw = _yaw(knob.angle + 0.5 * np.pi, travel) + rng.normal(0.0, 0.03)
-    yield Waypoint(at + 0.08 * _UP, yaw, OPEN, 0.03, level=0.2)
-    yield Waypoint(at, yaw, OPEN, 0.008, exact=True, speed=0.7, level=0.15)
-    yield Waypoint(at, yaw, CLOSED, 0.05, dwell=6, exact=True)
-    for move in range(1, _MOVES):
-        if holds(env, atom):
-            break
-        turned = yaw + sense * min(0.1 * move, abs(travel) + _BEYOND)
-        yield Waypoint(at, turned, CLOSED, 0.05, dwell=2, exact=True)
-    here = hand.position(env)
-    yield Waypoint(here, turned, OPEN, 0.02, dwell=4)
-    yield Waypoint(here + 0.08 * _UP, turned, OPEN, 0.03)
-
-
-def _push(
+def _turn(
     env: Environment,
     part: MovingPart,
     atom: Atom,
@@ -121,30 +97,28 @@ def _push(
     end: float,
     rng: np.random.Generator,
 ) -> Iterator[Waypoint]:
+    """Yield: down around the bar, closed on it, round ahead of it, and let go."""
     knob = read_knob(env, part)
-    height = knob.disc + hand.FINGER_TIP + 0.006
-    facing = knob.angle if np.cos(knob.angle) * end > 0 else knob.angle + np.pi
-    radius = knob.half_size[0] - 0.006 + rng.normal(0.0, 0.002)
-    aside = knob.half_size[1] + _FINGER
-
-    def beside(angle: float, distance: float) -> np.ndarray:
-        along = np.array([np.cos(angle), np.sin(angle)])
-        behind = -sense * np.array([-along[1], along[0]])
-        return np.array([*(knob.centre[:2] + radius * along + distance * behind), height])
-
-    yaw = _yaw(facing, _travel(env, part, atom, sense))
-    start = beside(facing, aside + 0.012)
-    yield Waypoint(start + 0.08 * _UP, yaw, CLOSED, 0.03, level=0.2)
-    yield Waypoint(start, yaw, CLOSED, 0.008, exact=True, speed=0.7, level=0.15)
-    angle = knob.angle
-    for _ in range(_MOVES):
+    height = max(knob.centre[2] - _DEPTH, knob.disc + hand.FINGER_TIP + 0.004)
+    length = np.array([np.cos(knob.angle), np.sin(knob.angle), 0.0])
+    length *= end * np.sign(length[0]) * (knob.half_size[0] - _FROM_END)
+    centre = np.array([*knob.centre[:2], height])
+    travel = _travel(env, part, atom, sense)
+    yaw = _yaw(knob.angle + 0.5 * np.pi, travel) + rng.normal(0.0, 0.03)
+    at = centre + length
+    yield Waypoint(at + 0.08 * _UP, yaw, OPEN, 0.02, level=0.2)
+    yield Waypoint(at, yaw, OPEN, 0.008, exact=True, speed=0.7, level=0.15)
+    yield Waypoint(at, yaw, CLOSED, 0.05, dwell=6, exact=True)
+    turned = 0.0
+    for move in range(1, _MOVES):
         if holds(env, atom):
             break
-        turned = read_knob(env, part).angle - angle
-        turned = (turned + 0.5 * np.pi) % np.pi - 0.5 * np.pi
-        target = beside(facing + turned + sense * _STEP, aside - _THROUGH)
-        yield Waypoint(target, yaw + turned, CLOSED, 0.02, dwell=3, exact=True)
-    yield Waypoint(hand.position(env) + 0.08 * _UP, yaw, CLOSED, 0.03)
+        turned = sense * min(_STEP * move, abs(travel) + _BEYOND)
+        at = centre + hand.rotation(turned) @ length
+        yield Waypoint(at, yaw + turned, CLOSED, 0.05, dwell=2, exact=True)
+    here = hand.position(env)
+    yield Waypoint(here, yaw + turned, OPEN, 0.02, dwell=4)
+    yield Waypoint(here + 0.08 * _UP, yaw + turned, OPEN, 0.03)
 
 
 def _travel(env: Environment, part: MovingPart, atom: Atom, sense: float) -> float:
