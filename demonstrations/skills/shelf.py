@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import mujoco
@@ -13,8 +13,10 @@ from demonstrations.skills import hand
 from demonstrations.skills.caddy import grasp_top, grasp_yaw
 from demonstrations.skills.geometry import (
     bounds,
+    clearance,
     corners,
     geoms,
+    obstacle_geoms,
     parent,
     pose,
     region,
@@ -30,7 +32,7 @@ _HAND = (0.05, 0.10)
 """Distance of the hand's body behind the grip site, and half of its breadth, m."""
 _OUTSIDE = 0.028
 """How far before the opening the grip site stays, m."""
-_FINGER = 0.03
+_FINGER = 0.02
 """Height over the slot's floor at which the lower one of the open fingers is below it, m."""
 _GAP = 0.015
 """Greatest height of the lower end over the slot's floor, m."""
@@ -38,29 +40,20 @@ _ENOUGH = 0.03
 """Depth of the origin in the region with which a released book may stay, m."""
 _PUSH_TILT = 0.2
 """Tilt of the hand that pushes, rad."""
-_STANDOFF = 0.07
+_STANDOFF = 0.05
 """Distance of the book's lower end before the opening when it is laid down, m."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """From where the book is pushed in, and how the hand holds it."""
-
-    round_hand: bool
-    """Whether the hand is turned round by half a turn."""
-    azimuth: float
-    """Turn of the way in from the opening's normal to the robot's side, rad."""
 
 
 class BookInShelf(Skill):
     """Grasps a book's upper edge, lays it down before the opening and pushes it in."""
 
-    ways = ("straight", "oblique", "turned_hand")
-    _ways: ClassVar[dict[str, Way]] = {
-        "straight": Way(False, 0.0),
-        "oblique": Way(False, 0.5),
-        "turned_hand": Way(True, 0.0),
+    ways = ("straight", "oblique", "aslant")
+    _ways: ClassVar[dict[str, float]] = {
+        "straight": 0.0,
+        "oblique": 0.5,
+        "aslant": 0.9,
     }
+    """Turn of the way in from the opening's normal to the robot's side, rad."""
 
     def fits(self, atom: Atom) -> bool:
         """Return whether a book shall lie in a shelf."""
@@ -71,20 +64,21 @@ class BookInShelf(Skill):
     ) -> Iterator[Waypoint]:
         """Yield: grasp from above, lift, lay down before the opening, push in, release, back."""
         _, name, target = atom
-        chosen = self._ways[way]
-        yaw = grasp_yaw(env, name, chosen.round_hand)
+        yaw = grasp_yaw(env, name, False)
         yield from grasp_top(env, name, yaw, rng)
-        yield from _push_in(env, name, target, yaw, chosen, rng)
+        yield from _push_in(env, name, target, yaw, self._ways[way], rng)
 
 
 def _push_in(
-    env: Environment, name: str, target: str, yaw: float, way: Way, rng: np.random.Generator
+    env: Environment, name: str, target: str, yaw: float, azimuth: float, rng: np.random.Generator
 ) -> Iterator[Waypoint]:
     """Yield: lift, lay down before the opening, in, release, back, and a push where it is due."""
+    box = region(env, target)
+    assert box is not None
     floor, ceiling, mouth, out = slot(env, target)
     robot = env.data.xpos[env.model.body("robot0_base").id] - mouth
     side = np.sign(out[0] * robot[1] - out[1] * robot[0])
-    out = _turn(side * way.azimuth) @ out
+    out = _turn(side * azimuth) @ out
     low, high = bounds(env, name)
     held = float(hand.position(env)[2] - low[2])
     height = floor - bounds(env, parent(env, target))[0][2]
@@ -96,6 +90,13 @@ def _push_in(
     thick = width(corners(env, geoms(env, name)).reshape(-1, 3), yaw - 0.5 * np.pi)
     most = (ceiling - floor - thick / np.cos(slope)) / np.tan(slope) - 0.01
     gap = min(_GAP, 0.15 * (ceiling - floor))
+    broad = width(corners(env, geoms(env, name)).reshape(-1, 3), yaw)
+    lateral = np.array([-out[1], out[0], 0.0])
+    room = float(np.abs(lateral) @ box.extent) - 0.5 * broad - 0.01
+    hull = _hull(held, thick, 0.5 * broad) @ np.stack((axis, lateral, np.cross(axis, lateral)))
+    start = mouth + _STANDOFF * out + (floor - mouth[2] + 0.5 * thick + gap) * _UP
+    others = obstacle_geoms(env, (name, parent(env, target)))
+    mouth = mouth + lateral * _freest(env, start + hull, lateral, room, others)
     rise = max(floor - low[2], 0.0) + 0.08 + abs(rng.normal(0.0, 0.01))
     yield Waypoint(hand.position(env) + rise * _UP, yaw, CLOSED, 0.03)
     for depth in (-_STANDOFF, min(most, held - _OUTSIDE)):
@@ -105,11 +106,31 @@ def _push_in(
     here = hand.position(env)
     yield Waypoint(here, laid, OPEN, 0.02, dwell=8, tilt=tilt)
     if height > _FINGER:
-        here = np.array([*(here + 0.01 * out)[:2], floor + _FINGER - 0.015])
+        here = np.array([*(here + 0.01 * out)[:2], floor + _FINGER])
         yield Waypoint(here, laid, OPEN, 0.01, tilt=tilt)
         axis = out
     yield Waypoint(here + 0.10 * axis, laid, OPEN, 0.02, dwell=3, tilt=tilt)
     yield from _push(env, name, mouth, out, angle)
+
+
+def _hull(held: float, thick: float, half: float) -> np.ndarray:
+    """Return points (N, 3) of a held book and the hand: along, across and over its long axis, m."""
+    back, side = _HAND
+    book = itertools.product((0.0, 0.5 * held, held), (-half, 0.0, half), (-0.5 * thick, 0.5 * thick))
+    grip = itertools.product((held + back, held + 2.4 * back), (-0.035, 0.035), (-side, 0.0, side))
+    return np.array([*book, *grip])
+
+
+def _freest(
+    env: Environment, points: np.ndarray, lateral: np.ndarray, room: float, others: np.ndarray
+) -> float:
+    """Return the shift sideways, m, up to `room`, with which points stay clear of other things."""
+    shifts = np.linspace(-room, room, 11)
+    costs = [
+        40.0 * max(0.02 - clearance(env, points + shift * lateral, others), 0.0) + abs(shift)
+        for shift in shifts
+    ]
+    return float(shifts[int(np.argmin(costs))])
 
 
 def _push(
