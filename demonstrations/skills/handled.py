@@ -104,7 +104,7 @@ def _choose(env: Environment, name: str, way: Way) -> Part:
         "root": lambda part: abs(reach(part) - 0.6 * far),
         "handle": lambda part: abs(reach(part) - far + 0.008),
         "knob": lambda part: 2.0 * (tall - part.height),
-        "rim": lambda part: 3.0 * max(0.0, reach(part) - 0.45 * far),
+        "rim": lambda part: 3.0 * max(0.0, reach(part) - 0.45 * far) + 4.0 * part.width,
     }
 
     def cost(part: Part) -> float:

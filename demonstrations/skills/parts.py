@@ -37,6 +37,8 @@ _ASKEW = (0.0, 0.3, -0.3, 0.5, -0.5)
 """Turns of the hand from straight across a part, of which those after the first make room, rad."""
 ROOM = 0.012
 """Clearance of the hand beyond which more is no better, m."""
+_SLANTED = 0.3
+"""Sine of a wall's slant from which its top lies beside its middle."""
 _SMALL = 0.01
 """Half of the longer side of a box, such as a knob's, that is tried in all directions, m."""
 _FREE = 0.001
@@ -98,13 +100,17 @@ def hand_clearance(env: Environment, at: np.ndarray, yaw: float, ids: np.ndarray
 
 
 def _spots(env: Environment, own: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield points along each box's longer side, and the direction across it, rad."""
+    """Yield points along each box's longer side, at a slanted wall's top, and the way across, rad."""
     for geom in own:
         box = env.model.geom_aabb[geom]
         sides = env.data.geom_xmat[geom].reshape(3, 3) * box[3:]
         centre = env.data.geom_xpos[geom] + env.data.geom_xmat[geom].reshape(3, 3) @ box[:3]
         lengths = np.linalg.norm(sides[:2], axis=0)
         longer = sides[:, int(np.argmax(lengths))]
+        upright = sides[:, int(np.argmax(np.abs(sides[2])))]
+        aslant = abs(float(upright[0] * longer[1] - upright[1] * longer[0]))
+        if aslant > _SLANTED * np.linalg.norm(upright) * lengths.max():
+            centre += 0.8 * np.sign(upright[2]) * upright
         angle = float(np.arctan2(longer[1], longer[0])) + 0.5 * np.pi
         if lengths.max() < _SMALL:
             yield from ((centre, angle + turn) for turn in np.linspace(0.0, np.pi, 6, False))
@@ -137,7 +143,7 @@ def _part(
 
 def _top(env: Environment, own: np.ndarray, spot: np.ndarray) -> float:
     """Return the height of the highest of an object's boxes over a spot, m."""
-    heights = spot[2] + np.arange(-0.04, 0.08, 0.002)
+    heights = spot[2] + np.arange(-0.04, 0.08, 0.001)
     column = np.stack(np.broadcast_arrays(spot[0], spot[1], heights), axis=1)
     inside = _inside(env, column, own)
     return float(heights[inside].max()) if inside.any() else float(spot[2])
