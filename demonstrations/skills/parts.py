@@ -73,7 +73,7 @@ def find_parts(env: Environment, name: str, widest: float = 0.03) -> list[Part]:
             if part is not None and part.width <= widest:
                 found.append(part)
                 found += [
-                    replace(part, grasp=Grasp(part.grasp.position, other + askew))
+                    replace(part, grasp=Grasp(part.grasp.position, other + askew, 0.0))
                     for other in opposite
                 ]
             if part is None or part.free > ROOM:
