@@ -157,9 +157,7 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
             env.set_state(state)
             observations.append(env.policy_state())
         demonstrations.append(
-            Demonstration(
-                np.stack(observations), episode.proprio, episode.labels, episode.info.way
-            )
+            Demonstration(np.stack(observations), episode.proprio, episode.labels, episode.info.way)
         )
     return demonstrations
 

@@ -3,6 +3,7 @@
 from demonstrations.skills.caddy import BookInCaddy
 from demonstrations.skills.drawer import CloseDrawer
 from demonstrations.skills.pick_place import PickPlace
+from demonstrations.skills.push import PushPlate
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.shelf import BookInShelf
 from demonstrations.skills.skill import Skill
@@ -12,7 +13,10 @@ __all__ = ["SKILLS", "Sequence", "Skill", "find_skills"]
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(),),
-    "on": (PickPlace(),),
+    "on": (
+        PushPlate(),
+        PickPlace(),
+    ),
     "in": (BookInCaddy(), BookInShelf(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""

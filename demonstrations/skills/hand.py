@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import mujoco
 import numpy as np
 
 from simulation.environment import Environment
@@ -54,3 +55,20 @@ def points(at: np.ndarray, yaw: float) -> np.ndarray:
     axis = closing_axis(yaw)
     across = np.array([-axis[1], axis[0], 0.0])
     return at + _POINTS @ np.stack((axis, across, np.array([0.0, 0.0, 1.0])))
+
+
+def leaning(toward: np.ndarray, yaw: float, angle: float) -> tuple[float, tuple[float, float]]:
+    """Return a waypoint's yaw and tilt, rad, of a hand whose back leans in a horizontal direction.
+
+    Args:
+        toward: the direction, world frame, (3,).
+        yaw: the upright hand's, rad.
+        angle: by which it then leans, rad.
+    """
+    quaternion, matrix = np.zeros(4), np.zeros(9)
+    mujoco.mju_axisAngle2Quat(quaternion, np.array([-toward[1], toward[0], 0.0]), angle)
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    c, s = np.cos(yaw), np.sin(yaw)
+    turned = matrix.reshape(3, 3) @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    tilt = float(-np.arcsin(turned[1, 2])), float(np.arctan2(turned[0, 2], turned[2, 2]))
+    return float(np.arctan2(turned[1, 0], turned[1, 1])), tilt
