@@ -134,3 +134,17 @@ def leaning(direction: np.ndarray, angle: float) -> tuple[float, float]:
 def hull(at: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """Return points (N, 3) of the hand without its fingers, turned, its grip site at (3,)."""
     return at + _HULL @ turn.T
+
+
+def leaned(toward: np.ndarray, yaw: float, angle: float) -> tuple[float, tuple[float, float]]:
+    """Return a waypoint's yaw and tilt, rad, of a hand whose back leans in a horizontal direction.
+
+    Args:
+        toward: the direction, world frame, (3,).
+        yaw: the upright hand's, rad.
+        angle: by which it then leans, rad.
+    """
+    quaternion, matrix = np.zeros(4), np.zeros(9)
+    mujoco.mju_axisAngle2Quat(quaternion, np.array([-toward[1], toward[0], 0.0]), angle)
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    return yaw_and_tilt(matrix.reshape(3, 3) @ rotation(yaw))

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from typing import ClassVar
 
-import mujoco
 import numpy as np
 
 from demonstrations.skills import hand
@@ -79,14 +78,14 @@ def _push_in(
     robot = env.data.xpos[env.model.body("robot0_base").id] - mouth
     side = np.sign(out[0] * robot[1] - out[1] * robot[0])
     out = _turn(side * azimuth) @ out
-    low, high = bounds(env, name)
+    low, _ = bounds(env, name)
     held = float(hand.position(env)[2] - low[2])
     height = floor - bounds(env, parent(env, target))[0][2]
     slope = _slope(height, held)
     axis = np.cos(slope) * out + np.sin(slope) * _UP
     angle = float(np.arctan2(out[0], -out[1]))
     angle = min((angle + k * np.pi for k in range(-3, 4)), key=lambda other: abs(other - yaw))
-    laid, tilt = _pose(out, angle, 0.5 * np.pi - slope)
+    laid, tilt = hand.leaned(out, angle, 0.5 * np.pi - slope)
     thick = width(corners(env, geoms(env, name)).reshape(-1, 3), yaw - 0.5 * np.pi)
     most = (ceiling - floor - thick / np.cos(slope)) / np.tan(slope) - 0.01
     gap = min(_GAP, 0.15 * (ceiling - floor))
@@ -116,7 +115,9 @@ def _push_in(
 def _hull(held: float, thick: float, half: float) -> np.ndarray:
     """Return points (N, 3) of a held book and the hand: along, across and over its long axis, m."""
     back, side = _HAND
-    book = itertools.product((0.0, 0.5 * held, held), (-half, 0.0, half), (-0.5 * thick, 0.5 * thick))
+    book = itertools.product(
+        (0.0, 0.5 * held, held), (-half, 0.0, half), (-0.5 * thick, 0.5 * thick)
+    )
     grip = itertools.product((held + back, held + 2.4 * back), (-0.035, 0.035), (-side, 0.0, side))
     return np.array([*book, *grip])
 
@@ -137,14 +138,14 @@ def _push(
     env: Environment, name: str, mouth: np.ndarray, out: np.ndarray, yaw: float
 ) -> Iterator[Waypoint]:
     """Yield a push of closed fingers against the end of a lying book that is not far enough in."""
-    origin, rotation = pose(env, name)
+    origin, _ = pose(env, name)
     depth = float((mouth - origin) @ out)
     if depth > _ENOUGH:
         return
     low, high = bounds(env, name)
     end = 0.5 * (low + high) + 0.5 * float((high - low) @ np.abs(out)) * out
     end[2] = low[2] + hand.FINGER_TIP + 0.004
-    yaw, tilt = _pose(out, yaw, _PUSH_TILT)
+    yaw, tilt = hand.leaned(out, yaw, _PUSH_TILT)
     for away, up in ((0.06, 0.1), (0.05, 0.0), (depth - _ENOUGH - 0.02, 0.0)):
         at = end + away * out + up * _UP
         yield Waypoint(at, yaw, CLOSED, 0.015, exact=True, tilt=tilt, level=0.3, speed=0.8)
@@ -188,17 +189,6 @@ def _slope(height: float, held: float) -> float:
     back, half = _HAND
     over = height + 0.03 + (held + back) * np.sin(_SLOPES) - half * np.cos(_SLOPES)
     return float(_SLOPES[min(int(np.argmax(over > 0.02)), len(_SLOPES) - 1)])
-
-
-def _pose(out: np.ndarray, yaw: float, angle: float) -> tuple[float, tuple[float, float]]:
-    """Return a waypoint's yaw and tilt of a hand at `yaw` whose back is turned toward `out`, rad."""
-    axis = np.array([-out[1], out[0], 0.0])
-    quaternion, matrix = np.zeros(4), np.zeros(9)
-    mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
-    mujoco.mju_quat2Mat(matrix, quaternion)
-    turned = matrix.reshape(3, 3) @ _turn(yaw)
-    about = float(-np.arcsin(turned[1, 2])), float(np.arctan2(turned[0, 2], turned[2, 2]))
-    return float(np.arctan2(turned[1, 0], turned[1, 1])), about
 
 
 def _turn(angle: float) -> np.ndarray:

@@ -6,6 +6,7 @@ from demonstrations.skills.drawer import CloseDrawer, OpenDrawer
 from demonstrations.skills.handled import PlacePan, PlacePot
 from demonstrations.skills.knob import TurnKnob
 from demonstrations.skills.pick_place import PickPlace
+from demonstrations.skills.push import PushPlate
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.shelf import BookInShelf
 from demonstrations.skills.skill import Skill
@@ -16,7 +17,7 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(), MoveDoor()),
     "turnon": (TurnKnob(),),
     "turnoff": (TurnKnob(),),
-    "on": (PlacePan(), PlacePot(), PickPlace()),
+    "on": (PushPlate(), PlacePan(), PlacePot(), PickPlace()),
     "in": (BookInCaddy(), BookInShelf(), PlacePan(), PlacePot(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
