@@ -10,8 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from demonstrations.skills import hand
+from demonstrations.skills.articulated.moving_parts import (
+    Handle,
+    MovingPart,
+    drawer_handle,
+    holds,
+    moving_part,
+)
 from demonstrations.skills.geometry import bounds, clearance, obstacle_geoms, parent
-from demonstrations.skills.moving_parts import Handle, MovingPart, drawer_handle, holds, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
@@ -124,9 +130,7 @@ class OpenDrawer(Skill):
                 break
             down = -_PRESS * hand.rotation(0.0, tilt)[:, 2]
             pulled = at + _STEP * handle.outward + down
-            yield Waypoint(
-                pulled, _YAW, gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL
-            )
+            yield Waypoint(pulled, _YAW, gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL)
         here = hand.position(env)
         yield Waypoint(here + 0.08 * axis, _YAW, gripper, 0.03, tilt=tilt)
 
