@@ -159,13 +159,21 @@ class Task:
             UnknownTaskError: there is no definition.
         """
         try:
-            text = self.bddl_file.read_text()
-        except FileNotFoundError as error:
-            raise UnknownTaskError(f"hf-libero has no definition of {self.key}") from error
-        try:
-            return parse_goal(text)
+            return parse_goal(self._definition())
         except GoalError as error:
             raise GoalError(f"{self.bddl_file.name}: {error}") from error
+
+    @functools.cached_property
+    def start(self) -> tuple[tuple[str, ...], ...]:
+        """Predicates that hold at a reset, in the definition's order and form; see `goal`."""
+        groups = [group for group in _expression(self._definition()) if group[:1] == [":init"]]
+        return tuple(tuple(term) for group in groups for term in group[1:])
+
+    def _definition(self) -> str:
+        try:
+            return self.bddl_file.read_text()
+        except FileNotFoundError as error:
+            raise UnknownTaskError(f"hf-libero has no definition of {self.key}") from error
 
     def init_states(self) -> np.ndarray:
         """Return the official initial states, float64 (50, 1 + nq + nv): time, qpos, qvel.

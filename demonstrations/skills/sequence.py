@@ -20,8 +20,9 @@ _FIRST = {"open": 0, "turnon": 1, "turnoff": 1, "on": 2, "in": 2, "close": 3}
 class Sequence:
     """The skills that reach a task's goal, in order."""
 
-    steps: tuple[tuple[int, Atom, Skill], ...]
-    """Position in the goal, predicate and skill of each."""
+    steps: tuple[tuple[int | None, Atom, Skill], ...]
+    """Position in the goal, predicate and skill of each; no position where the goal needs it to
+    hold on the way only, such as an open drawer."""
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ class Sequence:
     def plan(self, env: Environment, way: str, rng: np.random.Generator) -> Iterator[Waypoint]:
         """Yield the waypoints of one way; a predicate that already holds is left alone."""
         for (index, atom, skill), part in zip(self.steps, way.split("+"), strict=True):
-            if not env.scene.atoms[index](env.model, env.data):
+            if index is None or not env.scene.atoms[index](env.model, env.data):
                 yield from skill.plan(env, atom, part, rng)
 
 
@@ -47,8 +48,8 @@ def sequence(task: Task, skills: dict[str, tuple[Skill, ...]]) -> Sequence:
     Raises:
         UnknownTaskError: a predicate of the goal has none.
     """
-    steps = []
-    for index, atom in _ordered(task.goal):
+    steps: list[tuple[int | None, Atom, Skill]] = []
+    for index, atom in (*_openings(task, skills), *_ordered(task.goal)):
         fitting = [skill for skill in skills.get(atom[0], ()) if skill.fits(atom)]
         if not fitting:
             raise UnknownTaskError(
@@ -58,6 +59,17 @@ def sequence(task: Task, skills: dict[str, tuple[Skill, ...]]) -> Sequence:
             )
         steps.append((index, atom, fitting[0]))
     return Sequence(tuple(steps))
+
+
+def _openings(task: Task, skills: dict[str, tuple[Skill, ...]]) -> list[tuple[None, Atom]]:
+    """Return what must be opened first, because something goes in and it starts closed."""
+    openings: list[Atom] = [("open", atom[2]) for atom in task.goal if atom[0] == "in"]
+    return [
+        (None, atom)
+        for atom in dict.fromkeys(openings)
+        if atom not in (*task.start, *task.goal)
+        and any(skill.fits(atom) for skill in skills.get("open", ()))
+    ]
 
 
 def _ordered(goal: tuple[Atom, ...]) -> list[tuple[int, Atom]]:

@@ -1,10 +1,10 @@
 """The table of skills: which ones make a predicate true, and those of a whole task."""
 
+from demonstrations.skills.articulated.door import MoveDoor
+from demonstrations.skills.articulated.drawer import CloseDrawer, OpenDrawer
+from demonstrations.skills.articulated.knob import TurnKnob
 from demonstrations.skills.caddy import BookInCaddy
-from demonstrations.skills.door import MoveDoor
-from demonstrations.skills.drawer import CloseDrawer, OpenDrawer
 from demonstrations.skills.handled import PlacePan, PlacePot
-from demonstrations.skills.knob import TurnKnob
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.push import PushPlate
 from demonstrations.skills.sequence import Sequence, sequence

@@ -1,4 +1,4 @@
-"""Drawers, doors and knobs as the model has them: the joint, how it moves, and what to take hold of."""
+"""Drawers, doors and knobs as the model has them: the joint, how it moves, where to hold it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MovingPart:
         angle = by * env.data.xaxis[self.joint][2]
         cosine, sine = np.cos(angle), np.sin(angle)
         x, y, z = point - self.anchor(env)
-        return self.anchor(env) + (cosine * x - sine * y, sine * x + cosine * y, z)
+        return self.anchor(env) + np.array([cosine * x - sine * y, sine * x + cosine * y, z])
 
     def boxes(self, env: Environment) -> np.ndarray:
         """Return the corners of the boxes of its colliding geoms, world frame, m, (G, 8, 3)."""

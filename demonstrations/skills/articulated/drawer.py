@@ -10,8 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from demonstrations.skills import hand
+from demonstrations.skills.articulated.moving_parts import (
+    Handle,
+    MovingPart,
+    drawer_handle,
+    holds,
+    moving_part,
+)
 from demonstrations.skills.geometry import bounds, clearance, obstacle_geoms, parent
-from demonstrations.skills.moving_parts import Handle, MovingPart, drawer_handle, holds, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
@@ -110,9 +116,13 @@ class OpenDrawer(Skill):
         axis = hand.rotation(0.0, tilt)[:, 2]
         at = _behind(handle, lean, side)
         before = at + 0.10 * axis + 0.03 * handle.outward
-        yield Waypoint(before, _YAW, gripper, 0.03, level=0.2, tilt=tilt)
-        yield Waypoint(at + 0.03 * axis, _YAW, gripper, 0.01, exact=True, tilt=tilt, level=0.12)
-        yield Waypoint(at, _YAW, gripper, 0.006, exact=True, tilt=tilt, speed=0.7, level=0.12)
+        yield Waypoint(before, _yaw(handle), gripper, 0.03, level=0.2, tilt=tilt)
+        yield Waypoint(
+            at + 0.03 * axis, _yaw(handle), gripper, 0.01, exact=True, tilt=tilt, level=0.12
+        )
+        yield Waypoint(
+            at, _yaw(handle), gripper, 0.006, exact=True, tilt=tilt, speed=0.7, level=0.12
+        )
         for _ in range(_PULLS):
             if _open(env, drawer):
                 break
@@ -124,9 +134,16 @@ class OpenDrawer(Skill):
                 break
             down = -_PRESS * hand.rotation(0.0, tilt)[:, 2]
             pulled = at + _STEP * handle.outward + down
-            yield Waypoint(pulled, _YAW, gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL)
+            yield Waypoint(
+                pulled, _yaw(handle), gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL
+            )
         here = hand.position(env)
-        yield Waypoint(here + 0.08 * axis, _YAW, gripper, 0.03, tilt=tilt)
+        yield Waypoint(here + 0.08 * axis, _yaw(handle), gripper, 0.03, tilt=tilt)
+
+
+def _yaw(handle: Handle) -> float:
+    """Return the yaw that lays the fingers along a front, and the forearm clear of it, rad."""
+    return float(_YAW * np.sign(handle.outward[1] or 1.0))
 
 
 def _open(env: Environment, drawer: MovingPart) -> bool:
@@ -149,7 +166,7 @@ def _lean(env: Environment, handle: Handle, side: float) -> float:
     ids = obstacle_geoms(env)
     leans = np.deg2rad([15, 25, 35, 40, 45, 50, 55, 60])
     for lean in leans:
-        turn = hand.rotation(_YAW, hand.leaning(handle.outward, lean))
+        turn = hand.rotation(_yaw(handle), hand.leaning(handle.outward, lean))
         if clearance(env, hand.hull(_behind(handle, lean, side), turn), ids) > 0.004:
             return float(lean)
     return float(leans[-1])
@@ -219,7 +236,7 @@ def _push_leaning(
     """Yield: from above to just before a point of the front, and through it, leaning outward."""
     handle = drawer_handle(env, drawer)
     tilt = hand.leaning(handle.outward, _PUSH_LEAN)
-    yaw = _YAW * np.sign(handle.outward[1] or 1.0)
+    yaw = _yaw(handle)
     before = at + 0.03 * handle.outward
     above = before + np.array([0.0, 0.0, 0.12])
     yield Waypoint(above, yaw, CLOSED, 0.03, tilt=tilt, level=0.3)

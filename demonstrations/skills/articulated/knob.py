@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from demonstrations.skills import hand
-from demonstrations.skills.moving_parts import MovingPart, holds, moving_part
+from demonstrations.skills.articulated.moving_parts import MovingPart, holds, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

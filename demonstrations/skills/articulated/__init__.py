@@ -1,0 +1,1 @@
+"""Drawers, doors and knobs: skills that move what hangs on a joint."""
