@@ -100,7 +100,7 @@ def hand_clearance(env: Environment, at: np.ndarray, yaw: float, ids: np.ndarray
 
 
 def _spots(env: Environment, own: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield points along each box's longer side, at a slanted wall's top, and the way across, rad."""
+    """Yield points along each box's longer side, at a slant's top, and the angle across, rad."""
     for geom in own:
         box = env.model.geom_aabb[geom]
         sides = env.data.geom_xmat[geom].reshape(3, 3) * box[3:]

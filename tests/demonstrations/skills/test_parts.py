@@ -58,6 +58,7 @@ def test_the_open_hand_meets_nothing_where_a_part_is_free(env: Environment) -> N
 def test_a_thin_edge_between_the_hands_points_counts(env: Environment) -> None:
     edge = geoms(env, POT)[-1:]
     at = env.data.geom_xpos[edge[0]] + np.array([0.0, 0.0, -0.07])
+    sideways = np.array([0.0, 1.0, 0.0])
     for shift in np.linspace(-0.08, 0.08, 9):
-        assert hand_clearance(env, at + (0.0, shift, 0.0), 0.0, edge) == 0.0
-    assert hand_clearance(env, at + (0.0, 0.3, 0.0), 0.0, edge) > 0.1
+        assert hand_clearance(env, at + shift * sideways, 0.0, edge) == 0.0
+    assert hand_clearance(env, at + 0.3 * sideways, 0.0, edge) > 0.1
