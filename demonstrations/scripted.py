@@ -5,9 +5,9 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
+from demonstrations.affordances import hand
 from demonstrations.config import Style
 from demonstrations.demonstrator import SCRIPTED
-from demonstrations.skills import hand
 from demonstrations.skills.skill import Waypoint
 from demonstrations.skills.table import find_skills
 from simulation.environment import Environment, axis_angle

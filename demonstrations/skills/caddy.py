@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import (
     bounds,
     corners,
     corridor_height,

@@ -10,12 +10,18 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.fitting import Slot, find_slot
-from demonstrations.skills.geometry import bounds, corridor_height, obstacle_geoms, parent, pose
-from demonstrations.skills.grasps import Grasp
-from demonstrations.skills.parts import ROOM, Part, find_parts
-from demonstrations.skills.placing import turned
+from demonstrations.affordances import hand
+from demonstrations.affordances.fitting import Slot, find_slot
+from demonstrations.affordances.geometry import (
+    bounds,
+    corridor_height,
+    obstacle_geoms,
+    parent,
+    pose,
+)
+from demonstrations.affordances.grasps import Grasp
+from demonstrations.affordances.parts import ROOM, Part, find_parts
+from demonstrations.affordances.placing import turned
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

@@ -8,15 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import (
     bounds,
     corridor_height,
     obstacle_geoms,
     pose,
 )
-from demonstrations.skills.grasps import Grasp, body_grasps, is_hollow, rim_grasps
-from demonstrations.skills.placing import find_place, turned
+from demonstrations.affordances.grasps import Grasp, body_grasps, is_hollow, rim_grasps
+from demonstrations.affordances.placing import find_place, turned
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import bounds, clearance, obstacle_geoms, pose, region
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import bounds, clearance, obstacle_geoms, pose, region
 from demonstrations.skills.skill import CLOSED, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

@@ -8,9 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.caddy import grasp_top, grasp_yaw
-from demonstrations.skills.geometry import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import (
     bounds,
     clearance,
     corners,
@@ -21,6 +20,7 @@ from demonstrations.skills.geometry import (
     region,
     width,
 )
+from demonstrations.skills.caddy import grasp_top, grasp_yaw
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.articulated.moving_parts import MovingPart, holds, moving_part
+from demonstrations.affordances import hand
+from demonstrations.affordances.moving_parts import MovingPart, holds, moving_part
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.articulated.moving_parts import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import bounds, clearance, obstacle_geoms, parent
+from demonstrations.affordances.moving_parts import (
     Handle,
     MovingPart,
     drawer_handle,
     holds,
     moving_part,
 )
-from demonstrations.skills.geometry import bounds, clearance, obstacle_geoms, parent
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from demonstrations.affordances.geometry import bounds
 from demonstrations.config import Style
 from demonstrations.scripted import Scripted
 from demonstrations.skills.caddy import grasp_yaw, interior
-from demonstrations.skills.geometry import bounds
 from demonstrations.skills.shelf import slot
 from simulation.assets.resolve import resolve_assets
 from simulation.environment import Environment

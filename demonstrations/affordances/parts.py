@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import clearance, corners, geoms, obstacle_geoms
-from demonstrations.skills.grasps import Grasp
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import clearance, corners, geoms, obstacle_geoms
+from demonstrations.affordances.grasps import Grasp
 from simulation.environment import Environment
 
 _DEPTHS = (0.02, 0.015, 0.011, 0.008, 0.006, 0.004)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from common.errors import UnknownTaskError
+from demonstrations.affordances.moving_parts import drawer_handle, moving_part
 from demonstrations.config import Style
 from demonstrations.scripted import Scripted
 from demonstrations.skills.articulated.door import read_door
 from demonstrations.skills.articulated.knob import read_knob
-from demonstrations.skills.articulated.moving_parts import drawer_handle, moving_part
 from demonstrations.skills.table import find_skills
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment

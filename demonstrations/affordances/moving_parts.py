@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from common.errors import UnknownTaskError
-from demonstrations.skills.geometry import corners, geoms, parent
+from demonstrations.affordances.geometry import corners, geoms, parent
 from demonstrations.skills.skill import Atom
 from simulation.environment import Environment
 

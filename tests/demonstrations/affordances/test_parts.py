@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import bounds, clearance, geoms, obstacle_geoms, pose
-from demonstrations.skills.parts import Part, find_parts, hand_clearance
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import bounds, clearance, geoms, obstacle_geoms, pose
+from demonstrations.affordances.parts import Part, find_parts, hand_clearance
 from simulation.environment import Environment
 from simulation.tasks import get_task
 

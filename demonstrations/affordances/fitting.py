@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import (
     Region,
     bounds,
     clearance,
@@ -20,8 +20,8 @@ from demonstrations.skills.geometry import (
     region,
     surface_height,
 )
-from demonstrations.skills.parts import hand_clearance
-from demonstrations.skills.placing import turned
+from demonstrations.affordances.parts import hand_clearance
+from demonstrations.affordances.placing import turned
 from simulation.environment import Environment
 
 _GAP = 0.008

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demonstrations.skills.fitting import find_slot
-from demonstrations.skills.geometry import bounds, geoms, pose, region
+from demonstrations.affordances.fitting import find_slot
+from demonstrations.affordances.geometry import bounds, geoms, pose, region
 from simulation.environment import Environment
 from simulation.tasks import get_task
 

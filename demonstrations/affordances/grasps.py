@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import (
     band,
     clearance,
     corners,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demonstrations.skills import hand
-from demonstrations.skills.geometry import (
+from demonstrations.affordances import hand
+from demonstrations.affordances.geometry import (
     bounds,
     clearance,
     obstacle_geoms,
@@ -16,7 +16,7 @@ from demonstrations.skills.geometry import (
     region,
     surface_height,
 )
-from demonstrations.skills.grasps import Grasp
+from demonstrations.affordances.grasps import Grasp
 from simulation.environment import Environment
 
 _GAP = 0.008
