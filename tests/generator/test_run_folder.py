@@ -45,9 +45,12 @@ def test_items_do_all_that_their_task_lacks(tmp_path: Path, one_thread: None) ->
     )
     with pytest.raises(DemonstrationError, match="has no demonstrations of KITCHEN_SCENE5"):
         demonstrate_item(lacking)
-    count = demonstrate_item(pickle.loads(pickle.dumps(made)))
+    lines = demonstrate_item(pickle.loads(pickle.dumps(made)))
+    assert [line.split()[:2] for line in lines] == [
+        ["scripted", way] for way in ("left", "right", "low")
+    ]
     with TrajectoryFile(run.demonstrations(DRAWER)) as file:
-        assert len(file) == count
+        assert len(file) == 3
     early, training = (
         TrainingItem(
             run, task.key, "o2o_rl", CONFIG, CollectConfig(3, maximum_attempts=60), pack, 6
