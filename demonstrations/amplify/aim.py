@@ -56,6 +56,10 @@ class Motion:
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", about_vertical(self.turn))
 
+    def shifted(self, nudge: tuple[float, float]) -> Motion:
+        """Return the motion with everything shifted sideways, m."""
+        return Motion(self.turn, self.source, self.new + np.array([*nudge, 0.0]))
+
     def point(self, point: np.ndarray) -> np.ndarray:
         """Return where a point comes to lie, m, (3,)."""
         return self.matrix @ (point - self.source) + self.new

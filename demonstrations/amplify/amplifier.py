@@ -12,10 +12,10 @@ from demonstrations.amplify.aim import (
     held_in,
     operate_motion,
 )
-from demonstrations.amplify.clearance import SIDES, SLANTS, clearest, obstruction
+from demonstrations.amplify.clearance import SIDES, SLANTS, by_clearance, obstruction
 from demonstrations.amplify.follow import Follower
 from demonstrations.amplify.kinds import family, is_round, split
-from demonstrations.amplify.plan import Course, Step, draw
+from demonstrations.amplify.plan import Course, Option, Step, options
 from demonstrations.amplify.segments import Deed
 from demonstrations.amplify.source import Frames
 from demonstrations.config import Style
@@ -32,6 +32,8 @@ BOWS: dict[str, np.ndarray] = {
 """Way -> how far the hand goes round in the middle of its path, world frame, m."""
 _NOISE = 0.05
 """Standard deviation of the noise on actions."""
+_REHEARSALS = 6
+"""Options that are rehearsed at most."""
 
 
 class Amplifier:
@@ -55,74 +57,92 @@ class Amplifier:
     ) -> Episode:
         """Demonstrate the task once from the environment's present state.
 
-        The episode goes on after the goal first holds, through release and retreat, and is a
-        success if the goal holds at its end.
+        What is to be done is rehearsed first, on a copy of the environment: the first of a few
+        options that succeeds there is performed. The episode goes on after the goal first holds,
+        through release and retreat, and is a success if the goal holds at its end.
         """
-        course = draw(self.courses, Frames(env), rng)
+        tries = options(self.courses, Frames(env), rng, _REHEARSALS)
+        seeds = rng.spawn(len(tries))
+        chosen = next(
+            (o for o, seed in zip(tries, seeds, strict=True) if _rehearse(env, o, way, seed)),
+            tries[0],
+        )
         follower = Follower(env, rng, _NOISE)
-        bows = _bows(course, BOWS[way])
-        turn = 0.0
-        for number, (step, bow) in enumerate(zip(course.steps, bows, strict=True)):
-            if step.clip.deed is Deed.GRASP:
-                turn = _turn(env, step, course.steps[number + 1])
-            if not self._do(env, step, bow, turn, follower, number == len(course.steps) - 1):
-                return follower.recorder.finish(False, way=way, method="amplified")
-        return follower.recorder.finish(env.success(), way=way, method="amplified")
+        success = _perform(env, chosen, way, follower)
+        return follower.recorder.finish(success, way=way, method="amplified")
 
-    def _do(
-        self,
-        env: Environment,
-        step: Step,
-        bow: np.ndarray,
-        turn: float,
-        follower: Follower,
-        last: bool,
-    ) -> bool:
-        """Do one step of a course; return whether it is worth going on."""
-        clip = step.clip
-        if clip.deed is Deed.CARRY:
-            held = held_in(clip, step.thing, env)
-            motion = carry_motion(clip, step.thing, step.target, env)
-            aimed = AimedClip(clip, env, motion, held, bow, step.free or turn != 0.0)
-            if not follower.follow(clip, aimed, held):
-                return False
-            follower.release(drift(clip, motion))
-            return True
-        if clip.deed is Deed.GRASP:
-            motion = grasp_motion(clip, step.thing, env, turn)
-            return follower.follow(clip, AimedClip(clip, env, motion, None, bow, step.free))
-        motion = operate_motion(clip, step.thing, env)
-        follower.follow(clip, AimedClip(clip, env, motion, None, bow))
-        atom = (clip.predicate, step.thing)
-        if atom in env.task.goal:
-            follower.carry_on(clip, motion, env.scene.atoms[env.task.goal.index(atom)])
-        if not last:
+
+def _rehearse(env: Environment, option: Option, way: str, rng: np.random.Generator) -> bool:
+    """Return whether an option succeeds in a copy of the environment, with noise of its own."""
+    copy = Environment(env.task, env.scene.assets)
+    copy.reset(env.seed, init_state=env.state(), fixtures=env.fixtures())
+    return _perform(copy, option, way, Follower(copy, rng, _NOISE))
+
+
+def _perform(env: Environment, option: Option, way: str, follower: Follower) -> bool:
+    """Do all steps of an option's course; return whether the goal holds at the end."""
+    steps = option.course.steps
+    turn = 0.0
+    for number, (step, bow) in enumerate(zip(steps, _bows(option.course, BOWS[way]), strict=True)):
+        if step.clip.deed is Deed.GRASP:
+            turns = _turns(env, step, steps[number + 1])
+            turn = turns[min(option.turn, len(turns) - 1)]
+        if not _do(env, step, bow, turn, option.nudge, follower):
+            return False
+        if step.clip.deed is Deed.OPERATE and number < len(steps) - 1:
             follower.release()
+    return env.success()
+
+
+def _do(
+    env: Environment,
+    step: Step,
+    bow: np.ndarray,
+    turn: float,
+    nudge: tuple[float, float],
+    follower: Follower,
+) -> bool:
+    """Do one step of a course; return whether it is worth going on."""
+    clip, thing = step.clip, step.thing
+    if clip.deed is Deed.GRASP:
+        motion = grasp_motion(clip, thing, env, turn).shifted(nudge)
+        return follower.follow(clip, AimedClip(clip, env, motion, None, bow, step.free))
+    if clip.deed is Deed.CARRY:
+        motion = carry_motion(clip, thing, step.target, env).shifted(nudge)
+        held = held_in(clip, thing, env)
+        aimed = AimedClip(clip, env, motion, held, bow, step.free or turn != 0.0)
+        if not follower.follow(clip, aimed, held):
+            return False
+        follower.release(drift(clip, motion))
         return True
+    motion = operate_motion(clip, thing, env).shifted(nudge)
+    follower.follow(clip, AimedClip(clip, env, motion, None, bow))
+    atom = (clip.predicate, thing)
+    if atom in env.task.goal:
+        follower.carry_on(clip, motion, env.scene.atoms[env.task.goal.index(atom)])
+    return True
 
 
-def _turn(env: Environment, grasp: Step, carry: Step) -> float:
-    """Return the turn of the hand about an object, rad, that keeps clear of other things."""
+def _turns(env: Environment, grasp: Step, carry: Step) -> list[float]:
+    """Return turns of the hand about an object, rad, those first that keep clear of others."""
     kind = split(grasp.thing)[0]
-    options = SIDES if is_round(kind) else SLANTS if family(kind) == "grocery" else ()
-    if not options:
-        return 0.0
+    choices = SIDES if is_round(kind) else SLANTS if family(kind) == "grocery" else (0.0,)
     clip, thing, scene = grasp.clip, grasp.thing, Frames(env)
     body, site = scene.body(thing), clip.source.hand[clip.key]
     there = carry_motion(carry.clip, thing, carry.target, env)
     held = held_in(carry.clip, thing, env)
-    places, turns = carry.clip.source.objects[carry.clip.thing]
+    places, rotations = carry.clip.source.objects[carry.clip.thing]
     end = carry.clip.end
-    released = there.point(held.source_anchor(places[end], turns[end]))
+    released = there.point(held.source_anchor(places[end], rotations[end]))
     anchor = held.anchor(*scene.of(thing))
     found = {}
-    for turn in options:
+    for turn in choices if len(choices) > 1 else ():
         motion = grasp_motion(clip, thing, env, turn)
         grip, closing = motion.point(site), clip.closing + motion.turn
         found[turn] = obstruction(env, grip, closing, body) + obstruction(
             env, released + grip - anchor, closing, body
         )
-    return clearest(found)
+    return by_clearance(found) if found else [0.0]
 
 
 def _bows(course: Course, bow: np.ndarray) -> list[np.ndarray]:

@@ -44,12 +44,14 @@ def obstruction(env: Environment, grip: np.ndarray, closing: float, without: int
     return total
 
 
-def clearest(obstructions: dict[float, float]) -> float:
-    """Return the turn, rad, with the least obstruction; none where turning is not worth it."""
+def by_clearance(obstructions: dict[float, float]) -> list[float]:
+    """Return turns, rad, the clearest first; none comes first where turning is not worth it."""
 
     def cost(turn: float) -> float:
         effort = abs((turn + 0.5 * math.pi) % math.pi - 0.5 * math.pi)
         return obstructions[turn] + _EFFORT * effort
 
-    best = min(obstructions, key=cost)
-    return best if obstructions[0.0] - obstructions[best] > _WORTH else 0.0
+    ranked = sorted(obstructions, key=cost)
+    if obstructions[0.0] - obstructions[ranked[0]] <= _WORTH:
+        ranked = [0.0, *(turn for turn in ranked if turn != 0.0)]
+    return ranked
