@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from demonstrations.amplify.aim import (
-    AimedClip,
-    carry_motion,
-    drift,
-    grasp_motion,
-    held_in,
-    operate_motion,
-)
-from demonstrations.amplify.clearance import SIDES, SLANTS, by_clearance, obstruction
+from common.errors import DemonstrationError
+from demonstrations.amplify.aim import AimedClip, held_in
+from demonstrations.amplify.clearance import by_clearance, obstruction
 from demonstrations.amplify.follow import Follower
-from demonstrations.amplify.kinds import family, is_round, split
+from demonstrations.amplify.motions import carry_motion, drift, grasp_motion, operate_motion
 from demonstrations.amplify.plan import Course, Option, Step, options
 from demonstrations.amplify.segments import Deed
 from demonstrations.amplify.source import Frames
+from demonstrations.amplify.ways import Way, bows, choose_ways
 from demonstrations.config import Style
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task
 
-BOWS: dict[str, np.ndarray] = {
-    "direct": np.array([0.0, 0.0, 0.0]),
-    "high": np.array([0.0, 0.0, 0.10]),
-    "left": np.array([0.0, 0.10, 0.0]),
-    "right": np.array([0.0, -0.10, 0.0]),
-}
-"""Way -> how far the hand goes round in the middle of its path, world frame, m."""
 _NOISE = 0.05
 """Standard deviation of the noise on actions."""
 _REHEARSALS = 6
@@ -42,15 +30,14 @@ class Amplifier:
     Args:
         task: the task.
         courses: one or several ways to reach its goal by clips of demonstrations.
-        ways: names of ways, of `BOWS`.
     """
 
     source = "amplified"
 
-    def __init__(
-        self, task: Task, courses: tuple[Course, ...], ways: tuple[str, ...] = tuple(BOWS)
-    ) -> None:
-        self.task, self.courses, self.ways = task, courses, ways
+    def __init__(self, task: Task, courses: tuple[Course, ...]) -> None:
+        self.task, self.courses = task, courses
+        self._ways = choose_ways(courses)
+        self.ways: tuple[str, ...] = tuple(self._ways)
 
     def demonstrate(
         self, env: Environment, way: str, rng: np.random.Generator, style: Style
@@ -60,32 +47,47 @@ class Amplifier:
         What is to be done is rehearsed first, on a copy of the environment: the first of a few
         options that succeeds there is performed. The episode goes on after the goal first holds,
         through release and retreat, and is a success if the goal holds at its end.
+
+        Args:
+            env: the environment, reset and settled.
+            way: one of `ways`.
+            rng: draws options and noise.
+            style: not used: speed and imprecision are the sources' own.
+
+        Raises:
+            DemonstrationError: there is no such way.
         """
+        if way not in self._ways:
+            raise DemonstrationError(
+                f"{self.task.key} is not amplified by the way {way!r}, but by "
+                f"{', '.join(self.ways)}"
+            )
+        path = self._ways[way]
         tries = options(self.courses, Frames(env), rng, _REHEARSALS)
         seeds = rng.spawn(len(tries))
         chosen = next(
-            (o for o, seed in zip(tries, seeds, strict=True) if _rehearse(env, o, way, seed)),
+            (o for o, seed in zip(tries, seeds, strict=True) if _rehearse(env, o, path, seed)),
             tries[0],
         )
         follower = Follower(env, rng, _NOISE)
-        success = _perform(env, chosen, way, follower)
+        success = _perform(env, chosen, path, follower)
         return follower.recorder.finish(success, way=way, method="amplified")
 
 
-def _rehearse(env: Environment, option: Option, way: str, rng: np.random.Generator) -> bool:
+def _rehearse(env: Environment, option: Option, way: Way, rng: np.random.Generator) -> bool:
     """Return whether an option succeeds in a copy of the environment, with noise of its own."""
     copy = Environment(env.task, env.scene.assets)
     copy.reset(env.seed, init_state=env.state(), fixtures=env.fixtures())
     return _perform(copy, option, way, Follower(copy, rng, _NOISE))
 
 
-def _perform(env: Environment, option: Option, way: str, follower: Follower) -> bool:
+def _perform(env: Environment, option: Option, way: Way, follower: Follower) -> bool:
     """Do all steps of an option's course; return whether the goal holds at the end."""
     steps = option.course.steps
     turn = 0.0
-    for number, (step, bow) in enumerate(zip(steps, _bows(option.course, BOWS[way]), strict=True)):
+    for number, (step, bow) in enumerate(zip(steps, bows(option.course, way), strict=True)):
         if step.clip.deed is Deed.GRASP:
-            turns = _turns(env, step, steps[number + 1])
+            turns = _turns(env, step, steps[number + 1], way)
             turn = turns[min(option.turn, len(turns) - 1)]
         if not _do(env, step, bow, turn, option.nudge, follower):
             return False
@@ -123,10 +125,9 @@ def _do(
     return True
 
 
-def _turns(env: Environment, grasp: Step, carry: Step) -> list[float]:
+def _turns(env: Environment, grasp: Step, carry: Step, way: Way) -> list[float]:
     """Return turns of the hand about an object, rad, those first that keep clear of others."""
-    kind = split(grasp.thing)[0]
-    choices = SIDES if is_round(kind) else SLANTS if family(kind) == "grocery" else (0.0,)
+    choices = way.turns(grasp)
     clip, thing, scene = grasp.clip, grasp.thing, Frames(env)
     body, site = scene.body(thing), clip.source.hand[clip.key]
     there = carry_motion(carry.clip, thing, carry.target, env)
@@ -142,12 +143,4 @@ def _turns(env: Environment, grasp: Step, carry: Step) -> list[float]:
         found[turn] = obstruction(env, grip, closing, body) + obstruction(
             env, released + grip - anchor, closing, body
         )
-    return by_clearance(found) if found else [0.0]
-
-
-def _bows(course: Course, bow: np.ndarray) -> list[np.ndarray]:
-    """Return the way round of each step: of the carries, or of the first approach to a joint."""
-    deeds = [step.clip.deed for step in course.steps]
-    if Deed.CARRY in deeds:
-        return [bow * (deed is Deed.CARRY) for deed in deeds]
-    return [bow * (number == 0) for number in range(len(deeds))]
+    return by_clearance(found) if found else list(choices)
