@@ -1,4 +1,4 @@
-"""Turns the hand about a round object so that it is clear of what stands beside it."""
+"""Ranks turns of the hand about an object by how clear it is of what stands beside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ _WORTH = 0.02
 """Least sum of heights that is cleared, m, for which the hand turns."""
 _EFFORT = 0.01
 """Height, m, that a turn of the hand by 1 rad is worth."""
-SIDES = (0.0, math.pi, 0.6, -0.6, math.pi + 0.6, math.pi - 0.6)
-"""Turns about a round object, rad; half a turn leaves the hand as it is, on the other side."""
-SLANTS = (0.0, 0.4, -0.4)
-"""Turns about an object whose narrow side the fingers take, rad."""
 
 
 def obstruction(env: Environment, grip: np.ndarray, closing: float, without: int) -> float:
@@ -44,12 +40,15 @@ def obstruction(env: Environment, grip: np.ndarray, closing: float, without: int
     return total
 
 
-def clearest(obstructions: dict[float, float]) -> float:
-    """Return the turn, rad, with the least obstruction; none where turning is not worth it."""
+def by_clearance(obstructions: dict[float, float]) -> list[float]:
+    """Return turns, rad, the clearest first; the first given is first where it is clear enough."""
+    usual = next(iter(obstructions))
 
     def cost(turn: float) -> float:
         effort = abs((turn + 0.5 * math.pi) % math.pi - 0.5 * math.pi)
         return obstructions[turn] + _EFFORT * effort
 
-    best = min(obstructions, key=cost)
-    return best if obstructions[0.0] - obstructions[best] > _WORTH else 0.0
+    ranked = sorted(obstructions, key=cost)
+    if obstructions[usual] - obstructions[ranked[0]] <= _WORTH:
+        ranked = [usual, *(turn for turn in ranked if turn != usual)]
+    return ranked

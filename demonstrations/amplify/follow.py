@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from demonstrations.amplify.aim import AimedClip, Command, Held, Motion
+from demonstrations.amplify.aim import AimedClip, Command, Held
+from demonstrations.amplify.motions import Motion
 from demonstrations.amplify.rotations import to_vector
 from demonstrations.amplify.segments import Clip
 from simulation.environment import Environment

@@ -167,11 +167,27 @@ def _best(
 
 
 def _pick(best: list[tuple[Atom, Task]], library: _Library, deed: Deed) -> list[Clip]:
-    """Return the clips of a deed that reach the given predicates of other tasks."""
-    return [
-        clip
-        for other, known in best
-        for clips in library.clips(known, _MOST_OTHER)
-        for clip in clips
-        if clip.deed is deed and clip.thing == other[1] and clip.predicate == other[0]
-    ]
+    """Return the clips of a deed that reach the given predicates of other tasks.
+
+    Raises:
+        DemonstrationError: no recording of those tasks can be used.
+    """
+    found, faults = [], []
+    for other, known in best:
+        try:
+            courses = library.clips(known, _MOST_OTHER)
+        except DemonstrationError as error:
+            faults.append(str(error))
+            continue
+        found += [
+            clip
+            for clips in courses
+            for clip in clips
+            if clip.deed is deed and clip.thing == other[1] and clip.predicate == other[0]
+        ]
+    if not found:
+        names = ", ".join(known.key for _, known in best)
+        raise DemonstrationError(
+            faults[0] if faults else f"no recording of {names} holds a {deed} that can be cut out"
+        )
+    return found

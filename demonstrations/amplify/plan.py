@@ -18,6 +18,8 @@ _TURN_WEIGHT = 0.05
 """Metres that count as much as a turn by 1 rad when the nearest source is chosen."""
 _NEAREST = 3
 """Number of nearest sources among which one is drawn."""
+_NUDGE = 0.005
+"""Standard deviation of the shift of a course that is tried again, m."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,35 @@ def own_course(clips: tuple[Clip, ...]) -> Course:
     return Course(tuple(steps))
 
 
-def draw(courses: tuple[Course, ...], scene: Frames, rng: np.random.Generator) -> Course:
-    """Return one of the courses whose things lay nearest to where they lie now."""
-    ranked = sorted(courses, key=lambda course: course.distance(scene))
-    return ranked[int(rng.integers(min(len(ranked), _NEAREST)))]
+@dataclass(frozen=True)
+class Option:
+    """One thing to try: a course, and how it deviates from the sources."""
+
+    course: Course
+    """The course."""
+    turn: int = 0
+    """Which of the turns about an object, from the clearest on, its grasps take."""
+    nudge: tuple[float, float] = (0.0, 0.0)
+    """How far all its clips are shifted sideways, world frame, m."""
+
+
+def options(
+    courses: tuple[Course, ...], scene: Frames, rng: np.random.Generator, count: int
+) -> list[Option]:
+    """Return things to try, in their order.
+
+    First one of the courses whose things lay nearest to where they lie now, and others of those;
+    then the same with the hand turned otherwise and shifted a little.
+    """
+    ranked = sorted(courses, key=lambda course: course.distance(scene))[:_NEAREST]
+    first = int(rng.integers(len(ranked)))
+    ranked = ranked[first:] + ranked[:first]
+    found = []
+    for number in range(count):
+        again = number // len(ranked)
+        x, y = rng.normal(0.0, _NUDGE, 2) * (again > 0)
+        found.append(Option(ranked[number % len(ranked)], again, (float(x), float(y))))
+    return found
 
 
 def ordered_atoms(task: Task, closed: tuple[str, ...]) -> tuple[Atom, ...]:
