@@ -87,7 +87,7 @@ def test_waiting_for_the_gripper_stays() -> None:
     env = Environment(task, embedded_pack())
     env.reset(0, 0)
     env.settle()
-    episode = Scripted(task).demonstrate(env, "right", np.random.default_rng(0), Style())
+    episode = Scripted(task).demonstrate(env, "low", np.random.default_rng(0), Style())
     actions = episode.actions.copy()
     close = int(np.flatnonzero(np.diff(actions[:, 6]) > 0)[0]) + 1
     actions[close : close + 10, :6] = 0.0
