@@ -1,5 +1,10 @@
 """How differently a recipe solves a task: the paper's four metrics, DTW and the Vendi score.
 
+Each is computed for the hand's positions, in metres, and for its rotations, in radians, and never
+for both together: on a state of both, three ways that turn the hand by -90, 0 and 90 degrees have
+an endpoint variance of 1.64 wherever they go. The paper's own space, an encoder's embedding, is
+beside them; where DLR's encoder made it, it was trained to separate DLR's patterns.
+
 Recipes are compared on successes from the same initial states (`match_initial_states`), since
 otherwise the spread of the initial states would pass for diversity of behaviour. Each recipe gets
 the same starts, as often as the other.
@@ -14,26 +19,23 @@ forms with its own copies, whose zero distance would bias a resample towards les
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from dtaidistance import dtw_ndim
-from scipy.spatial.distance import cdist, squareform
-from scipy.spatial.transform import Rotation
+from scipy.spatial.distance import cdist
 from vendi_score import vendi
 
+from analysis.alignment import dtw_matrix
+from analysis.poses import MOMENTS, SPACES, half_squares, moments, rms_distances
+from analysis.statistics import Estimate, bootstrap_weights, estimate, pair_means
 from analysis.trajectories import DiversityError, Trajectory
 
 FloatArray = npt.NDArray[np.float64]
 
-FEATURE_POINTS = 32
-"""Equally spaced moments at which a trajectory's embedding is read for its feature."""
-CONFIDENCE = 0.95
-"""Level of every interval."""
-_TOOL_DOWN = Rotation.from_rotvec([np.pi, 0.0, 0.0])
-"""Orientation of a gripper that points straight down, where Panda's axis-angle changes sign."""
+ENCODER = "encoder"
+"""Space of the embedding, beside `positions` and `rotations`."""
 
 
 @dataclass(frozen=True)
@@ -42,72 +44,59 @@ class Metric:
 
     key: str
     label: str
-    unit: str
+    units: Mapping[str, str]
+    """Unit in each space."""
     meaning: str
+
+
+def _units(positions: str, rotations: str) -> dict[str, str]:
+    return {"positions": positions, "rotations": rotations, ENCODER: ""}
 
 
 TABLE_1 = (
     Metric(
         "mean_pairwise_distance",
         "Mean pairwise distance",
-        "",
-        "RMS distance over normalised time between two trajectories' embeddings",
+        _units("m", "rad"),
+        "how far apart two episodes are: RMS over moments of equal progress, mean over pairs",
     ),
     Metric(
         "endpoint_variance",
         "Endpoint variance",
-        "",
-        "trace of the covariance of the final proprioceptive state (m² + rad²)",
+        _units("m²", "rad²"),
+        "how differently episodes end: variance of the hand's last pose",
     ),
     Metric(
         "direction_variance",
         "Direction variance",
-        "",
-        "trace of the covariance of the unit vector from first to final proprioceptive state",
+        _units("", ""),
+        "how differently they set out for it: variance of the net motion's unit vector "
+        "(of rotations: of its axis)",
     ),
     Metric(
         "path_length_variance",
         "Path length variance",
-        "",
-        "variance of the length of the proprioceptive path (metres and radians together)",
+        _units("m²", "rad²"),
+        "how unequal the lengths of paths are; detours and wandering raise it alike",
     ),
 )
 """The four metrics of Table 1, as Appendix C.1 defines them."""
 
 SUPPLEMENT = (
-    Metric("mean_dtw", "Mean DTW", "m", "dynamic time warping between end-effector paths"),
-    Metric("vendi_score", "Vendi score", "", "effective number of distinct trajectories"),
     Metric(
-        "embedding_endpoint_variance",
-        "Endpoint variance, embedding",
-        "",
-        "endpoint variance of the encoder's embeddings",
+        "mean_dtw",
+        "Mean DTW",
+        _units("m", "rad"),
+        "the mean distance of two episodes once their pace is aligned (dynamic time warping)",
     ),
     Metric(
-        "embedding_direction_variance",
-        "Direction variance, embedding",
-        "",
-        "direction variance of the encoder's embeddings",
-    ),
-    Metric(
-        "embedding_path_length_variance",
-        "Path length variance, embedding",
-        "",
-        "path length variance of the encoder's embeddings",
+        "vendi_score",
+        "Vendi score",
+        _units("", ""),
+        "effective number of different episodes, of both recipes' typical distance apart",
     ),
 )
-"""What is reported beside Table 1."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with its bootstrap interval."""
-
-    value: float
-    low: float | None
-    """Lower end of the 95% interval; None where resampling cannot give one."""
-    high: float | None
-    """Upper end of it."""
+"""What is reported beside Table 1, of positions and rotations alone."""
 
 
 @dataclass(frozen=True)
@@ -120,33 +109,19 @@ class Contrast:
     """Candidate divided by baseline; None where the baseline is zero."""
 
 
-def state_path(proprio: FloatArray) -> FloatArray:
-    """Return proprioceptive states in coordinates without a jump; (T, 8) -> (T, 8).
-
-    Axis-angle changes sign at a half turn, which is where a gripper that points down works. The
-    orientation is therefore given as the rotation vector [rad] from pointing straight down, in the
-    world frame; position and fingers [m] stay.
-    """
-    rotation = Rotation.from_rotvec(proprio[:, 3:6]) * _TOOL_DOWN.inv()
-    return np.concatenate([proprio[:, :3], rotation.as_rotvec(), proprio[:, 6:]], axis=1)
+def metric_key(metric: str, space: str) -> str:
+    """Return the key of a metric in a space, such as `endpoint_variance_rotations`."""
+    return f"{metric}_{space}"
 
 
 def trajectory_features(trajectories: Sequence[Trajectory]) -> FloatArray:
-    """Return one vector per trajectory, whatever its length; (N, FEATURE_POINTS * D).
+    """Return the hand's positions as one vector per trajectory; (N, 3 * MOMENTS).
 
-    The embedding is interpolated linearly at FEATURE_POINTS equally spaced fractions of the
-    trajectory's duration and flattened. Division by sqrt(FEATURE_POINTS) makes the Euclidean
-    distance of two features the RMS over time of their embeddings' distance, whose scale does not
-    depend on the number of points.
+    Division by sqrt(MOMENTS) makes the Euclidean distance of two features the RMS distance [m]
+    over moments of equal progress.
     """
-    grid = np.linspace(0.0, 1.0, FEATURE_POINTS)
-
-    def feature(embedding: FloatArray) -> FloatArray:
-        time = np.linspace(0.0, 1.0, len(embedding))
-        return np.stack([np.interp(grid, time, column) for column in embedding.T], axis=1).ravel()
-
-    features = np.stack([feature(t.embedding) for t in trajectories])
-    return features / math.sqrt(FEATURE_POINTS)
+    read = moments([t.proprio for t in trajectories], "positions")
+    return read.reshape(len(read), -1) / math.sqrt(MOMENTS)
 
 
 def distance_matrix(features: FloatArray) -> FloatArray:
@@ -154,67 +129,62 @@ def distance_matrix(features: FloatArray) -> FloatArray:
     return np.asarray(cdist(features, features))
 
 
-def endpoints(paths: Sequence[FloatArray]) -> FloatArray:
-    """Return the final state s_T of each path; N of (T, D) -> (N, D)."""
-    return np.stack([path[-1] for path in paths])
-
-
-def directions(paths: Sequence[FloatArray]) -> FloatArray:
-    """Return (s_T - s_0) / |s_T - s_0| of each path; N of (T, D) -> (N, D).
-
-    A path that ends exactly where it began has no direction and counts as the zero vector.
-    """
-    difference = np.stack([path[-1] - path[0] for path in paths])
-    norm = np.linalg.norm(difference, axis=1, keepdims=True)
-    return difference / np.where(norm > 0, norm, 1.0)
-
-
-def path_lengths(paths: Sequence[FloatArray]) -> FloatArray:
-    """Return the sum of |s_{t+1} - s_t| of each path; N of (T, D) -> (N, 1)."""
-    return np.array([[np.linalg.norm(np.diff(path, axis=0), axis=1).sum()] for path in paths])
-
-
-def dtw_matrix(trajectories: Sequence[Trajectory]) -> FloatArray:
-    """Return the dynamic time warping distances [m] between end-effector paths; (N, N).
-
-    The root of the summed squared distances along the best alignment (dependent DTW).
-    """
-    paths = [np.ascontiguousarray(t.proprio[:, :3], dtype=np.float64) for t in trajectories]
-    upper = dtw_ndim.distance_matrix_fast(paths, ndim=3, compact=True)
-    return np.asarray(squareform(np.asarray(upper, dtype=np.float64)))
-
-
 def vendi_score(distances: FloatArray, bandwidth: float) -> float:
     """Return the effective number of distinct trajectories (Friedman and Dieng, 2023), 1..N.
 
     Args:
-        distances: (N, N) distances between trajectories.
-        bandwidth: scale h of the kernel exp(-d² / 2h²); where it is zero, all are the same.
+        distances: (N, N) distances between trajectories, of any unit.
+        bandwidth: scale h of the kernel exp(-d² / 2h²), of the same unit; where it is zero, all
+            are the same.
+
+    Raises:
+        DiversityError: a distance is NaN or infinite.
     """
+    if not np.isfinite(distances).all():
+        raise DiversityError("a distance between trajectories is NaN or infinite")
     if bandwidth == 0:
         return 1.0
     return float(vendi.score_K(np.exp(-0.5 * (distances / bandwidth) ** 2)))
 
 
 def pairwise_terms(trajectories: Sequence[Trajectory]) -> dict[str, FloatArray]:
-    """Return, per metric, the (N, N) matrix whose mean over pairs is the metric."""
-    terms = {
-        "mean_pairwise_distance": distance_matrix(trajectory_features(trajectories)),
-        "mean_dtw": dtw_matrix(trajectories),
-    }
-    spaces = {
-        "": [state_path(t.proprio) for t in trajectories],
-        "embedding_": [t.embedding for t in trajectories],
-    }
-    for space, paths in spaces.items():
-        vectors = {
-            "endpoint": endpoints(paths),
-            "direction": directions(paths),
-            "path_length": path_lengths(paths),
-        }
-        for name, vector in vectors.items():
-            terms[f"{space}{name}_variance"] = cdist(vector, vector, "sqeuclidean") / 2
+    """Return, per metric and space, the (N, N) matrix whose mean over pairs is the metric.
+
+    The encoder's space is there where every trajectory has an embedding.
+    """
+    paths = [t.proprio for t in trajectories]
+    terms: dict[str, FloatArray] = {}
+    for space in SPACES:
+        found = {f"{name}_variance": term for name, term in half_squares(paths, space).items()}
+        found["mean_pairwise_distance"] = rms_distances(moments(paths, space))
+        found["mean_dtw"] = dtw_matrix(paths, space)
+        terms |= {metric_key(name, space): term for name, term in found.items()}
+    embeddings = [t.embedding for t in trajectories if t.embedding is not None]
+    if len(embeddings) == len(trajectories):
+        terms |= {metric_key(n, ENCODER): term for n, term in _encoder_terms(embeddings).items()}
     return terms
+
+
+def _encoder_terms(embeddings: Sequence[FloatArray]) -> dict[str, FloatArray]:
+    """Return the terms of Table 1 in an encoder's space, whose numbers have no unit."""
+    grid = np.linspace(0.0, 1.0, MOMENTS)
+
+    def feature(embedding: FloatArray) -> FloatArray:
+        time = np.linspace(0.0, 1.0, len(embedding))
+        return np.stack([np.interp(grid, time, column) for column in embedding.T], axis=1).ravel()
+
+    net = np.stack([e[-1] - e[0] for e in embeddings])
+    norm = np.linalg.norm(net, axis=1, keepdims=True)
+    vectors = {
+        "endpoint_variance": np.stack([e[-1] for e in embeddings]),
+        "direction_variance": net / np.where(norm > 0, norm, 1.0),
+        "path_length_variance": np.array(
+            [[np.linalg.norm(np.diff(e, axis=0), axis=1).sum()] for e in embeddings]
+        ),
+    }
+    features = np.stack([feature(e) for e in embeddings]) / math.sqrt(MOMENTS)
+    terms = {"mean_pairwise_distance": distance_matrix(features)}
+    return terms | {name: cdist(v, v, "sqeuclidean") / 2 for name, v in vectors.items()}
 
 
 def compare(
@@ -234,68 +204,37 @@ def compare(
         resamples: bootstrap draws of the starts.
         seed: seed of these draws.
 
+    Returns:
+        Contrasts by `metric_key`, spaces in turn; the encoder's where both recipes have it.
+
     Raises:
         DiversityError: fewer than two trajectories, or the recipes' starts differ.
     """
     starts = [t.start for t in baseline]
     if len(starts) < 2 or starts != [t.start for t in candidate]:
         raise DiversityError("compare() needs the two lists that match_initial_states() returns")
-    weights = _bootstrap_weights(starts, resamples, np.random.default_rng(seed))
-    terms = [pairwise_terms(recipe) for recipe in (baseline, candidate)]
-    contrasts = {key: _contrast(terms[0][key], terms[1][key], weights) for key in terms[0]}
-
-    distances = [term["mean_pairwise_distance"] for term in terms]
-    upper = np.triu_indices(len(starts), 1)
-    bandwidth = float(np.median(np.concatenate([d[upper] for d in distances])))
-    scores = [vendi_score(d, bandwidth) for d in distances]
-    contrasts["vendi_score"] = Contrast(
-        Estimate(scores[0], None, None),
-        Estimate(scores[1], None, None),
-        Estimate(scores[1] / scores[0], None, None),
-    )
-    return {metric.key: contrasts[metric.key] for metric in TABLE_1 + SUPPLEMENT}
+    weights = bootstrap_weights(starts, resamples, seed)
+    if len(set(starts)) == 1:
+        weights = weights[:1]
+    first, second = (pairwise_terms(recipe) for recipe in (baseline, candidate))
+    contrasts = {k: _contrast(first[k], second[k], weights) for k in first.keys() & second.keys()}
+    for space in SPACES:
+        key = metric_key("mean_pairwise_distance", space)
+        contrasts[metric_key("vendi_score", space)] = _vendi_contrast(first[key], second[key])
+    keys = [metric_key(m.key, s) for s in (*SPACES, ENCODER) for m in TABLE_1 + SUPPLEMENT]
+    return {key: contrasts[key] for key in keys if key in contrasts}
 
 
-def _bootstrap_weights(
-    starts: Sequence[tuple[int, int]], resamples: int, rng: np.random.Generator
-) -> FloatArray:
-    """Return how often each trajectory is drawn when starts are resampled; (resamples + 1, N).
-
-    Row 0 is the sample itself. Draws of a single start with a single trajectory hold no pair and
-    are left out.
-    """
-    _, group = np.unique(np.array(starts), axis=0, return_inverse=True)
-    count = int(group.max()) + 1
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, group.ravel()]
-    draws = draws[(draws > 0).sum(axis=1) > 1]
-    return np.concatenate([np.ones((1, len(starts))), draws])
+def _vendi_contrast(baseline: FloatArray, candidate: FloatArray) -> Contrast:
+    upper = np.triu_indices(len(baseline), 1)
+    bandwidth = float(np.median(np.concatenate([baseline[upper], candidate[upper]])))
+    first, second = (vendi_score(term, bandwidth) for term in (baseline, candidate))
+    return Contrast(Estimate(first), Estimate(second), Estimate(second / first))
 
 
 def _contrast(baseline: FloatArray, candidate: FloatArray, weights: FloatArray) -> Contrast:
     """Return two recipes' weighted means over pairs, and their ratio, with intervals."""
-    first, second = _pair_means(baseline, weights), _pair_means(candidate, weights)
-    distinct_starts = len(np.unique(weights, axis=0)) > 1
+    first, second = pair_means(baseline, weights), pair_means(candidate, weights)
     defined = first > 0
-    ratio = None
-    if defined[0]:
-        ratio = _estimate(second[defined] / first[defined], distinct_starts)
-    return Contrast(_estimate(first, distinct_starts), _estimate(second, distinct_starts), ratio)
-
-
-def _pair_means(term: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the mean of `term` over pairs of different trajectories, per row of weights; (B,).
-
-    A pair counts as often as the product of how often its two trajectories were drawn.
-    """
-    total = ((weights @ term) * weights).sum(axis=1)
-    pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
-    return np.asarray(total / pairs)
-
-
-def _estimate(values: FloatArray, interval: bool) -> Estimate:
-    """Return values[0] with the percentile interval of the others, where there is one."""
-    if not interval:
-        return Estimate(float(values[0]), None, None)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[1:], [tail, 1 - tail])
-    return Estimate(float(values[0]), float(low), float(high))
+    ratio = estimate(second[defined] / first[defined]) if defined[0] else None
+    return Contrast(estimate(first), estimate(second), ratio)

@@ -8,18 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from common.errors import DlrError
 
 FloatArray = npt.NDArray[np.float64]
-
-FEATURE_POINTS = 32
-"""Equally spaced moments at which a trajectory's embedding is read for its feature."""
-CONFIDENCE = 0.95
-"""Level of every interval."""
-_TOOL_DOWN = Rotation.from_rotvec([np.pi, 0.0, 0.0])
-"""Orientation of a gripper that points straight down, where Panda's axis-angle changes sign."""
 
 
 class DiversityError(DlrError, ValueError):
@@ -28,13 +20,13 @@ class DiversityError(DlrError, ValueError):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One rollout, as the diversity metrics see it."""
+    """One episode of any source, a person's included, as the metrics see it."""
 
     proprio: FloatArray
     """(T, 8) end-effector position [m], axis-angle [rad], finger positions [m]; the state reached
     last is part of it."""
-    embedding: FloatArray
-    """(T, D) the frozen encoder's embedding of the same T states."""
+    embedding: FloatArray | None
+    """(T, D) DLR's frozen encoder's embedding of the same T states; None where there is none."""
     pattern: int
     """Pattern z that the policy was given; -1 for a policy without patterns."""
     seed: int
@@ -43,6 +35,10 @@ class Trajectory:
     """Index of the official init state; -1 for a fresh one, which the seed determines."""
     success: bool
     """Whether the task's predicate was reached."""
+    actions: FloatArray | None = None
+    """(T - 1, 7) actions in [-1, 1]: translation, rotation, gripper; None where unknown."""
+    way: str = ""
+    """Name of the way that a demonstrator went, or empty."""
 
     def __post_init__(self) -> None:
         """Check shapes and finiteness.
@@ -50,18 +46,45 @@ class Trajectory:
         Raises:
             DiversityError: a shape is wrong, lengths differ, or a value is NaN or infinite.
         """
-        proprio, embedding = np.shape(self.proprio), np.shape(self.embedding)
-        if len(proprio) != 2 or proprio[1] != 8 or proprio[0] < 2:
-            raise DiversityError(f"proprio must have shape (T >= 2, 8), got {proprio}")
-        if len(embedding) != 2 or embedding[0] != proprio[0] or embedding[1] < 1:
-            raise DiversityError(f"embedding must have shape ({proprio[0]}, D), got {embedding}")
-        if not (np.isfinite(self.proprio).all() and np.isfinite(self.embedding).all()):
-            raise DiversityError(f"trajectory of seed {self.seed} has a NaN or infinite state")
+        steps = check_path(self.proprio)
+        if np.shape(self.proprio)[1] != 8:
+            raise DiversityError(f"proprio must have shape (T, 8), got {np.shape(self.proprio)}")
+        if self.embedding is not None:
+            shape = np.shape(self.embedding)
+            if len(shape) != 2 or shape[0] != steps or shape[1] < 1:
+                raise DiversityError(f"embedding must have shape ({steps}, D), got {shape}")
+            _check_finite(self.embedding, "embedding")
+        if self.actions is not None:
+            if np.shape(self.actions) != (steps - 1, 7):
+                raise DiversityError(
+                    f"actions must have shape ({steps - 1}, 7), got {np.shape(self.actions)}"
+                )
+            _check_finite(self.actions, "actions")
 
     @property
     def start(self) -> tuple[int, int]:
         """(seed, init_index), which determines the initial state."""
         return self.seed, self.init_index
+
+
+def check_path(path: FloatArray) -> int:
+    """Return the number of states of a path (T, 6 or more): position [m], axis-angle [rad].
+
+    Raises:
+        DiversityError: it has another shape, fewer than two states, or a NaN or infinite number.
+    """
+    shape = np.shape(path)
+    if len(shape) != 2 or shape[0] < 2 or shape[1] < 6:
+        raise DiversityError(f"a path must have shape (T >= 2, >= 6), got {shape}")
+    _check_finite(path, "path")
+    return shape[0]
+
+
+def _check_finite(values: FloatArray, name: str) -> None:
+    if not np.isfinite(values).all():
+        raise DiversityError(
+            f"a trajectory's {name} has a NaN or infinite number: leave that trajectory out"
+        )
 
 
 def match_initial_states(

@@ -1,0 +1,212 @@
+"""All that is measured of one source's episodes by themselves, demonstrations' included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.alignment import gak_bandwidth, gak_distances
+from analysis.coverage import coverage_at_k, own_coverage_at_k
+from analysis.diversity import metric_key, pairwise_terms
+from analysis.modes import ModeFinder, entropy, normalised_entropy, spread
+from analysis.poses import SPACES, path_lengths, straightness
+from analysis.quality import mean_action_variance, mean_squared_jerk, no_ops
+from analysis.recognition import Confusion, confusion
+from analysis.statistics import Estimate, bootstrap, bootstrap_weights, estimate, pair_means
+from analysis.trajectories import DiversityError, Trajectory
+from analysis.ways import WayClassifier, name_held_out
+
+FloatArray = npt.NDArray[np.float64]
+
+COVERING = 10
+"""Episodes K that are drawn for Coverage@K."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was measured of one source's episodes."""
+
+    episodes: int
+    """Successes that it was measured on."""
+    figures: Mapping[str, Estimate]
+    """By name, with `_positions` or `_rotations` where those differ; what cannot be measured, such
+    as the spread of one episode, is not there."""
+    confusion: Confusion | None = None
+    """Known ways or patterns against recognised ways."""
+    modes: Mapping[int, int] = field(default_factory=dict)
+    """Episodes of each mode of the demonstrations."""
+    ways: Mapping[str, int] = field(default_factory=dict)
+    """Episodes of each recognised way."""
+
+
+class Repertoire:
+    """Demonstrations, as what any source's episodes are held against.
+
+    Args:
+        demonstrations: successes with the names of their ways, where they have names.
+        seed: of the clusterer and of held-out parts.
+
+    Raises:
+        DiversityError: there are fewer than two.
+    """
+
+    def __init__(self, demonstrations: Sequence[Trajectory], seed: int = 0) -> None:
+        self.demonstrations = list(demonstrations)
+        self._paths = [t.proprio for t in demonstrations]
+        self._seed = seed
+        self.finder = ModeFinder(self._paths, seed)
+        self.modes = self.finder.assign(self._paths)
+        self.ways = [t.way for t in demonstrations]
+        self.classifier: WayClassifier | None = None
+        """None where the demonstrations have not two ways with two episodes each."""
+        named = [(p, w) for p, w in zip(self._paths, self.ways, strict=True) if w]
+        counts = [[way for _, way in named].count(way) for way in {way for _, way in named}]
+        if len(counts) > 1 and min(counts) > 1:
+            self.classifier = WayClassifier([p for p, _ in named], [w for _, w in named])
+
+    def named(self, trajectories: Sequence[Trajectory]) -> list[str]:
+        """Return the recognised way of each episode, of the demonstrations' own held out."""
+        if self.classifier is None:
+            return []
+        names = self.classifier.name([t.proprio for t in trajectories])
+        if not self._is_own(trajectories):
+            return names
+        known = [place for place, way in enumerate(self.ways) if way]
+        held_out = name_held_out(
+            [self._paths[p] for p in known], [self.ways[p] for p in known], seed=self._seed
+        )
+        for place, name in zip(known, held_out, strict=True):
+            names[place] = name
+        return names
+
+    def coverage(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """Return Coverage@COVERING by space; empty where there are too few episodes for that."""
+        found: dict[str, float] = {}
+        own_episodes = self._is_own(trajectories)
+        if len(trajectories) - own_episodes < COVERING:
+            return found
+        for space in SPACES:
+            width = gak_bandwidth(self._paths, space)
+            own = gak_distances(self._paths, self._paths, space, width)
+            if own_episodes:
+                found[space] = own_coverage_at_k(own, COVERING)
+            else:
+                paths = [t.proprio for t in trajectories]
+                cross = gak_distances(self._paths, paths, space, width)
+                found[space] = coverage_at_k(own, cross, COVERING)
+        return found
+
+    def _is_own(self, trajectories: Sequence[Trajectory]) -> bool:
+        return len(trajectories) == len(self.demonstrations) and all(
+            one is other for one, other in zip(trajectories, self.demonstrations, strict=True)
+        )
+
+
+def profile(
+    trajectories: Sequence[Trajectory],
+    repertoire: Repertoire | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Profile:
+    """Return what is measured of a source's episodes.
+
+    Args:
+        trajectories: successes; the repertoire's own demonstrations are held against each other,
+            none against itself.
+        repertoire: the task's demonstrations; without them modes, ways and coverage are left out.
+        resamples: bootstrap draws of episodes, those of one start together.
+        seed: of the draws.
+
+    Raises:
+        DiversityError: there is no episode.
+    """
+    if not trajectories:
+        raise DiversityError("there is no successful episode to measure")
+    figures = _motion(trajectories, resamples, seed)
+    if repertoire is None:
+        return Profile(len(trajectories), figures | _pairs(trajectories, None, resamples, seed))
+    modes = repertoire.finder.assign([t.proprio for t in trajectories])
+    figures |= _pairs(trajectories, modes, resamples, seed)
+    named = repertoire.named(trajectories)
+    figures |= _repertoire_figures(trajectories, repertoire, modes, named)
+    known = [t.way or (f"pattern {t.pattern}" if t.pattern >= 0 else "") for t in trajectories]
+    judged = [(kind, name) for kind, name in zip(known, named, strict=bool(named)) if kind]
+    table = confusion(*zip(*judged, strict=True)) if judged else None
+    if table is not None:
+        names = set(repertoire.ways)
+        right = table.named_alike if names.issuperset(table.known) else table.matched
+        figures["way_agreement"] = Estimate(right.rate, *right.interval)
+    return Profile(
+        len(trajectories),
+        figures,
+        table,
+        {mode: modes.count(mode) for mode in range(repertoire.finder.count)},
+        {way: named.count(way) for way in sorted(set(named))},
+    )
+
+
+def _motion(trajectories: Sequence[Trajectory], resamples: int, seed: int) -> dict[str, Estimate]:
+    """Return what single episodes have, as means with intervals over episodes."""
+    paths = [t.proprio for t in trajectories]
+    values: dict[str, Sequence[float] | FloatArray] = {
+        metric_key("path_length", space): path_lengths(paths, space) for space in SPACES
+    }
+    values |= {
+        "straightness": straightness(paths),
+        "episode_length": [len(path) - 1 for path in paths],
+        "no_ops": [no_ops(path) for path in paths],
+    }
+    if all(len(path) >= 4 for path in paths):
+        values["mean_squared_jerk"] = [mean_squared_jerk(path) for path in paths]
+    return {
+        key: bootstrap(sample, resamples=resamples, seed=seed) for key, sample in values.items()
+    }
+
+
+def _pairs(
+    trajectories: Sequence[Trajectory],
+    modes: Sequence[int] | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    """Return what pairs of episodes have: diversity, spread within a mode, actions' variance."""
+    if len(trajectories) < 2:
+        return {}
+    starts = [t.start for t in trajectories]
+    weights = bootstrap_weights(starts, resamples, seed)[: None if len(set(starts)) > 1 else 1]
+    terms = pairwise_terms(trajectories)
+    figures = {key: estimate(pair_means(term, weights)) for key, term in terms.items()}
+    if modes is not None:
+        for space in SPACES:
+            within, _ = spread(terms[metric_key("mean_pairwise_distance", space)], modes)
+            if within is not None:
+                figures[metric_key("spread_within_mode", space)] = Estimate(within)
+    actions = [t.actions for t in trajectories if t.actions is not None]
+    if len(actions) == len(trajectories):
+        figures |= {
+            f"action_variance_{part}": Estimate(value)
+            for part, value in mean_action_variance(actions).items()
+        }
+    return figures
+
+
+def _repertoire_figures(
+    trajectories: Sequence[Trajectory],
+    repertoire: Repertoire,
+    modes: Sequence[int],
+    named: Sequence[str],
+) -> dict[str, Estimate]:
+    """Return entropies, relative to the demonstrations' own, and Coverage@K."""
+    figures = {
+        metric_key("coverage", space): Estimate(value)
+        for space, value in repertoire.coverage(trajectories).items()
+    }
+    if entropy(repertoire.modes) > 0:
+        figures["mode_entropy"] = Estimate(normalised_entropy(modes, repertoire.modes))
+    if named:
+        ways = [way for way in repertoire.ways if way]
+        figures["way_entropy"] = Estimate(normalised_entropy(named, ways))
+    return figures

@@ -1,0 +1,164 @@
+"""Intervals and tests that every metric is reported with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.trajectories import DiversityError
+
+FloatArray = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+"""Level of every interval."""
+EXACT = 20
+"""Up to so many tasks a sign-flip test enumerates all flips; beyond, it draws `DRAWS` of them."""
+DRAWS = 100_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its bootstrap interval."""
+
+    value: float
+    low: float | None = None
+    """Lower end of the 95% interval; None where resampling cannot give one."""
+    high: float | None = None
+    """Upper end of it."""
+
+
+def sign_flip_test(differences: Sequence[float] | FloatArray, seed: int = 0) -> float:
+    """Return the two-sided p-value of paired differences being symmetric about zero.
+
+    The share of all flips of signs whose sum is at least as far from zero as the observed one
+    (Fisher's randomisation test for pairs, 1935); exact up to `EXACT` differences. The unit is
+    the task: episodes of one training are not independent.
+
+    Args:
+        differences: (n,) candidate minus baseline, one a task; a log ratio for ratios.
+        seed: draws the flips where there are too many to enumerate.
+
+    Raises:
+        DiversityError: there is no difference, or one is NaN or infinite.
+    """
+    values = np.asarray(differences, float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise DiversityError("a sign-flip test needs one finite difference a task, of one or more")
+    least = abs(values.sum()) - 1e-12 * np.abs(values).sum()
+    if len(values) <= EXACT:
+        sums = np.zeros(1)
+        for value in values:
+            sums = np.concatenate((sums + value, sums - value))
+        return float(np.mean(np.abs(sums) >= least))
+    rng = np.random.default_rng(seed)
+    flips = rng.choice(np.array([-1, 1], np.int8), (DRAWS, len(values)))
+    # The observed signs are one of the flips, so that no p-value is zero.
+    return float((1 + np.sum(np.abs(flips @ values) >= least)) / (1 + DRAWS))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values that hold for all metrics together (Holm, 1979), by the same names.
+
+    The i-th smallest of m is multiplied by m - i + 1, is no smaller than those before it, and no
+    larger than 1.
+
+    Raises:
+        DiversityError: a p-value is not in 0..1.
+    """
+    if not all(0 <= p <= 1 for p in p_values.values()):
+        raise DiversityError(f"p-values lie in 0..1, got {dict(p_values)}")
+    corrected, highest = {}, 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        corrected[name] = highest
+    return {name: corrected[name] for name in p_values}
+
+
+def bootstrap_weights(groups: Sequence[Hashable], resamples: int, seed: int) -> FloatArray:
+    """Return how often each episode is drawn when their groups are resampled; (draws + 1, N).
+
+    Row 0 is the sample itself. Episodes of one group, such as those from one start, are drawn
+    together, because they are not independent. Draws of a single episode hold no pair and are
+    left out, so there may be fewer rows than asked for.
+
+    Args:
+        groups: N groups; all different to resample episodes.
+        resamples: draws.
+        seed: of the draws.
+    """
+    names = {group: place for place, group in enumerate(dict.fromkeys(sorted(groups, key=repr)))}
+    member = np.array([names[group] for group in groups])
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    drawn = draws[:, member]
+    drawn = drawn[(drawn > 0).sum(axis=1) > 1]
+    return np.concatenate([np.ones((1, len(groups))), drawn])
+
+
+def pair_means(term: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the mean of `term` over pairs of different episodes, per row of weights; (B,).
+
+    A pair counts as often as the product of how often its two episodes were drawn; an episode's
+    pairs with its own copies, at distance zero, are left out.
+
+    Args:
+        term: (N, N) with a diagonal of zeros.
+        weights: (B, N).
+    """
+    total = ((weights @ term) * weights).sum(axis=1)
+    pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
+    return np.asarray(total / pairs)
+
+
+def means(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the mean of values (N,) per row of weights (B, N); (B,)."""
+    return np.asarray(weights @ values / weights.sum(axis=1))
+
+
+def estimate(values: FloatArray) -> Estimate:
+    """Return values[0] with the percentile interval of the others, where there is one."""
+    if len(values) < 2:
+        return Estimate(float(values[0]))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values[1:], [tail, 1 - tail])
+    return Estimate(float(values[0]), float(low), float(high))
+
+
+def bootstrap(
+    values: Sequence[float] | FloatArray,
+    statistic: Callable[[FloatArray], float] = lambda sample: float(np.mean(sample)),
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Return a statistic of N episodes' values with its percentile interval over episodes.
+
+    Args:
+        values: (N,) one number an episode.
+        statistic: of a sample; the mean by default.
+        resamples: draws of N episodes with replacement.
+        seed: of the draws.
+
+    Returns:
+        The estimate, without an interval where there is but one episode.
+
+    Raises:
+        DiversityError: there is no value, or one is NaN or infinite.
+    """
+    sample = np.asarray(values, float)
+    if sample.ndim != 1 or not len(sample) or not np.isfinite(sample).all():
+        raise DiversityError("a bootstrap needs one finite value an episode, of one or more")
+    if len(sample) == 1:
+        return Estimate(statistic(sample))
+    # Sorted, so that the order of episodes does not choose the draws.
+    ordered = np.sort(sample)
+    drawn = np.random.default_rng(seed).integers(0, len(sample), (resamples, len(sample)))
+    return estimate(np.array([statistic(sample), *(statistic(ordered[d]) for d in drawn)]))
+
+
+def geometric_mean(ratios: Sequence[float] | FloatArray) -> float:
+    """Return exp of the mean logarithm of positive ratios (n,)."""
+    return math.exp(float(np.mean(np.log(ratios))))
