@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
+from analysis.poses import SPACES
 from common.files import write_text
-from reports.run_outcomes import (
-    TaskOutcome,
-    analyse,
-)
+from reports.run_outcomes import Analysis, TaskOutcome, analyse
 from reports.run_page import to_html
-from reports.run_tables import (
-    plain,
-    print_tables,
-    to_json,
-)
+from reports.run_sources import over_tasks, source_tables, task_test_table
+from reports.run_tables import diversity_table, plain, success_table, task_json
 
 
 def write_report(
@@ -48,3 +46,27 @@ def write_report(
     write_text(data, numbers + "\n")
     write_text(html, page)
     return html, data
+
+
+def to_json(analyses: Sequence[Analysis]) -> dict[str, Any]:
+    """Return every number of the report."""
+    return {
+        "format": 2,
+        "tasks": [task_json(analysis) for analysis in analyses],
+        "over_tasks": {test.key: asdict(test) for test in over_tasks(analyses)},
+    }
+
+
+def print_tables(analyses: Sequence[Analysis], console: Console) -> None:
+    """Print, per task, success per pattern, both recipes compared, and what each source is like."""
+    for analysis in analyses:
+        result = analysis.result
+        console.print(Text(f"\n{result.language} ({result.task})", style="bold"))
+        console.print(success_table(result))
+        console.print(Text(analysis.note))
+        for space in SPACES if analysis.contrasts else ():
+            console.print(diversity_table(analysis, space))
+        for table in source_tables(analysis.profiles):
+            console.print(table)
+    if tests := over_tasks(analyses):
+        console.print(task_test_table(tests))

@@ -13,7 +13,14 @@ from generator.recipes import RECIPES, read_summary
 from generator.run_folder import RunFolder
 from generator.stages import read_record
 from reports.run import write_report
-from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
+from reports.run_outcomes import (
+    Count,
+    Filmstrip,
+    LearningCurve,
+    RecipeOutcome,
+    Source,
+    TaskOutcome,
+)
 from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.pictures.rendering import Renderer
 from simulation.recordings.trajectories import Episode, TrajectoryFile
@@ -44,7 +51,10 @@ def report_run(run: RunFolder, assets: AssetPack | None, seed: int = 0) -> tuple
 
 
 def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack | None) -> TaskOutcome:
-    """Read one task's results of both recipes; both are embedded by DLR's frozen encoder."""
+    """Read one task's results: both recipes, the demonstrations, and what else was collected.
+
+    All are embedded by DLR's frozen encoder for the metrics in the encoder's own space.
+    """
     encoder = PatternEncoder.load(
         run.policies(task, CANDIDATE, seed) / "discover" / "encoder.safetensors"
     )
@@ -58,6 +68,32 @@ def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack | None) -> T
         baseline=baseline,
         candidate=candidate,
         provenance=_provenance(run, task, seed),
+        demonstrations=_trajectories(run.demonstrations(task), encoder),
+        others=[
+            Source(recipe.label, _trajectories(path, encoder))
+            for name, recipe in RECIPES.items()
+            if name not in (BASELINE, CANDIDATE)
+            and (path := run.trajectories(task, name, seed)).exists()
+        ],
+    )
+
+
+def _trajectories(path: Path, encoder: PatternEncoder) -> list[Trajectory]:
+    with TrajectoryFile(path) as file:
+        return [to_trajectory(episode, encoder) for episode in file]
+
+
+def to_trajectory(episode: Episode, encoder: PatternEncoder | None = None) -> Trajectory:
+    """Return an episode of any source as the metrics see it, embedded where there is an encoder."""
+    return Trajectory(
+        proprio=episode.path,
+        embedding=None if encoder is None else encoder.embed(episode.path).astype(float),
+        pattern=episode.info.pattern,
+        seed=episode.info.seed,
+        init_index=episode.info.init_index,
+        success=episode.info.success,
+        actions=episode.actions,
+        way=episode.info.way,
     )
 
 
@@ -77,17 +113,7 @@ def _recipe_outcome(
     with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
         episodes = list(file)
         filmstrips = _filmstrips(task, episodes, pack_of(file, assets))
-    trajectories = [
-        Trajectory(
-            proprio=episode.path,
-            embedding=encoder.embed(episode.path).astype(float),
-            pattern=episode.info.pattern,
-            seed=episode.info.seed,
-            init_index=episode.info.init_index,
-            success=episode.info.success,
-        )
-        for episode in episodes
-    ]
+    trajectories = [to_trajectory(episode, encoder) for episode in episodes]
     nmi = None
     if patterns:
         nmi = read_record(folder / "discover")["report"].get("mutual_information_with_ways")

@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.diversity import Contrast, compare, trajectory_features
+from analysis.profile import Profile, Repertoire, profile
 from analysis.trajectories import DiversityError, Trajectory, match_initial_states
 from common.intervals import wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
+DEMONSTRATIONS = "Demonstrations"
+"""Name of the source that the others are held against."""
 Matched = tuple[list[Trajectory], list[Trajectory]]
 
 
@@ -85,6 +88,16 @@ class RecipeOutcome:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where episodes of a task come from."""
+
+    name: str
+    """Name to show, such as `DLR`, or `DLR, after learn`."""
+    trajectories: Sequence[Trajectory]
+    """Its episodes; their successes are measured."""
+
+
+@dataclass(frozen=True)
 class TaskOutcome:
     """Both recipes on one task."""
 
@@ -98,16 +111,27 @@ class TaskOutcome:
     """What is compared with it (DLR)."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Configurations, versions and asset pack, JSON values by name."""
+    demonstrations: Sequence[Trajectory] = ()
+    """What the recipes learned from, with the names of their ways."""
+    others: Sequence[Source] = ()
+    """Further recipes' or stages' episodes, to be shown beside the two."""
 
     def __post_init__(self) -> None:
-        """Refuse two recipes of one name, which would hide each other."""
-        if self.baseline.name == self.candidate.name:
-            raise ValueError(f"both recipes are named {self.baseline.name!r}; name them apart")
+        """Refuse two sources of one name, which would hide each other."""
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources are named {names}; name them apart")
 
     @property
     def recipes(self) -> tuple[RecipeOutcome, RecipeOutcome]:
         """Baseline and candidate, the order of every table and figure."""
         return self.baseline, self.candidate
+
+    @property
+    def sources(self) -> list[Source]:
+        """Demonstrations, both recipes, and the others, in the order of the tables."""
+        own = [Source(DEMONSTRATIONS, self.demonstrations)] if self.demonstrations else []
+        return [*own, *(Source(r.name, r.trajectories) for r in self.recipes), *self.others]
 
 
 @dataclass(frozen=True)
@@ -121,24 +145,46 @@ class Analysis:
     """Every diversity metric by its key; empty if they share too few."""
     note: str
     """On what diversity was measured, or why it was not."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """What was measured of each source's own successes, by the source's name."""
 
     @cached_property
     def features(self) -> tuple[FloatArray, FloatArray]:
-        """Feature vectors (N, F) of the matched trajectories of both recipes."""
+        """The hand's positions (N, F) along the matched trajectories of both recipes."""
         assert self.matched is not None
         return trajectory_features(self.matched[0]), trajectory_features(self.matched[1])
 
 
 def analyse(result: TaskOutcome, resamples: int = 2000, seed: int = 0) -> Analysis:
-    """Match the recipes' initial states and compute every diversity metric on them.
+    """Match the recipes' initial states, compare them on these, and measure every source.
 
     Recipes that share too few successes have no diversity to compare; the report then says so and
     shows the rest.
     """
+    profiles = profile_sources(result, resamples, seed)
     try:
         matched = match_initial_states(result.baseline.trajectories, result.candidate.trajectories)
     except DiversityError as error:
-        return Analysis(result, None, {}, f"Diversity was not measured: {error}.")
+        note = f"Diversity was not measured: {error}."
+        return Analysis(result, None, {}, note, profiles)
     starts = len({t.start for t in matched[0]})
     note = f"{len(matched[0])} successes of each recipe, from the same {starts} initial states."
-    return Analysis(result, matched, compare(*matched, resamples=resamples, seed=seed), note)
+    contrasts = compare(*matched, resamples=resamples, seed=seed)
+    return Analysis(result, matched, contrasts, note, profiles)
+
+
+def profile_sources(
+    result: TaskOutcome, resamples: int = 2000, seed: int = 0
+) -> dict[str, Profile]:
+    """Return what is measured of each source's successes; sources without any are left out.
+
+    Modes, ways and coverage are held against the demonstrations, where there are two or more.
+    """
+    shown = [t for t in result.demonstrations if t.success]
+    repertoire = Repertoire(shown, seed) if len(shown) > 1 else None
+    found = {}
+    for source in result.sources:
+        solved = [t for t in source.trajectories if t.success]
+        if solved:
+            found[source.name] = profile(solved, repertoire, resamples, seed)
+    return found

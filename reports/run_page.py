@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from analysis.diversity import distance_matrix
+from analysis.diversity import ENCODER, TABLE_1, distance_matrix, metric_key
+from analysis.poses import SPACES
+from analysis.profile import Profile
 from reports import figures
 from reports.figures import Bars, Line, Panel, panel
 from reports.run_outcomes import (
@@ -28,8 +30,10 @@ from reports.run_outcomes import (
     RecipeOutcome,
     TaskOutcome,
 )
+from reports.run_sources import apart_rows, over_tasks, task_test_cells, whole_rows
 from reports.run_tables import (
     diversity_rows,
+    estimate,
     lowest,
     number,
     pattern_distances,
@@ -52,6 +56,7 @@ def to_html(analyses: Sequence[Analysis], title: str) -> str:
         title=title,
         tasks=[_task_view(analysis, f"task{i}") for i, analysis in enumerate(analyses)],
         overview=[_overview(analysis) for analysis in analyses],
+        tests=[(test.title, task_test_cells(test)) for test in over_tasks(analyses)],
     )
 
 
@@ -64,10 +69,43 @@ def _overview(analysis: Analysis) -> dict[str, Any]:
         "cells": [
             rate(lowest(result.baseline.reinforced)),
             rate(lowest(result.candidate.reinforced)),
-            ratio(contrasts.get("mean_pairwise_distance")),
-            ratio(contrasts.get("endpoint_variance")),
+            *(ratio(contrasts.get(metric_key("mean_pairwise_distance", s))) for s in SPACES),
+            *(_mode_entropy(analysis.profiles.get(recipe.name)) for recipe in result.recipes),
             rate(lowest(result.candidate.recognised)),
             ("–" if nmi is None else f"{nmi:.2f}", ""),
+        ],
+    }
+
+
+def _mode_entropy(profile: Profile | None) -> tuple[str, str]:
+    """Return how evenly a source keeps to the demonstrations' modes, as text."""
+    return estimate(profile.figures.get("mode_entropy") if profile else None)
+
+
+def _diversity_view(analysis: Analysis) -> dict[str, Any]:
+    """Return the comparison's tables: Table 1's rows, those beside them, the encoder's."""
+    positions, rotations = (diversity_rows(analysis, space) for space in SPACES)
+    rows = [
+        (label, ", ".join(filter(None, (unit, other[1]))), meaning, [*cells, *other[3]])
+        for (label, unit, meaning, cells), other in zip(positions, rotations, strict=True)
+    ]
+    return {
+        "parts": [rows[: len(TABLE_1)], rows[len(TABLE_1) :]],
+        "encoder": diversity_rows(analysis, ENCODER),
+    }
+
+
+def _source_view(analysis: Analysis) -> dict[str, Any]:
+    """Return the tables of every source by itself."""
+    profiles = analysis.profiles
+    return {
+        "names": [(name, found.episodes) for name, found in profiles.items()],
+        "apart": [(row.title, row.meaning, cells) for row, cells in apart_rows(profiles)],
+        "whole": [(row.title, row.meaning, cells) for row, cells in whole_rows(profiles)],
+        "confusions": [
+            (name, table.named, list(zip(table.known, table.counts.tolist(), strict=True)))
+            for name, table in ((n, found.confusion) for n, found in profiles.items())
+            if table is not None
         ],
     }
 
@@ -83,7 +121,8 @@ def _task_view(analysis: Analysis, anchor: str) -> dict[str, Any]:
         "note": analysis.note,
         "success": success_rows(result),
         "success_figures": _success_figures(result, anchor),
-        "diversity": diversity_rows(analysis) if analysis.contrasts else [],
+        "diversity": _diversity_view(analysis) if analysis.contrasts else None,
+        "sources": _source_view(analysis),
         "diversity_figures": _diversity_figures(analysis, anchor),
         "filmstrips": [
             {
@@ -157,14 +196,15 @@ def _diversity_figures(analysis: Analysis, anchor: str) -> list[dict[str, Any]]:
         },
         {
             "title": "Distances between trajectories",
-            "caption": "Same colour scale, rows ordered by pattern: blocks are distinct ways."
+            "caption": "RMS distance of the hand's positions at equal progress, in metres. Same "
+            "colour scale, rows ordered by pattern: blocks are distinct ways."
             + _separation(analysis),
             "legend": [],
             "panels": _matrix_panels(analysis, analysis.matched, anchor),
         },
         {
             "title": "Coverage",
-            "caption": "Both recipes arranged together, and all pairwise distances.",
+            "caption": "Both recipes arranged together by these distances, and all of them.",
             "legend": [],
             "panels": _coverage_panels(analysis, analysis.matched, anchor),
         },
@@ -237,6 +277,6 @@ def _separation(analysis: Analysis) -> str:
     if found is None or found["within"] is None or found["between"] is None:
         return ""
     return (
-        f" {analysis.result.candidate.name}: mean distance {number(found['within'])} within a "
-        f"pattern, {number(found['between'])} between patterns."
+        f" {analysis.result.candidate.name}: mean distance {number(found['within'])} m within a "
+        f"pattern, {number(found['between'])} m between patterns."
     )

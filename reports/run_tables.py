@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.diversity import SUPPLEMENT, TABLE_1, Contrast, Estimate, distance_matrix
+from analysis.diversity import (
+    SUPPLEMENT,
+    TABLE_1,
+    Contrast,
+    distance_matrix,
+    metric_key,
+)
+from analysis.statistics import Estimate
 from reports.run_outcomes import (
     Analysis,
     Count,
     RecipeOutcome,
     TaskOutcome,
 )
-
-
-def to_json(analyses: Sequence[Analysis]) -> dict[str, Any]:
-    """Return every number of the report."""
-    return {"format": 1, "tasks": [task_json(analysis) for analysis in analyses]}
-
-
-def print_tables(analyses: Sequence[Analysis], console: Console) -> None:
-    """Print, per task, Table 1's metrics and success per pattern."""
-    for analysis in analyses:
-        result = analysis.result
-        console.print(Text(f"\n{result.language} ({result.task})", style="bold"))
-        console.print(_success_table(result))
-        console.print(Text(analysis.note))
-        if analysis.contrasts:
-            console.print(_diversity_table(analysis))
 
 
 def task_json(analysis: Analysis) -> dict[str, Any]:
@@ -51,6 +41,7 @@ def task_json(analysis: Analysis) -> dict[str, Any]:
             "pattern_distances": pattern_distances(analysis),
             "metrics": {key: asdict(contrast) for key, contrast in analysis.contrasts.items()},
         },
+        "sources": {name: asdict(found) for name, found in analysis.profiles.items()},
         "provenance": dict(result.provenance),
     }
 
@@ -83,7 +74,7 @@ def plain(value: object) -> Any:
 
 
 def pattern_distances(analysis: Analysis) -> dict[str, float | None] | None:
-    """Return the candidate's mean distance within patterns and between them."""
+    """Return the candidate's mean distance [m] of positions within patterns and between them."""
     if analysis.matched is None:
         return None
     distances = distance_matrix(analysis.features[1])
@@ -150,13 +141,19 @@ def success_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]
     ]
 
 
-def diversity_rows(analysis: Analysis) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
-    """Return, per metric, label, unit, meaning and three (value, interval) cells."""
+def diversity_rows(
+    analysis: Analysis, space: str
+) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
+    """Return, per metric that a space has, label, unit, meaning and three (value, interval) cells.
+
+    Table 1's metrics come first.
+    """
     rows = []
     for metric in TABLE_1 + SUPPLEMENT:
-        contrast = analysis.contrasts[metric.key]
-        cells = [estimate(contrast.baseline), estimate(contrast.candidate)]
-        rows.append((metric.label, metric.unit, metric.meaning, [*cells, ratio(contrast)]))
+        contrast = analysis.contrasts.get(metric_key(metric.key, space))
+        if contrast is not None:
+            cells = [estimate(contrast.baseline), estimate(contrast.candidate), ratio(contrast)]
+            rows.append((metric.label, metric.units[space], metric.meaning, cells))
     return rows
 
 
@@ -165,23 +162,26 @@ def ratio(contrast: Contrast | None) -> tuple[str, str]:
     return estimate(contrast.ratio if contrast else None, "×")
 
 
-def _success_table(result: TaskOutcome) -> Table:
+def success_table(result: TaskOutcome) -> Table:
+    """Return the terminal's table of held-out success."""
     table = Table(title="Held-out success, 95% Wilson intervals", title_justify="left")
     table.add_column("")
-    for stage in ("after learn", "after reinforce", "recognised as z"):
+    for stage in ("after learn", "after reinforce", "recognised as z by its own encoder"):
         table.add_column(stage, justify="right")
     for name, cells in success_rows(result):
         table.add_row(Text(name), *("\n".join(cell).strip() for cell in cells))
     return table
 
 
-def _diversity_table(analysis: Analysis) -> Table:
-    table = Table(title="Diversity (higher is more), 95% bootstrap intervals", title_justify="left")
+def diversity_table(analysis: Analysis, space: str) -> Table:
+    """Return the terminal's table of both recipes in one space."""
+    title = f"Diversity of {space}, from the same starts, 95% bootstrap intervals"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for recipe in analysis.result.recipes:
         table.add_column(Text(recipe.name), justify="right")
     table.add_column("ratio", justify="right")
-    for i, (label, unit, _, cells) in enumerate(diversity_rows(analysis)):
+    for i, (label, unit, _, cells) in enumerate(diversity_rows(analysis, space)):
         name = f"{label} [{unit}]" if unit else label
         end = i == len(TABLE_1) - 1
         table.add_row(Text(name), *("\n".join(c).strip() for c in cells), end_section=end)
