@@ -12,8 +12,8 @@ the same starts, as often as the other.
 Every metric but the Vendi score is a mean over pairs of trajectories: a variance is half the mean
 squared distance of two (the trace of the unbiased covariance). So one bootstrap serves all. It
 resamples starts, because trajectories from one start are not independent, uses the same draws for
-both recipes, so that their ratio has an interval too, and leaves out the pairs that a trajectory
-forms with its own copies, whose zero distance would bias a resample towards less diversity.
+both recipes, so that their ratio has an interval too, and leaves out the pairs that a start's
+trajectories form with their own copies (`analysis.statistics.pair_means`).
 """
 
 from __future__ import annotations
@@ -214,10 +214,10 @@ def compare(
     if len(starts) < 2 or starts != [t.start for t in candidate]:
         raise DiversityError("compare() needs the two lists that match_initial_states() returns")
     weights = bootstrap_weights(starts, resamples, seed)
-    if len(set(starts)) == 1:
-        weights = weights[:1]
     first, second = (pairwise_terms(recipe) for recipe in (baseline, candidate))
-    contrasts = {k: _contrast(first[k], second[k], weights) for k in first.keys() & second.keys()}
+    contrasts = {
+        k: _contrast(first[k], second[k], weights, starts) for k in first.keys() & second.keys()
+    }
     for space in SPACES:
         key = metric_key("mean_pairwise_distance", space)
         contrasts[metric_key("vendi_score", space)] = _vendi_contrast(first[key], second[key])
@@ -232,9 +232,14 @@ def _vendi_contrast(baseline: FloatArray, candidate: FloatArray) -> Contrast:
     return Contrast(Estimate(first), Estimate(second), Estimate(second / first))
 
 
-def _contrast(baseline: FloatArray, candidate: FloatArray, weights: FloatArray) -> Contrast:
+def _contrast(
+    baseline: FloatArray,
+    candidate: FloatArray,
+    weights: FloatArray,
+    starts: Sequence[tuple[int, int]],
+) -> Contrast:
     """Return two recipes' weighted means over pairs, and their ratio, with intervals."""
-    first, second = pair_means(baseline, weights), pair_means(candidate, weights)
+    first, second = (pair_means(term, weights, starts) for term in (baseline, candidate))
     defined = first > 0
     ratio = estimate(second[defined] / first[defined]) if defined[0] else None
     return Contrast(estimate(first), estimate(second), ratio)

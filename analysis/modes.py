@@ -55,7 +55,8 @@ class ModeFinder:
         self._centre = seen.mean(axis=0)
         self._axes = np.linalg.svd(seen - self._centre, full_matrices=False)[2][:_DIMENSIONS]
         points = (seen - self._centre) @ self._axes.T
-        most = max(1, min(MOST_MODES, len(paths) // EPISODES_A_MODE))
+        different = len(np.unique(points.round(6), axis=0))
+        most = max(1, min(MOST_MODES, len(paths) // EPISODES_A_MODE, different))
         fits = [
             GaussianMixture(k, covariance_type="diag", reg_covar=TREMOR**2, n_init=5,
                             random_state=seed).fit(points)

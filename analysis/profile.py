@@ -176,9 +176,9 @@ def _pairs(
     if len(trajectories) < 2:
         return {}
     starts = [t.start for t in trajectories]
-    weights = bootstrap_weights(starts, resamples, seed)[: None if len(set(starts)) > 1 else 1]
+    weights = bootstrap_weights(starts, resamples, seed)
     terms = pairwise_terms(trajectories)
-    figures = {key: estimate(pair_means(term, weights)) for key, term in terms.items()}
+    figures = {key: estimate(pair_means(term, weights, starts)) for key, term in terms.items()}
     if modes is not None:
         for space in SPACES:
             within, _ = spread(terms[metric_key("mean_pairwise_distance", space)], modes)

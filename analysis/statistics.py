@@ -82,8 +82,8 @@ def bootstrap_weights(groups: Sequence[Hashable], resamples: int, seed: int) -> 
     """Return how often each episode is drawn when their groups are resampled; (draws + 1, N).
 
     Row 0 is the sample itself. Episodes of one group, such as those from one start, are drawn
-    together, because they are not independent. Draws of a single episode hold no pair and are
-    left out, so there may be fewer rows than asked for.
+    together, because they are not independent. Draws of a single group hold no pair of two and
+    are left out, so there may be fewer rows than asked for, and of one group there is row 0 alone.
 
     Args:
         groups: N groups; all different to resample episodes.
@@ -94,29 +94,38 @@ def bootstrap_weights(groups: Sequence[Hashable], resamples: int, seed: int) -> 
     member = np.array([names[group] for group in groups])
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    drawn = draws[:, member]
-    drawn = drawn[(drawn > 0).sum(axis=1) > 1]
+    drawn = draws[(draws > 0).sum(axis=1) > 1][:, member]
     return np.concatenate([np.ones((1, len(groups))), drawn])
 
 
-def pair_means(term: FloatArray, weights: FloatArray) -> FloatArray:
+def pair_means(term: FloatArray, weights: FloatArray, groups: Sequence[Hashable]) -> FloatArray:
     """Return the mean of `term` over pairs of different episodes, per row of weights; (B,).
 
-    A pair counts as often as the product of how often its two episodes were drawn; an episode's
-    pairs with its own copies, at distance zero, are left out.
+    A pair of two groups counts as often as the product of how often they were drawn, a pair
+    within a group as often as that was drawn, and both kinds have the share that they have in the
+    sample. So pairs between a group's copies are left out: an episode's distance from its own
+    copy is zero, which would bias a resample downwards, and those from the copies of its fellows
+    would count for more than their share.
 
     Args:
         term: (N, N) with a diagonal of zeros.
-        weights: (B, N).
+        weights: (B, N), as `bootstrap_weights` gives them.
+        groups: the N groups that the weights were drawn for.
     """
-    total = ((weights @ term) * weights).sum(axis=1)
-    pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
-    return np.asarray(total / pairs)
-
-
-def means(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the mean of values (N,) per row of weights (B, N); (B,)."""
-    return np.asarray(weights @ values / weights.sum(axis=1))
+    names = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    member = np.array([names[group] for group in groups])
+    same = member[:, None] == member
+    within = weights @ (same.sum(axis=1) - 1.0)
+    between = ((weights @ (~same).astype(float)) * weights).sum(axis=1)
+    within_sum = weights @ np.where(same, term, 0.0).sum(axis=1)
+    between_sum = ((weights @ np.where(same, 0.0, term)) * weights).sum(axis=1)
+    if not between[0]:
+        return np.asarray(within_sum / within)
+    mean = between_sum / between
+    share = (same.sum() - len(member)) / (same.size - len(member))
+    # A draw of groups of one episode each has no pair within a group.
+    inside = np.where(within > 0, within_sum / np.where(within > 0, within, 1.0), mean)
+    return np.asarray(share * inside + (1 - share) * mean)
 
 
 def estimate(values: FloatArray) -> Estimate:

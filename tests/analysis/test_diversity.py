@@ -6,22 +6,20 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from analysis.diversity import (
-    FEATURE_POINTS,
+    ENCODER,
     SUPPLEMENT,
     TABLE_1,
     compare,
-    directions,
     distance_matrix,
-    dtw_matrix,
-    path_lengths,
-    state_path,
+    metric_key,
     trajectory_features,
     vendi_score,
 )
+from analysis.poses import MOMENTS, SPACES, moments
 from analysis.trajectories import DiversityError, Trajectory, match_initial_states
+from tests.analysis.paths import line, trajectory
 
 
 def make(
@@ -61,15 +59,12 @@ def test_metrics_equal_appendix_c(pair: tuple[list[Trajectory], list[Trajectory]
     for i, recipe in enumerate(pair):
         found = {k: (c.baseline, c.candidate)[i].value for k, c in contrasts.items()}
         pairs = list(itertools.combinations(range(len(recipe)), 2))
-        feature = trajectory_features(recipe)
-        expected = {
-            "mean_pairwise_distance": np.mean(
-                [np.linalg.norm(feature[a] - feature[b]) for a, b in pairs]
-            )
-        }
+        read = moments([t.proprio for t in recipe], "positions")
+        apart = [np.sqrt(np.mean(((read[a] - read[b]) ** 2).sum(axis=1))) for a, b in pairs]
+        expected = {"mean_pairwise_distance_positions": np.mean(apart)}
         for space, paths in (
-            ("", [state_path(t.proprio) for t in recipe]),
-            ("embedding_", [t.embedding for t in recipe]),
+            ("positions", [t.proprio[:, :3] for t in recipe]),
+            (ENCODER, [t.embedding for t in recipe]),
         ):
             ends = np.array([p[-1] for p in paths])
             moves = np.array([p[-1] - p[0] for p in paths])
@@ -78,23 +73,40 @@ def test_metrics_equal_appendix_c(pair: tuple[list[Trajectory], list[Trajectory]
                 sum(float(np.linalg.norm(b - a)) for a, b in itertools.pairwise(p)) for p in paths
             ]
             expected |= {
-                f"{space}endpoint_variance": np.trace(np.cov(ends.T)),
-                f"{space}direction_variance": np.trace(np.cov(moves.T)),
-                f"{space}path_length_variance": np.var(lengths, ddof=1),
+                f"endpoint_variance_{space}": np.trace(np.cov(ends.T)),
+                f"direction_variance_{space}": np.trace(np.cov(moves.T)),
+                f"path_length_variance_{space}": np.var(lengths, ddof=1),
             }
         for key, value in expected.items():
             assert found[key] == pytest.approx(value, rel=1e-9), key
 
 
 def test_every_metric_is_reported(pair: tuple[list[Trajectory], list[Trajectory]]) -> None:
-    assert list(compare(*pair, resamples=5)) == [m.key for m in TABLE_1 + SUPPLEMENT]
+    poses = [metric_key(m.key, space) for space in SPACES for m in TABLE_1 + SUPPLEMENT]
+    encoder = [metric_key(m.key, ENCODER) for m in TABLE_1]
+    assert list(compare(*pair, resamples=5)) == poses + encoder
+    bare = [[trajectory(t.proprio, t.seed) for t in recipe] for recipe in pair]
+    assert list(compare(*bare, resamples=5)) == poses
+
+
+def test_metres_and_radians_are_never_added() -> None:
+    """Three yaws to one place have no variance of positions, three places none of rotations."""
+    yaws = [trajectory(line([0.3, 0, 0], yaw=y), i) for i, y in enumerate((-1.5, 0.0, 1.5))]
+    places = [trajectory(line([x, 0, 0], yaw=1.0), i) for i, x in enumerate((0.1, 0.3, 0.5))]
+    contrasts = compare(yaws, places, resamples=5)
+    for metric in ("mean_pairwise_distance", "endpoint_variance", "mean_dtw"):
+        positions, rotations = (contrasts[metric_key(metric, space)] for space in SPACES)
+        assert positions.baseline.value < 1e-12 and positions.candidate.value > 0.01
+        assert rotations.candidate.value < 1e-7 and rotations.baseline.value > 0.5
+    assert contrasts["endpoint_variance_positions"].candidate.value == pytest.approx(0.04)
+    assert contrasts["endpoint_variance_rotations"].baseline.value == pytest.approx(2.25)
 
 
 def test_values_by_hand() -> None:
     """Two straight paths of length 1 and 3 that end 4 apart and point oppositely."""
     first, second = np.zeros((3, 1)), np.zeros((4, 1))
     first[:, 0], second[:, 0] = [0, 0.5, 1], [0, -1, -2, -3]
-    proprio = [np.zeros((len(p), 8)) for p in (first, second)]
+    proprio = [np.zeros((3, 8)), np.zeros((4, 8))]
     for states, positions in zip(proprio, (first, second), strict=True):
         states[:, 0], states[:, 3] = positions[:, 0], np.pi
     recipe = [
@@ -102,60 +114,42 @@ def test_values_by_hand() -> None:
         for seed, (states, embedding) in enumerate(zip(proprio, (first, second), strict=True))
     ]
     contrasts = compare(recipe, recipe, resamples=5)
-    for prefix in ("", "embedding_"):
-        assert contrasts[f"{prefix}endpoint_variance"].baseline.value == pytest.approx(8)
-        assert contrasts[f"{prefix}direction_variance"].baseline.value == pytest.approx(2)
-        assert contrasts[f"{prefix}path_length_variance"].baseline.value == pytest.approx(2)
-    # The embeddings are t and -3t, 4t apart at each of the moments t in [0, 1].
-    rms = 4 * np.sqrt(np.mean(np.linspace(0, 1, FEATURE_POINTS) ** 2))
-    distance = contrasts["mean_pairwise_distance"]
-    assert distance.baseline.value == pytest.approx(rms)
-    assert distance.ratio is not None and distance.ratio.value == pytest.approx(1)
+    # The paths are t and -3t, 4t apart at each of the moments t in [0, 1].
+    rms = 4 * np.sqrt(np.mean(np.linspace(0, 1, MOMENTS) ** 2))
+    for space in ("positions", ENCODER):
+        assert contrasts[f"endpoint_variance_{space}"].baseline.value == pytest.approx(8)
+        assert contrasts[f"direction_variance_{space}"].baseline.value == pytest.approx(2)
+        assert contrasts[f"path_length_variance_{space}"].baseline.value == pytest.approx(2)
+        distance = contrasts[f"mean_pairwise_distance_{space}"]
+        assert distance.baseline.value == pytest.approx(rms)
+        assert distance.ratio is not None and distance.ratio.value == pytest.approx(1)
+    assert contrasts["endpoint_variance_rotations"].baseline.value == 0
 
 
-def test_features_do_not_depend_on_speed(rng: np.random.Generator) -> None:
-    line = np.linspace(0, 1, 5)[:, None] * np.array([1.0, -2.0])
-    slow = np.linspace(0, 1, 50)[:, None] * np.array([1.0, -2.0])
-    states = np.zeros((50, 8))
-    recipe = [
-        Trajectory(states[:5], line, -1, 0, -1, True),
-        Trajectory(states, slow, -1, 1, -1, True),
-    ]
+def test_features_are_positions_in_metres() -> None:
+    recipe = [trajectory(line([0.3, 0, 0])), trajectory(line([0.3, 0.4, 0], 50, yaw=2.0))]
     features = trajectory_features(recipe)
-    assert features.shape == (2, 2 * FEATURE_POINTS)
-    np.testing.assert_allclose(features[0], features[1], atol=1e-12)
+    assert features.shape == (2, 3 * MOMENTS)
+    expected = 0.4 * np.sqrt(np.mean(np.linspace(0, 1, MOMENTS) ** 2))
+    assert distance_matrix(features)[0, 1] == pytest.approx(expected)
 
 
-def test_dtw_equals_the_textbook_recursion(rng: np.random.Generator) -> None:
-    recipe = [make(rng, seed=s) for s in range(4)]
-    found = dtw_matrix(recipe)
-
-    def dtw(a: np.ndarray, b: np.ndarray) -> float:
-        cost = np.full((len(a) + 1, len(b) + 1), np.inf)
-        cost[0, 0] = 0
-        for i, j in itertools.product(range(len(a)), range(len(b))):
-            step = min(cost[i, j], cost[i, j + 1], cost[i + 1, j])
-            cost[i + 1, j + 1] = ((a[i] - b[j]) ** 2).sum() + step
-        return float(np.sqrt(cost[-1, -1]))
-
-    for i, j in itertools.product(range(4), range(4)):
-        expected = dtw(recipe[i].proprio[:, :3], recipe[j].proprio[:, :3])
-        assert found[i, j] == pytest.approx(expected, abs=1e-9)
-
-
-def test_state_path_has_no_jump_where_axis_angle_has() -> None:
-    """A tool that tilts through pointing down flips its axis-angle, but hardly moves."""
-    tilt = [Rotation.from_rotvec([np.pi + angle, 0, 0]) for angle in (-0.02, -0.01, 0.01, 0.02)]
-    proprio = np.zeros((4, 8))
-    proprio[:, 3:6] = [r.as_rotvec() for r in tilt]
-    assert np.abs(np.diff(proprio, axis=0)).max() > 6
-    np.testing.assert_allclose(state_path(proprio)[:, 3], [-0.02, -0.01, 0.01, 0.02], atol=1e-9)
-    assert path_lengths([state_path(proprio)])[0, 0] == pytest.approx(0.04)
-
-
-def test_a_path_that_returns_has_no_direction() -> None:
-    path = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
-    np.testing.assert_array_equal(directions([path]), [[0.0, 0.0]])
+def test_order_of_starts_does_not_count(
+    pair: tuple[list[Trajectory], list[Trajectory]],
+) -> None:
+    forth, back = compare(*pair, resamples=50), compare(pair[0][::-1], pair[1][::-1], resamples=50)
+    for key, contrast in forth.items():
+        for one, other in (
+            (contrast.ratio, back[key].ratio),
+            (contrast.baseline, back[key].baseline),
+        ):
+            if one is None or other is None:
+                assert one is other and "rotations" in key
+                continue
+            found, expected = (
+                [x for x in (e.value, e.low, e.high) if x is not None] for e in (one, other)
+            )
+            assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), key
 
 
 def test_vendi_score_counts_clusters() -> None:
@@ -164,28 +158,10 @@ def test_vendi_score_counts_clusters() -> None:
     assert vendi_score(np.zeros((4, 4)), bandwidth=0.0) == 1
 
 
-def test_interval_covers_the_truth() -> None:
-    """The endpoint variance of a known Gaussian, over repeated samples of 30 starts."""
-    covered, repeats = 0, 60
-    for repeat in range(repeats):
-        rng = np.random.default_rng(repeat)
-        recipe = []
-        for seed in range(30):
-            embedding = np.zeros((3, 2))
-            embedding[-1] = rng.normal(0, [1.0, 2.0])
-            recipe.append(Trajectory(np.zeros((3, 8)), embedding, -1, seed, -1, True))
-        contrast = compare(recipe, recipe, resamples=300, seed=repeat)
-        estimate = contrast["embedding_endpoint_variance"].baseline
-        assert estimate.low is not None and estimate.high is not None
-        assert estimate.low < estimate.value < estimate.high
-        covered += estimate.low <= 5.0 <= estimate.high
-    assert covered / repeats > 0.8
-
-
 def test_bootstrap_does_not_favour_less_diversity(rng: np.random.Generator) -> None:
     """Copies within a resample form no pairs: its centre stays at the estimate."""
     recipe = [make(rng, seed=s, offset=float(rng.normal(0, 3))) for s in range(6)]
-    estimate = compare(recipe, recipe)["mean_pairwise_distance"].baseline
+    estimate = compare(recipe, recipe)["mean_pairwise_distance_encoder"].baseline
     assert estimate.low is not None and estimate.high is not None
     biased = estimate.value * (1 - 1 / len(recipe))
     centre = (estimate.low + estimate.high) / 2
@@ -199,7 +175,7 @@ def test_bootstrap_is_seeded(pair: tuple[list[Trajectory], list[Trajectory]]) ->
 
 def test_one_start_has_no_interval(rng: np.random.Generator) -> None:
     recipe = [make(rng, seed=5) for _ in range(4)]
-    estimate = compare(recipe, recipe)["mean_pairwise_distance"].baseline
+    estimate = compare(recipe, recipe)["mean_pairwise_distance_encoder"].baseline
     assert estimate.value > 0 and estimate.low is None and estimate.high is None
 
 
@@ -208,8 +184,8 @@ def test_ratio_of_nothing_is_left_out(rng: np.random.Generator) -> None:
         Trajectory(np.zeros((4, 8)), np.zeros((4, 3)), -1, seed, -1, True) for seed in range(3)
     ]
     contrasts = compare(still, [make(rng, seed=s, length=4) for s in range(3)])
-    assert contrasts["mean_pairwise_distance"].ratio is None
-    assert contrasts["mean_pairwise_distance"].baseline.value == 0
+    assert contrasts["mean_pairwise_distance_encoder"].ratio is None
+    assert contrasts["mean_pairwise_distance_encoder"].baseline.value == 0
 
 
 def test_match_keeps_common_successes(rng: np.random.Generator) -> None:
@@ -266,11 +242,18 @@ def test_compare_refuses_unmatched(rng: np.random.Generator) -> None:
     ("proprio", "embedding", "message"),
     [
         (np.zeros((3, 7)), np.zeros((3, 2)), "proprio must have shape"),
-        (np.zeros((1, 8)), np.zeros((1, 2)), "proprio must have shape"),
+        (np.zeros((1, 8)), np.zeros((1, 2)), "path must have shape"),
         (np.zeros((3, 8)), np.zeros((4, 2)), "embedding must have shape"),
         (np.full((3, 8), np.nan), np.zeros((3, 2)), "NaN"),
+        (np.zeros((3, 8)), np.full((3, 2), np.inf), "embedding has a NaN"),
     ],
 )
 def test_malformed_trajectories(proprio: np.ndarray, embedding: np.ndarray, message: str) -> None:
     with pytest.raises(DiversityError, match=message):
         Trajectory(proprio, embedding, 0, 0, 0, True)
+
+
+def test_malformed_actions() -> None:
+    for actions, message in ((np.zeros((3, 7)), r"\(2, 7\)"), (np.full((2, 7), np.nan), "NaN")):
+        with pytest.raises(DiversityError, match=message):
+            Trajectory(np.zeros((3, 8)), None, 0, 0, 0, True, actions)

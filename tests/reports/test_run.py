@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,14 +21,22 @@ from analysis.diversity import compare
 from analysis.trajectories import Trajectory, match_initial_states
 from common.errors import OutputError
 from reports.run import write_report
-from reports.run_outcomes import Count, Filmstrip, LearningCurve, RecipeOutcome, TaskOutcome
+from reports.run_outcomes import (
+    Count,
+    Filmstrip,
+    LearningCurve,
+    RecipeOutcome,
+    Source,
+    TaskOutcome,
+)
+from reports.run_sources import over_tasks
 from reports.run_tables import number
 
 HOSTILE = '<script>alert("$x^2$")</script> & co'
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 
 
-def rollout(pattern: int, seed: int) -> Trajectory:
+def rollout(pattern: int, seed: int, way: str = "") -> Trajectory:
     """A way through space that bends to one side by its pattern."""
     rng = np.random.default_rng([seed, pattern + 1])
     time = np.linspace(0, 1, int(rng.integers(20, 40)))
@@ -36,7 +45,14 @@ def rollout(pattern: int, seed: int) -> Trajectory:
     proprio[:, :3] = np.stack([0.2 * time, bend, 1 - 0.1 * time], 1)
     proprio[:, :3] += rng.normal(0, 0.004, 3)
     proprio[:, 3] = np.pi
-    return Trajectory(proprio, proprio[:, :3] * 10, pattern, seed, -1, True)
+    actions = rng.uniform(-1, 1, (len(time) - 1, 7))
+    return Trajectory(proprio, proprio[:, :3] * 10, pattern, seed, -1, True, actions, way)
+
+
+def demonstrations() -> list[Trajectory]:
+    """Ten of each of three ways, which bend as the patterns do."""
+    names = enumerate(("near", "middle", "far"))
+    return [replace(rollout(z, 90 + n, way), pattern=-1) for z, way in names for n in range(10)]
 
 
 def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12) -> TaskOutcome:
@@ -62,7 +78,15 @@ def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12)
         filmstrips=[Filmstrip(z, [frame] * 3) for z in range(3)],
     )
     provenance = {"asset_pack": "embedded", "config": {"clip": 0.2}, "folder": Path("a/b")}
-    return TaskOutcome("libero_90/DRAWER", language, baseline, candidate, provenance)
+    return TaskOutcome(
+        "libero_90/DRAWER",
+        language,
+        baseline,
+        candidate,
+        provenance,
+        demonstrations(),
+        [Source("DLR, after learn", candidate.trajectories[:12])],
+    )
 
 
 def write(results: list[TaskOutcome], folder: Path) -> tuple[str, dict, str]:
@@ -116,8 +140,8 @@ def test_json_has_the_numbers(report: tuple[str, dict, str]) -> None:
     ]
     entry = data["tasks"][0]
     matched = match_initial_states(result.baseline.trajectories, result.candidate.trajectories)
-    expected = compare(*matched)["mean_pairwise_distance"]
-    found = entry["diversity"]["metrics"]["mean_pairwise_distance"]
+    expected = compare(*matched)["mean_pairwise_distance_positions"]
+    found = entry["diversity"]["metrics"]["mean_pairwise_distance_positions"]
     assert found["baseline"]["value"] == expected.baseline.value
     assert found["candidate"]["low"] == expected.candidate.low
     assert found["ratio"]["value"] == pytest.approx(
@@ -138,8 +162,42 @@ def test_tables_are_printed(report: tuple[str, dict, str]) -> None:
     _, data, printed = report
     for text in ("O2O-RL", "DLR, pattern 2", "94% (47/50)", "(84% to 98%)", "Endpoint variance"):
         assert text in printed
-    value = data["tasks"][0]["diversity"]["metrics"]["mean_dtw"]["candidate"]["value"]
+    value = data["tasks"][0]["diversity"]["metrics"]["mean_dtw_positions"]["candidate"]["value"]
     assert f"{value:.3g}" in printed
+
+
+def test_every_source_is_shown_by_itself(report: tuple[str, dict, str]) -> None:
+    """Demonstrations and another stage stand beside the recipes, metres apart from radians."""
+    html, data, printed = report
+    sources = data["tasks"][0]["sources"]
+    assert list(sources) == ["Demonstrations", "O2O-RL", "DLR", "DLR, after learn"]
+    assert [s["episodes"] for s in sources.values()] == [30, 12, 36, 12]
+    assert sources["DLR"]["figures"]["mode_entropy"]["value"] == pytest.approx(1)
+    assert sources["O2O-RL"]["figures"]["mode_entropy"]["value"] == 0
+    assert sources["O2O-RL"]["ways"] == {"near": 12}
+    assert sources["DLR"]["confusion"]["counts"] == [[0, 0, 12], [0, 12, 0], [12, 0, 0]]
+    assert sources["DLR"]["figures"]["way_agreement"]["value"] == 1
+    page = Page(html)
+    for text in ("Positions, in metres", "Rotations, in radians", "Coverage@10", "30 episodes",
+                 "Endpoint variance [m², rad²]", "Mean squared jerk [m²/s⁶]"):  # fmt: skip
+        assert text in page.text
+    for text in ("Endpoint variance [m²]", "Endpoint variance [rad²]", "DLR: recognised as"):
+        assert text in printed
+    for found in sources.values():
+        for figure in found["figures"].values():
+            if figure["low"] is not None:
+                assert figure["low"] <= figure["value"] + 1e-12
+
+
+def test_tasks_are_the_unit_of_tests(report: tuple[str, dict, str]) -> None:
+    """Two tasks cannot tell: p is 2 / 2² where both ratios are on one side."""
+    html, data, printed = report
+    found = data["over_tasks"]["mean_pairwise_distance_positions"]
+    ratio = data["tasks"][0]["diversity"]["metrics"]["mean_pairwise_distance_positions"]["ratio"]
+    assert found["tasks"] == 2 and found["p"] == 0.5 and found["corrected"] == 1
+    assert found["ratio"] == pytest.approx(ratio["value"])
+    assert "Over tasks" in printed and "sign-flip" in Page(html).text
+    assert over_tasks([]) == []
 
 
 def test_large_numbers_have_no_exponent() -> None:

@@ -1,0 +1,75 @@
+"""Modes are found without names; entropy and spread by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.modes import ModeFinder, entropy, normalised_entropy, spread
+from analysis.trajectories import DiversityError
+from tests.analysis.paths import arc, line, three_ways
+
+
+def test_three_ways_are_three_modes() -> None:
+    made = three_ways(10)
+    finder = ModeFinder([t.proprio for t in made])
+    modes = finder.assign([t.proprio for t in made])
+    assert finder.count == 3
+    assert len({(t.way, mode) for t, mode in zip(made, modes, strict=True)}) == 3
+    others = three_ways(4, seed=1)
+    assigned = finder.assign([t.proprio for t in others])
+    assert {(t.way, mode) for t, mode in zip(others, assigned, strict=True)} == {
+        (t.way, mode) for t, mode in zip(made, modes, strict=True)
+    }
+
+
+@pytest.mark.parametrize(("sides", "yaws"), [((-0.1, 0.1), (0, 0)), ((0, 0), (-1.0, 1.0))])
+def test_where_and_how_turned_make_modes_alike(sides: tuple, yaws: tuple) -> None:
+    rng = np.random.default_rng(0)
+    kinds = list(zip(sides, yaws, strict=True))
+    assert ModeFinder([arc(*kinds[i % 2], rng) for i in range(20)]).count == 2
+
+
+def test_one_way_is_one_mode_whatever_its_tremor() -> None:
+    rng = np.random.default_rng(0)
+    for noise in (0.0, 0.003, 0.02):
+        assert ModeFinder([arc(0.1, 0.3, rng, noise) for _ in range(20)]).count == 1
+    assert ModeFinder([line([0.3, 0, 0])] * 12).count == 1
+
+
+def test_order_of_episodes_finds_the_same_modes() -> None:
+    paths = [t.proprio for t in three_ways(6)]
+    first, second = ModeFinder(paths).assign(paths), ModeFinder(paths[::-1]).assign(paths)
+    assert len(set(zip(first, second, strict=True))) == len(set(first)) == 3
+
+
+def test_entropy_by_hand() -> None:
+    assert entropy(["a"]) == 0 == entropy([3, 3, 3])
+    assert entropy("aabb") == pytest.approx(math.log(2))
+    shares = (0.5, 0.25, 0.25)
+    assert entropy("aabc") == pytest.approx(-sum(p * math.log(p) for p in shares))
+    assert entropy("caba") == entropy("aabc")
+    assert normalised_entropy("ab", "abcd") == pytest.approx(0.5)
+    assert normalised_entropy("ab", "aaab") > 1
+    with pytest.raises(DiversityError, match="no episode"):
+        entropy([])
+    with pytest.raises(DiversityError, match="one mode"):
+        normalised_entropy("ab", "aa")
+
+
+def test_spread_within_and_between() -> None:
+    table = np.array([[0, 1, 4, 6], [1, 0, 5, 7], [4, 5, 0, 3], [6, 7, 3, 0]], float)
+    assert spread(table, "aabb") == (2.0, 5.5)
+    assert spread(table, "abcd")[0] is None
+    assert spread(table, "aaaa") == (pytest.approx(26 / 6), None)
+    with pytest.raises(DiversityError, match="4 labels"):
+        spread(table[:2, :2], "aabb")
+
+
+def test_bad_paths_are_one_clear_error() -> None:
+    with pytest.raises(DiversityError, match="two episodes"):
+        ModeFinder([line([1, 0, 0])])
+    with pytest.raises(DiversityError, match="NaN"):
+        ModeFinder([line([1, 0, 0]), line([1, 0, 0]) * np.nan])
