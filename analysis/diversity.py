@@ -47,6 +47,7 @@ class Metric:
     units: Mapping[str, str]
     """Unit in each space."""
     meaning: str
+    """What it means, in a sentence."""
 
 
 def _units(positions: str, rotations: str) -> dict[str, str]:
@@ -58,26 +59,26 @@ TABLE_1 = (
         "mean_pairwise_distance",
         "Mean pairwise distance",
         _units("m", "rad"),
-        "how far apart two episodes are: RMS over moments of equal progress, mean over pairs",
+        "How far apart two episodes are on average (RMS over moments of equal progress).",
     ),
     Metric(
         "endpoint_variance",
         "Endpoint variance",
         _units("m²", "rad²"),
-        "how differently episodes end: variance of the hand's last pose",
+        "How differently episodes end: the variance of the hand's last pose.",
     ),
     Metric(
         "direction_variance",
         "Direction variance",
         _units("", ""),
-        "how differently they set out for it: variance of the net motion's unit vector "
-        "(of rotations: of its axis)",
+        "How differently episodes lead from start to end: the variance of the net motion's unit "
+        "vector, of rotations that of their axis.",
     ),
     Metric(
         "path_length_variance",
         "Path length variance",
         _units("m²", "rad²"),
-        "how unequal the lengths of paths are; detours and wandering raise it alike",
+        "How unequal the lengths of paths are; a few that wander raise it as ways do.",
     ),
 )
 """The four metrics of Table 1, as Appendix C.1 defines them."""
@@ -87,13 +88,13 @@ SUPPLEMENT = (
         "mean_dtw",
         "Mean DTW",
         _units("m", "rad"),
-        "the mean distance of two episodes once their pace is aligned (dynamic time warping)",
+        "How far apart two episodes are once their pace is aligned (dynamic time warping).",
     ),
     Metric(
         "vendi_score",
         "Vendi score",
         _units("", ""),
-        "effective number of different episodes, of both recipes' typical distance apart",
+        "How many different episodes there are in effect, by both recipes' median distance.",
     ),
 )
 """What is reported beside Table 1, of positions and rotations alone."""

@@ -7,12 +7,12 @@ hand paths; BIC chooses how many there are, one included. Episodes of any source
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
+from scipy.special import entr
 from sklearn.mixture import GaussianMixture
 
 from analysis.poses import MOMENTS, moments
@@ -96,17 +96,23 @@ def entropy(labels: Sequence[Hashable]) -> float:
     Raises:
         DiversityError: there is no label.
     """
-    if not len(labels):
-        raise DiversityError("the entropy of no episode is not defined")
-    shares = np.array(sorted(Counter(labels).values()), float) / len(labels)
-    return float(-(shares * np.log(shares)).sum()) + 0.0
+    return float(_entropies(labels, np.ones((1, len(labels))))[0])
 
 
-def normalised_entropy(labels: Sequence[Hashable], reference: Sequence[Hashable]) -> float:
-    """Return the entropy of labels divided by that of the demonstrations' labels.
+def normalised_entropy(
+    labels: Sequence[Hashable],
+    reference: Sequence[Hashable],
+    weights: FloatArray | None = None,
+) -> FloatArray:
+    """Return the entropy of labels divided by that of the demonstrations' labels; (B,).
 
     1 where an agent spreads over modes as the demonstrations do, 0 where it keeps one, above 1
     where it spreads more evenly than they.
+
+    Args:
+        labels: N episodes' modes or ways.
+        reference: the demonstrations'.
+        weights: (B, N) how often each episode counts, such as a bootstrap's; by default once.
 
     Raises:
         DiversityError: there is no label, or the demonstrations have one mode only.
@@ -114,7 +120,15 @@ def normalised_entropy(labels: Sequence[Hashable], reference: Sequence[Hashable]
     whole = entropy(reference)
     if whole == 0:
         raise DiversityError("the demonstrations show one mode: no entropy to compare with")
-    return entropy(labels) / whole
+    return _entropies(labels, np.ones((1, len(labels))) if weights is None else weights) / whole
+
+
+def _entropies(labels: Sequence[Hashable], weights: FloatArray) -> FloatArray:
+    if not len(labels):
+        raise DiversityError("the entropy of no episode is not defined")
+    members = [[label == name for label in labels] for name in sorted(set(labels), key=repr)]
+    counts = weights @ np.array(members, float).T
+    return np.asarray(entr(counts / counts.sum(axis=1, keepdims=True)).sum(axis=1))
 
 
 def spread(distances: FloatArray, labels: Sequence[Hashable]) -> tuple[float | None, float | None]:

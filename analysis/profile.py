@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from analysis.alignment import gak_bandwidth, gak_distances
 from analysis.coverage import coverage_at_k, own_coverage_at_k
 from analysis.diversity import metric_key, pairwise_terms
 from analysis.modes import ModeFinder, entropy, normalised_entropy, spread
-from analysis.poses import SPACES, path_lengths, straightness
+from analysis.poses import SPACES, Space, path_lengths, straightness
 from analysis.quality import mean_action_variance, mean_squared_jerk, no_ops
 from analysis.recognition import Confusion, confusion
 from analysis.statistics import Estimate, bootstrap, bootstrap_weights, estimate, pair_means
@@ -89,14 +90,22 @@ class Repertoire:
         if len(trajectories) - own_episodes < COVERING:
             return found
         for space in SPACES:
-            width = gak_bandwidth(self._paths, space)
-            own = gak_distances(self._paths, self._paths, space, width)
+            width, own = self._own_distances[space]
             if own_episodes:
                 found[space] = own_coverage_at_k(own, COVERING)
             else:
                 paths = [t.proprio for t in trajectories]
                 cross = gak_distances(self._paths, paths, space, width)
                 found[space] = coverage_at_k(own, cross, COVERING)
+        return found
+
+    @functools.cached_property
+    def _own_distances(self) -> dict[Space, tuple[float, FloatArray]]:
+        """Bandwidth and the demonstrations' distances from each other, by space."""
+        found: dict[Space, tuple[float, FloatArray]] = {}
+        for space in SPACES:
+            width = gak_bandwidth(self._paths, space)
+            found[space] = width, gak_distances(self._paths, self._paths, space, width)
         return found
 
     def _is_own(self, trajectories: Sequence[Trajectory]) -> bool:
@@ -131,7 +140,7 @@ def profile(
     modes = repertoire.finder.assign([t.proprio for t in trajectories])
     figures |= _pairs(trajectories, modes, resamples, seed)
     named = repertoire.named(trajectories)
-    figures |= _repertoire_figures(trajectories, repertoire, modes, named)
+    figures |= _repertoire_figures(trajectories, repertoire, modes, named, resamples, seed)
     known = [t.way or (f"pattern {t.pattern}" if t.pattern >= 0 else "") for t in trajectories]
     judged = [(kind, name) for kind, name in zip(known, named, strict=bool(named)) if kind]
     table = confusion(*zip(*judged, strict=True)) if judged else None
@@ -198,15 +207,20 @@ def _repertoire_figures(
     repertoire: Repertoire,
     modes: Sequence[int],
     named: Sequence[str],
+    resamples: int,
+    seed: int,
 ) -> dict[str, Estimate]:
     """Return entropies, relative to the demonstrations' own, and Coverage@K."""
     figures = {
         metric_key("coverage", space): Estimate(value)
         for space, value in repertoire.coverage(trajectories).items()
     }
-    if entropy(repertoire.modes) > 0:
-        figures["mode_entropy"] = Estimate(normalised_entropy(modes, repertoire.modes))
-    if named:
-        ways = [way for way in repertoire.ways if way]
-        figures["way_entropy"] = Estimate(normalised_entropy(named, ways))
+    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed)
+    ways = [way for way in repertoire.ways if way]
+    for key, labels, shown in (
+        ("mode_entropy", modes, repertoire.modes),
+        ("way_entropy", named, ways),
+    ):
+        if labels and entropy(shown) > 0:
+            figures[key] = estimate(normalised_entropy(labels, shown, weights))
     return figures

@@ -139,7 +139,7 @@ def estimate(values: FloatArray) -> Estimate:
 
 def bootstrap(
     values: Sequence[float] | FloatArray,
-    statistic: Callable[[FloatArray], float] = lambda sample: float(np.mean(sample)),
+    statistic: Callable[..., FloatArray] = np.mean,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
@@ -147,7 +147,7 @@ def bootstrap(
 
     Args:
         values: (N,) one number an episode.
-        statistic: of a sample; the mean by default.
+        statistic: of samples along `axis`, as NumPy's are; the mean by default.
         resamples: draws of N episodes with replacement.
         seed: of the draws.
 
@@ -161,11 +161,12 @@ def bootstrap(
     if sample.ndim != 1 or not len(sample) or not np.isfinite(sample).all():
         raise DiversityError("a bootstrap needs one finite value an episode, of one or more")
     if len(sample) == 1:
-        return Estimate(statistic(sample))
+        return Estimate(float(statistic(sample, axis=-1)))
     # Sorted, so that the order of episodes does not choose the draws.
     ordered = np.sort(sample)
     drawn = np.random.default_rng(seed).integers(0, len(sample), (resamples, len(sample)))
-    return estimate(np.array([statistic(sample), *(statistic(ordered[d]) for d in drawn)]))
+    resampled = statistic(ordered[drawn], axis=-1)
+    return estimate(np.concatenate(([statistic(sample, axis=-1)], resampled)))
 
 
 def geometric_mean(ratios: Sequence[float] | FloatArray) -> float:

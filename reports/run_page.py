@@ -203,7 +203,7 @@ def _diversity_figures(analysis: Analysis, anchor: str) -> list[dict[str, Any]]:
             "panels": _matrix_panels(analysis, analysis.matched, anchor),
         },
         {
-            "title": "Coverage",
+            "title": "Both recipes together",
             "caption": "Both recipes arranged together by these distances, and all of them.",
             "legend": [],
             "panels": _coverage_panels(analysis, analysis.matched, anchor),

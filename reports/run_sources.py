@@ -102,8 +102,8 @@ WHOLE = (
     *(
         Row(
             f"action_variance_{part}",
-            f"Variance of {part}",
-            f"How differently episodes act at equal progress, in actions' {part}: ways and noise.",
+            f"Action variance, {part}",
+            f"How differently episodes act ({part}) at equal progress: ways and noise alike.",
         )
         for part in ("translation", "rotation", "gripper")
     ),

@@ -51,8 +51,11 @@ def test_entropy_by_hand() -> None:
     shares = (0.5, 0.25, 0.25)
     assert entropy("aabc") == pytest.approx(-sum(p * math.log(p) for p in shares))
     assert entropy("caba") == entropy("aabc")
-    assert normalised_entropy("ab", "abcd") == pytest.approx(0.5)
-    assert normalised_entropy("ab", "aaab") > 1
+    assert normalised_entropy("ab", "abcd") == pytest.approx([0.5])
+    assert normalised_entropy("ab", "aaab")[0] > 1
+    drawn = np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]], float)
+    expected = [entropy("aab"), entropy("aaa"), entropy("b")]
+    np.testing.assert_allclose(normalised_entropy("aab", "ab", drawn) * math.log(2), expected)
     with pytest.raises(DiversityError, match="no episode"):
         entropy([])
     with pytest.raises(DiversityError, match="one mode"):

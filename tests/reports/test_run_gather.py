@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.profile import profile
 from common.errors import UsageError
-from reports.run_gather import pack_of
+from reports.run_gather import pack_of, to_trajectory
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
@@ -47,3 +48,14 @@ def test_the_recorded_pack_is_found_whatever_the_default_is(
         pytest.raises(UsageError, match=r"not local .*give the right one with --assets"),
     ):
         pack_of(file, other)
+
+
+def test_an_episode_of_any_source_is_measured(tmp_path: Path) -> None:
+    write_step(tmp_path / "step.hdf5", embedded_pack())
+    with TrajectoryFile(tmp_path / "step.hdf5") as file:
+        episode = file[0].with_info(way="left", success=True)
+    found = to_trajectory(episode)
+    assert found.proprio.shape == (2, 8) and found.embedding is None
+    assert (found.start, found.way, found.success) == ((0, 0), "left", True)
+    assert found.actions is not None and found.actions.shape == (1, 7)
+    assert profile([found]).figures["episode_length"].value == 1
