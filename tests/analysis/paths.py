@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from analysis.trajectories import Trajectory
 
 
-def path(positions: Sequence[Sequence[float]], yaws: Sequence[float] | None = None) -> np.ndarray:
+def path(positions: npt.ArrayLike, yaws: npt.ArrayLike | None = None) -> np.ndarray:
     """Return a path (T, 8) through positions [m], pointing down, turned by yaws [rad]."""
     given = np.asarray(positions, float)
     angles = np.zeros(len(given)) if yaws is None else np.asarray(yaws, float)

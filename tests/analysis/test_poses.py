@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from analysis.poses import (
     SPACES,
+    Space,
     directions,
     distances,
     half_squares,
@@ -52,13 +53,13 @@ def test_opposite_directions() -> None:
 
 
 def test_no_net_motion_has_no_direction() -> None:
-    loop = path([[0, 0, 0], [0.1, 0, 0], [0, 0, 0]], [0.0, 1.0, 0.01])
+    loop = path([[0.0, 0, 0], [0.1, 0, 0], [0.0, 0, 0]], [0.0, 1.0, 0.01])
     for space in SPACES:
         np.testing.assert_array_equal(directions([loop], space), [[0, 0, 0]])
 
 
 def test_lengths_and_straightness() -> None:
-    corner = path([[0, 0, 0], [0.3, 0, 0], [0.3, 0.4, 0]], [0.0, 1.0, 0.5])
+    corner = path([[0.0, 0, 0], [0.3, 0, 0], [0.3, 0.4, 0]], [0.0, 1.0, 0.5])
     assert path_lengths([corner], "positions")[0] == pytest.approx(0.7)
     assert path_lengths([corner], "rotations")[0] == pytest.approx(1.5)
     np.testing.assert_allclose(straightness([corner, line([1, 0, 0])]), [0.5 / 0.7, 1.0])
@@ -82,12 +83,12 @@ def test_rms_distance() -> None:
     """Two lines that part: d(t) = 0.3 t metres and 0.6 t radians."""
     pair = [line([0, 0, 0]), line([0.3, 0, 0], steps=25, yaw=0.6)]
     grid = np.sqrt(np.mean(np.linspace(0, 1, 32) ** 2))
-    for space, far in (("positions", 0.3), ("rotations", 0.6)):
+    for space, far in zip(SPACES, (0.3, 0.6), strict=True):
         assert rms_distances(moments(pair, space))[0, 1] == pytest.approx(far * grid)
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_neither_recording_rate_nor_pace_counts(space: str) -> None:
+def test_neither_recording_rate_nor_pace_counts(space: Space) -> None:
     slow, quick = line([0.3, 0.1, 0], 60, yaw=1.0), line([0.3, 0.1, 0], 6, yaw=1.0)
     assert rms_distances(moments([slow, quick], space))[0, 1] == pytest.approx(0, abs=1e-7)
     for term in half_squares([slow, quick], space).values():
