@@ -61,12 +61,13 @@ def distances(first: FloatArray, second: FloatArray) -> FloatArray:
     Returns:
         (...) Euclidean distance [m], or the angle [rad] of the rotation between two orientations.
     """
-    apart = np.linalg.norm(first - second, axis=-1)
+    apart = first - second
+    square = np.einsum("...i,...i->...", apart, apart)
     if first.shape[-1] == 3:
-        return np.asarray(apart)
-    # A quaternion and its negative are one orientation; the chord is exact for small angles.
-    chord = np.minimum(apart, np.linalg.norm(first + second, axis=-1))
-    return np.asarray(4.0 * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0)))
+        return np.asarray(np.sqrt(square))
+    # A quaternion and its negative are one orientation; of unit ones, |q + p|² = 4 - |q - p|².
+    chord = np.sqrt(np.maximum(np.minimum(square, 4.0 - square), 0.0))
+    return np.asarray(4.0 * np.arcsin(np.minimum(chord / 2.0, 1.0)))
 
 
 def rms_distances(read: FloatArray) -> FloatArray:
