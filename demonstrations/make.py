@@ -169,6 +169,7 @@ def _demonstrate_until_success(
         fresh = rng.random() < config.fresh_share
         env.reset(int(rng.integers(1_000_000)), None if fresh else init_index)
         env.settle()
+        env.restart()
         episode = demonstrator.demonstrate(env, way, rng, config.style)
         if episode.info.success:
             return episode.with_info(attempts=attempt + 1)

@@ -94,6 +94,7 @@ def attempts(demonstrator: Demonstrator, env: Environment, item: MeasureItem) ->
             official = None if number % 2 else number // 2 * _ODD % _OFFICIAL_STARTS
             env.reset(seed, official)
             env.settle()
+            env.restart()
             episodes.append(demonstrator.demonstrate(env, way, rng, item.config.style))
     return episodes
 

@@ -115,6 +115,16 @@ class Environment:
         for _ in range(steps):
             control_step(self._loop, SETTLE_ACTION)
 
+    def restart(self) -> None:
+        """Start the episode from the present state, as whoever replays it from its file will.
+
+        The controller and the solver forget what came before: then the actions lead to the very
+        same states after `reset(seed, init_state=..., fixtures=...)`.
+        """
+        index = self.init_index
+        self.reset(self.seed, init_state=self.state(), fixtures=self.fixtures())
+        self.init_index = index
+
     def success(self) -> bool:
         """Return whether the task's goal predicate holds."""
         return self.scene.success(self.model, self.data)

@@ -13,10 +13,13 @@ import pytest
 from common.errors import DemonstrationError, InvalidStateError, TrajectoryError, UnknownTaskError
 from dataset_builders.episodes import list_episodes
 from dataset_builders.provenance import split_episodes
+from demonstrations.affordances import hand
 from demonstrations.config import DemonstrationConfig, Style
-from demonstrations.make import make_demonstrations, observe, replay_human
+from demonstrations.make import count_attempts, make_demonstrations, observe, replay_human
 from demonstrations.scripted import Scripted
-from demonstrations.skills.table import find_skills
+from demonstrations.skills.articulated.drawer import CloseDrawer
+from demonstrations.skills.skill import Waypoint
+from demonstrations.skills.table import SKILLS, find_skills
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode
@@ -98,9 +101,51 @@ def test_the_file_is_the_same_each_time_and_holds_every_way(
             observe(a, environments[BOWL])
 
 
-def test_no_demonstrator_says_what_to_do() -> None:
+def test_a_demonstration_replays_from_its_file_to_the_bit(
+    tmp_path: Path, pack: AssetPack, environments: dict[Task, Environment]
+) -> None:
+    config = DemonstrationConfig(episodes_per_way=1, fresh_share=0.5)
+    with make_demonstrations(BOWL, tmp_path / "a.hdf5", config, pack) as file:
+        env = environments[BOWL]
+        for episode in file:
+            fixtures = episode.fixtures
+            env.reset(episode.info.seed, init_state=episode.states[0], fixtures=fixtures)
+            for state, action in zip(episode.states, episode.actions, strict=True):
+                np.testing.assert_array_equal(env.state(), state)
+                success = env.step(action)
+            np.testing.assert_array_equal(env.state(), episode.final_state)
+            assert success
+            assert not np.array_equal(episode.labels, episode.actions)
+            opened = episode.actions[:, 6] < 0
+            assert opened[-8:].all() and not opened.all()
+
+
+def test_no_demonstrator_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SKILLS, "close", ())
     with pytest.raises(UnknownTaskError, match="--human-demos FOLDER --episodes-per-way 0"):
-        find_skills(get_task("KITCHEN_SCENE3_turn_on_the_stove"))
+        find_skills(DRAWER)
+
+
+def test_a_way_that_never_succeeds_is_left_out(
+    tmp_path: Path, pack: AssetPack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lame(CloseDrawer):
+        ways = ("left", "lame")
+
+        def plan(self, env, atom, way, rng):
+            if way == "left":
+                yield from super().plan(env, atom, way, rng)
+            yield Waypoint(hand.position(env), dwell=1)
+
+    monkeypatch.setitem(SKILLS, "close", (Lame(),))
+    config = DemonstrationConfig(episodes_per_way=2, maximum_attempts=2)
+    with make_demonstrations(DRAWER, tmp_path / "a.hdf5", config, pack) as file:
+        assert [info.way for info in file.infos] == ["left", "left"]
+        ((_, (tried, succeeded)),) = count_attempts(file).items()
+        assert tried >= succeeded == 2
+    monkeypatch.setattr(Lame, "ways", ("lame",))
+    with pytest.raises(DemonstrationError, match=r"failed 2 times at .* in each of its ways"):
+        make_demonstrations(DRAWER, tmp_path / "b.hdf5", config, pack)
 
 
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
