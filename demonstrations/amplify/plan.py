@@ -18,6 +18,8 @@ _TURN_WEIGHT = 0.05
 """Metres that count as much as a turn by 1 rad when the nearest source is chosen."""
 _NEAREST = 3
 """Number of nearest sources among which one is drawn."""
+_RAISE = 0.08
+"""How much higher the hand goes when a course is tried again, m."""
 _NUDGE = 0.005
 """Standard deviation of the shift of a course that is tried again, m."""
 
@@ -73,6 +75,8 @@ class Option:
     """Which of the turns about an object, from the clearest on, its grasps take."""
     nudge: tuple[float, float] = (0.0, 0.0)
     """How far all its clips are shifted sideways, world frame, m."""
+    raised: float = 0.0
+    """How much higher the hand goes in the middle of its paths, m."""
 
 
 def options(
@@ -81,7 +85,7 @@ def options(
     """Return things to try, in their order.
 
     First one of the courses whose things lay nearest to where they lie now, and others of those;
-    then the same with the hand turned otherwise and shifted a little.
+    then the same with the hand turned otherwise, shifted a little, and raised.
     """
     ranked = sorted(courses, key=lambda course: course.distance(scene))[:_NEAREST]
     first = int(rng.integers(len(ranked)))
@@ -89,8 +93,9 @@ def options(
     found = []
     for number in range(count):
         again = number // len(ranked)
+        raised = _RAISE * (again % 3)
         x, y = rng.normal(0.0, _NUDGE, 2) * (again > 0)
-        found.append(Option(ranked[number % len(ranked)], again, (float(x), float(y))))
+        found.append(Option(ranked[number % len(ranked)], again, (float(x), float(y)), raised))
     return found
 
 

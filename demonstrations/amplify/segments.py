@@ -14,6 +14,8 @@ from demonstrations.amplify.source import FINGERS, Frames, Source
 
 _LIFT_STEPS = 12
 """Control steps after the fingers began to close that still belong to the grasp."""
+_OPENING_STEPS = 8
+"""Control steps that the fingers take to open; what is shorter lets nothing go."""
 _MOVED = 0.03
 """Distance by which an object has moved, m, if it was carried."""
 _STIRRED = 0.004
@@ -110,8 +112,14 @@ def _find_holds(source: Source) -> list[_Hold]:
     """Return what was carried, up to the release after which the goal holds."""
     closed = source.gripper > 0
     edges = np.flatnonzero(np.diff(np.concatenate(([False], closed, [False])).astype(int)))
-    holds = []
+    spans: list[list[int]] = []
     for close, opened in edges.reshape(-1, 2).tolist():
+        if spans and close - spans[-1][1] < _OPENING_STEPS:
+            spans[-1][1] = opened
+        else:
+            spans.append([close, opened])
+    holds = []
+    for close, opened in spans:
         touches = {name: int(t[close : opened + 1].sum()) for name, t in source.touched.items()}
         name = max(touches, key=touches.__getitem__, default="")
         if not name or not touches[name]:
