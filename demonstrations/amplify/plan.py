@@ -126,23 +126,17 @@ def ordered_atoms(task: Task, closed: tuple[str, ...]) -> tuple[Atom, ...]:
     return tuple(sorted([*more, *goal], key=rank))
 
 
-def serves(atom: Atom, other: Atom) -> float | None:
-    """Return how far another task's predicate is from one that it could serve; None: too far.
+def operate_cost(atom: Atom, other: Atom) -> float | None:
+    """Return how unlike two operations of drawers, doors or knobs are; None: one serves not.
 
-    0 is the same thing to the same kinds of objects. Only the whole of grasp and carry, or an
-    operation, is judged here.
+    0 is the same to the same part of the same kind of fixture.
     """
-    if atom[0] in JOINT_PREDICATES:
-        if atom[0] != other[0]:
-            return None
-        (kind, part), (other_kind, other_part) = split(atom[1]), split(other[1])
-        if family(kind) != family(other_kind):
-            return None
-        return 1.0 * (kind != other_kind) + 2.0 * (part != other_part)
-    if other[0] in JOINT_PREDICATES:
+    if atom[0] not in JOINT_PREDICATES or atom[0] != other[0]:
         return None
-    grasp = grasp_cost(atom[1], other[1])
-    return None if grasp is None else grasp + carry_cost(atom, other)
+    (kind, part), (other_kind, other_part) = split(atom[1]), split(other[1])
+    if family(kind) != family(other_kind):
+        return None
+    return 1.0 * (kind != other_kind) + 2.0 * (part != other_part)
 
 
 def grasp_cost(thing: str, other: str) -> float | None:

@@ -13,7 +13,7 @@ from demonstrations.amplify import Amplifier, find_amplifier
 from demonstrations.amplify.aim import AimedClip, held_in
 from demonstrations.amplify.kinds import family, instance, split
 from demonstrations.amplify.motions import carry_motion, grasp_motion, operate_motion
-from demonstrations.amplify.plan import ordered_atoms, serves
+from demonstrations.amplify.plan import carry_cost, grasp_cost, operate_cost, ordered_atoms
 from demonstrations.amplify.segments import Deed, cut
 from demonstrations.amplify.source import Source, replay
 from demonstrations.config import Style
@@ -78,16 +78,17 @@ def test_names_tell_kinds():
 
 def test_similar_tasks_serve_and_others_do_not():
     on_plate = ("on", "akita_black_bowl_1", "plate_1")
-    assert serves(on_plate, ("on", "akita_black_bowl_2", "plate_2")) == 0.0
-    near, far = (
-        serves(on_plate, ("on", "white_bowl_1", "plate_1")),
-        serves(on_plate, ("in", "akita_black_bowl_1", "wooden_cabinet_1_top_region")),
-    )
-    assert near is not None and far is not None and 0.0 < near < far
-    assert serves(on_plate, ("on", "porcelain_mug_1", "plate_1")) is None
+    assert carry_cost(on_plate, ("on", "akita_black_bowl_2", "plate_2")) == 0.0
+    near = carry_cost(on_plate, ("on", "white_bowl_1", "plate_1"))
+    far = carry_cost(on_plate, ("in", "akita_black_bowl_1", "wooden_cabinet_1_top_region"))
+    assert 0.0 < near < far
+    assert grasp_cost("milk_1", "alphabet_soup_1") == 1.0
+    assert grasp_cost("akita_black_bowl_1", "porcelain_mug_1") is None
     top, bottom = (("open", f"white_cabinet_1_{level}_region") for level in ("top", "bottom"))
-    assert serves(top, bottom) == 2.0
-    assert serves(top, ("close", "white_cabinet_1_top_region")) is None
+    assert operate_cost(top, top) == 0.0
+    assert operate_cost(top, bottom) == 2.0
+    assert operate_cost(top, ("close", "white_cabinet_1_top_region")) is None
+    assert operate_cost(top, ("open", "microwave_1")) is None
 
 
 @pytest.mark.parametrize(
