@@ -89,7 +89,7 @@ class _Library:
             with open_recordings(path, task, self._assets) as file:
                 for recording in islice(file, most):
                     try:
-                        yield cut(replay(recording, env))
+                        yield cut(replay(recording, env), env)
                         found += 1
                     except (DemonstrationError, InvalidStateError) as error:
                         faults.append(f"{path.name}: {error}")
