@@ -13,9 +13,17 @@ from demonstrations.amplify import Amplifier, find_amplifier
 from demonstrations.amplify.aim import AimedClip, held_in
 from demonstrations.amplify.kinds import family, instance, split
 from demonstrations.amplify.motions import carry_motion, grasp_motion, operate_motion
-from demonstrations.amplify.plan import carry_cost, grasp_cost, operate_cost, ordered_atoms
+from demonstrations.amplify.plan import (
+    Course,
+    Step,
+    carry_cost,
+    grasp_cost,
+    operate_cost,
+    ordered_atoms,
+)
 from demonstrations.amplify.segments import Deed, cut
 from demonstrations.amplify.source import Source, replay
+from demonstrations.amplify.ways import choose_ways
 from demonstrations.config import Style
 from demonstrations.skills import demonstrate, find_skill
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
@@ -155,6 +163,22 @@ def test_path_moves_with_the_drawer(folder: Path, pack: AssetPack):
     aimed = AimedClip(clip, env, motion, None, np.zeros(3))
     end = aimed.command(len(aimed) - 1).hand - source.hand[clip.end - 1]
     np.testing.assert_allclose(end, moved, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("target", "ways"),
+    [
+        ("plate_1", ["direct", "high", "left", "right", "turned"]),
+        ("wooden_two_layer_shelf_1_top_region", ["direct", "left", "right", "turned"]),
+        ("wooden_two_layer_shelf_1_top_side", ["direct", "high", "left", "right", "turned"]),
+    ],
+)
+def test_ways_are_those_that_the_target_leaves(
+    bowl: Source, env: Environment, target: str, ways: list[str]
+):
+    grasp, carry = cut(bowl, env)
+    steps = (Step(grasp, grasp.thing, grasp.thing), Step(carry, carry.thing, target))
+    assert list(choose_ways((Course(steps),))) == ways
 
 
 @pytest.mark.parametrize(("task", "way"), [(DRAWER, "left"), (BOWL, "high")])
