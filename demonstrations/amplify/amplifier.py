@@ -89,6 +89,7 @@ def _perform(env: Environment, option: Option, way: Way, follower: Follower) -> 
         if step.clip.deed is Deed.GRASP:
             turns = _turns(env, step, steps[number + 1], way)
             turn = turns[min(option.turn, len(turns) - 1)]
+        bow = bow + np.array([0.0, 0.0, option.raised])
         if not _do(env, step, bow, turn, option.nudge, follower):
             return False
         if step.clip.deed is Deed.OPERATE and number < len(steps) - 1:

@@ -14,9 +14,9 @@ from demonstrations.amplify.plan import (
     Step,
     carry_cost,
     grasp_cost,
+    operate_cost,
     ordered_atoms,
     own_course,
-    serves,
 )
 from demonstrations.amplify.segments import JOINT_PREDICATES, Clip, Deed, cut, joint_name
 from demonstrations.amplify.source import Frames, replay
@@ -89,7 +89,7 @@ class _Library:
             with open_recordings(path, task, self._assets) as file:
                 for recording in islice(file, most):
                     try:
-                        yield cut(replay(recording, env))
+                        yield cut(replay(recording, env), env)
                         found += 1
                     except (DemonstrationError, InvalidStateError) as error:
                         faults.append(f"{path.name}: {error}")
@@ -129,7 +129,7 @@ def _steps(atom: Atom, library: _Library, task: Task) -> list[tuple[Step, ...]]:
     """
     others = [(other, known) for known in library.tasks for other in known.goal]
     if atom[0] in JOINT_PREDICATES:
-        ranked = [(serves(atom, other), other, known) for other, known in others]
+        ranked = [(operate_cost(atom, other), other, known) for other, known in others]
         best = _best([(c, o, k) for c, o, k in ranked if c is not None], atom, task)
         return [(Step(clip, atom[1], atom[1]),) for clip in _pick(best, library, Deed.OPERATE)]
     placings = [(other, known) for other, known in others if other[0] not in JOINT_PREDICATES]

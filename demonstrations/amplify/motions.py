@@ -18,6 +18,8 @@ _FLIP = 0.6 * math.pi
 """Turn of a thing from which on the hand, whose fingers are alike, takes it the other way round."""
 _DEEPEST = 0.012
 """Height of the grip site over what an object stands on at least, m."""
+_DEPTH = 0.022
+"""Distance of the grip site below an object's top at most, m; deeper ones stick to the palm."""
 _INWARD = 0.04
 """Distance at most by which a release is moved toward the middle of a region, m."""
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
@@ -82,7 +84,7 @@ def grasp_motion(clip: Clip, thing: str, env: Environment, turn: float) -> Motio
     if family(kind) == "grocery":
         angle = _across(box, rotation, clip.closing)
         floor = center[2] - box.half_height(rotation) + _DEEPEST
-        grip = max(floor, top - (source_top - site[2]))
+        grip = max(floor, top - min(source_top - site[2], _DEPTH))
         return Motion(
             angle + turn,
             np.array([*source_center[:2], site[2]]),

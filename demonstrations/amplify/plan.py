@@ -18,6 +18,8 @@ _TURN_WEIGHT = 0.05
 """Metres that count as much as a turn by 1 rad when the nearest source is chosen."""
 _NEAREST = 3
 """Number of nearest sources among which one is drawn."""
+_RAISE = 0.08
+"""How much higher the hand goes when a course is tried again, m."""
 _NUDGE = 0.005
 """Standard deviation of the shift of a course that is tried again, m."""
 
@@ -73,6 +75,8 @@ class Option:
     """Which of the turns about an object, from the clearest on, its grasps take."""
     nudge: tuple[float, float] = (0.0, 0.0)
     """How far all its clips are shifted sideways, world frame, m."""
+    raised: float = 0.0
+    """How much higher the hand goes in the middle of its paths, m."""
 
 
 def options(
@@ -81,7 +85,7 @@ def options(
     """Return things to try, in their order.
 
     First one of the courses whose things lay nearest to where they lie now, and others of those;
-    then the same with the hand turned otherwise and shifted a little.
+    then the same with the hand turned otherwise, shifted a little, and raised.
     """
     ranked = sorted(courses, key=lambda course: course.distance(scene))[:_NEAREST]
     first = int(rng.integers(len(ranked)))
@@ -89,8 +93,9 @@ def options(
     found = []
     for number in range(count):
         again = number // len(ranked)
+        raised = _RAISE * (again % 3)
         x, y = rng.normal(0.0, _NUDGE, 2) * (again > 0)
-        found.append(Option(ranked[number % len(ranked)], again, (float(x), float(y))))
+        found.append(Option(ranked[number % len(ranked)], again, (float(x), float(y)), raised))
     return found
 
 
@@ -121,23 +126,17 @@ def ordered_atoms(task: Task, closed: tuple[str, ...]) -> tuple[Atom, ...]:
     return tuple(sorted([*more, *goal], key=rank))
 
 
-def serves(atom: Atom, other: Atom) -> float | None:
-    """Return how far another task's predicate is from one that it could serve; None: too far.
+def operate_cost(atom: Atom, other: Atom) -> float | None:
+    """Return how unlike two operations of drawers, doors or knobs are; None: one serves not.
 
-    0 is the same thing to the same kinds of objects. Only the whole of grasp and carry, or an
-    operation, is judged here.
+    0 is the same to the same part of the same kind of fixture.
     """
-    if atom[0] in JOINT_PREDICATES:
-        if atom[0] != other[0]:
-            return None
-        (kind, part), (other_kind, other_part) = split(atom[1]), split(other[1])
-        if family(kind) != family(other_kind):
-            return None
-        return 1.0 * (kind != other_kind) + 2.0 * (part != other_part)
-    if other[0] in JOINT_PREDICATES:
+    if atom[0] not in JOINT_PREDICATES or atom[0] != other[0]:
         return None
-    grasp = grasp_cost(atom[1], other[1])
-    return None if grasp is None else grasp + carry_cost(atom, other)
+    (kind, part), (other_kind, other_part) = split(atom[1]), split(other[1])
+    if family(kind) != family(other_kind):
+        return None
+    return 1.0 * (kind != other_kind) + 2.0 * (part != other_part)
 
 
 def grasp_cost(thing: str, other: str) -> float | None:

@@ -11,9 +11,12 @@ from common.errors import DemonstrationError
 from demonstrations.amplify.kinds import family, instance, split
 from demonstrations.amplify.shapes import support_height
 from demonstrations.amplify.source import FINGERS, Frames, Source
+from simulation.environment import Environment
 
 _LIFT_STEPS = 12
 """Control steps after the fingers began to close that still belong to the grasp."""
+_OPENING_STEPS = 8
+"""Control steps that the fingers take to open; what is shorter lets nothing go."""
 _MOVED = 0.03
 """Distance by which an object has moved, m, if it was carried."""
 _STIRRED = 0.004
@@ -77,11 +80,15 @@ class _Hold:
     open: int
 
 
-def cut(source: Source) -> tuple[Clip, ...]:
+def cut(source: Source, env: Environment) -> tuple[Clip, ...]:
     """Return the clips of a demonstration, in their order.
 
     A clip ends at a release, or shortly after a grasp; what is done without holding anything is
     cut where predicates of the goal come to hold.
+
+    Args:
+        source: the demonstration.
+        env: the environment that it was replayed in, whose state is overwritten.
 
     Raises:
         DemonstrationError: the goal is to put something somewhere, but the fingers never close
@@ -97,21 +104,33 @@ def cut(source: Source) -> tuple[Clip, ...]:
     clips: list[Clip] = []
     at = 0
     for hold in holds:
-        clips += _operations(source, at, hold.close)
+        clips += _operations(source, env, at, hold.close)
         at = clips[-1].end if clips else 0
         lifted = min(hold.close + _LIFT_STEPS, hold.open - 1)
-        clips.append(_grasp(source, hold, at, lifted))
-        clips.append(_carry(source, hold, lifted))
+        clips.append(_grasp(source, env, hold, at, lifted))
+        clips.append(_carry(source, env, hold, lifted))
         at = hold.open
-    return (*clips, *_operations(source, at, len(source)))
+    return (*clips, *_operations(source, env, at, len(source)))
+
+
+def _at(source: Source, env: Environment, step: int) -> Frames:
+    """Return the scene as it stood before an action."""
+    env.set_state(source.states[step])
+    return Frames(env)
 
 
 def _find_holds(source: Source) -> list[_Hold]:
     """Return what was carried, up to the release after which the goal holds."""
     closed = source.gripper > 0
     edges = np.flatnonzero(np.diff(np.concatenate(([False], closed, [False])).astype(int)))
-    holds = []
+    spans: list[list[int]] = []
     for close, opened in edges.reshape(-1, 2).tolist():
+        if spans and close - spans[-1][1] < _OPENING_STEPS:
+            spans[-1][1] = opened
+        else:
+            spans.append([close, opened])
+    holds = []
+    for close, opened in spans:
         touches = {name: int(t[close : opened + 1].sum()) for name, t in source.touched.items()}
         name = max(touches, key=touches.__getitem__, default="")
         if not name or not touches[name]:
@@ -124,11 +143,11 @@ def _find_holds(source: Source) -> list[_Hold]:
     return holds
 
 
-def _grasp(source: Source, hold: _Hold, start: int, end: int) -> Clip:
+def _grasp(source: Source, env: Environment, hold: _Hold, start: int, end: int) -> Clip:
     position, rotation = (poses[start] for poses in source.objects[hold.name])
     predicate = _atom_of(source, hold.name)[0]
     path = source.objects[hold.name][0][start : hold.close + 1]
-    left, right = (source.at(hold.close).of(finger)[0] for finger in FINGERS)
+    left, right = (_at(source, env, hold.close).of(finger)[0] for finger in FINGERS)
     return Clip(
         source,
         Deed.GRASP,
@@ -145,9 +164,9 @@ def _grasp(source: Source, hold: _Hold, start: int, end: int) -> Clip:
     )
 
 
-def _carry(source: Source, hold: _Hold, start: int) -> Clip:
+def _carry(source: Source, env: Environment, hold: _Hold, start: int) -> Clip:
     predicate, target = _atom_of(source, hold.name)
-    scene = source.at(hold.open)
+    scene = _at(source, env, hold.open)
     body = scene.body(hold.name)
     released = source.objects[hold.name][0][hold.open]
     if not target:
@@ -186,7 +205,7 @@ def _nearest(source: Source, scene: Frames, name: str, place: np.ndarray) -> str
     return min(regions + others, key=lambda n: float(np.linalg.norm(scene.of(n)[0] - place)))
 
 
-def _operations(source: Source, start: int, end: int) -> list[Clip]:
+def _operations(source: Source, env: Environment, start: int, end: int) -> list[Clip]:
     """Return what is done to joints between two steps without holding anything."""
     found: list[tuple[int, tuple[str, ...]]] = []
     for column, atom in enumerate(source.task.goal):
@@ -201,15 +220,17 @@ def _operations(source: Source, start: int, end: int) -> list[Clip]:
     for order, (reached, atom) in enumerate(sorted(found)):
         last = order == len(found) - 1 and end == len(source)
         stop = end if last else reached + 1
-        clips.append(_operate(source, atom, start, stop, reached))
+        clips.append(_operate(source, env, atom, start, stop, reached))
         start = stop
     return clips
 
 
-def _operate(source: Source, atom: tuple[str, ...], start: int, end: int, reached: int) -> Clip:
-    scene = source.at(start)
+def _operate(
+    source: Source, env: Environment, atom: tuple[str, ...], start: int, end: int, reached: int
+) -> Clip:
+    scene = _at(source, env, start)
     frame = joint_frame(scene, atom[1])
-    index = source.env.scene.joint_names.index(joint_name(scene, atom[1]))
+    index = env.scene.joint_names.index(joint_name(scene, atom[1]))
     stirred = np.abs(source.joints[start:, index] - source.joints[start, index]) > _STIRRED
     key = start + int(np.argmax(stirred))
     position, rotation = joint_pose(scene, frame)

@@ -62,8 +62,6 @@ class Source:
 
     task: Task
     """Its task."""
-    env: Environment
-    """Environment of its task, for reading a state of it again."""
     states: np.ndarray
     """Simulator states before each action and after the last one, float64 (T + 1, N)."""
     hand: np.ndarray
@@ -91,11 +89,6 @@ class Source:
         """Return the number of control steps."""
         return len(self.goal)
 
-    def at(self, step: int) -> Frames:
-        """Return the scene as it stood before an action."""
-        self.env.set_state(self.states[step])
-        return Frames(self.env)
-
 
 def replay(recording: Recording, env: Environment) -> Source:
     """Return a recording with all that it went through.
@@ -105,7 +98,7 @@ def replay(recording: Recording, env: Environment) -> Source:
 
     Args:
         recording: the recording.
-        env: an environment of its task, which stays with the source.
+        env: an environment of its task, whose state is overwritten.
 
     Raises:
         DemonstrationError: it is of another robot, or the goal never holds in it.
@@ -169,7 +162,6 @@ def _observe(env: Environment, states: np.ndarray, actions: np.ndarray) -> Sourc
     at, turn, touch = np.array(places), np.array(turns), np.array(touches)
     return Source(
         env.task,
-        env,
         states,
         np.array(hand),
         np.array(rotation),

@@ -15,6 +15,8 @@ _BOW = 0.10
 """How far the hand goes round in the middle of its path, m."""
 _SLANT = 0.6
 """Turn of the hand about a round object that leaves the wrist room, rad."""
+_ROOFED = ("shelf", "microwave")
+"""Families of fixtures whose regions have something above them."""
 _CENTRAL = 0.025
 """Distance from the middle of an object within which a grasp takes all of it, m."""
 
@@ -53,10 +55,24 @@ WAYS: dict[str, Way] = {
 
 
 def choose_ways(courses: tuple[Course, ...]) -> dict[str, Way]:
-    """Return the ways that courses allow: `turned` only where a round object is grasped."""
-    grasps = [s for c in courses for s in c.steps if s.clip.deed is Deed.GRASP]
-    round_ = any(is_round(split(step.thing)[0]) for step in grasps)
-    return {name: way for name, way in WAYS.items() if round_ or not way.turned}
+    """Return the ways that courses allow.
+
+    `turned` only where a round object is grasped; not `high` where something is put under a
+    roof, into a shelf or a microwave.
+    """
+    steps = [step for course in courses for step in course.steps]
+    round_ = any(s.clip.deed is Deed.GRASP and is_round(split(s.thing)[0]) for s in steps)
+    roofed = any(s.clip.deed is Deed.CARRY and _has_roof(s.target) for s in steps)
+    return {
+        name: way
+        for name, way in WAYS.items()
+        if (round_ or not way.turned) and not (roofed and name == "high")
+    }
+
+
+def _has_roof(target: str) -> bool:
+    kind, part = split(target)
+    return family(kind) in _ROOFED and part.endswith("_region")
 
 
 def bows(course: Course, way: Way) -> list[np.ndarray]:

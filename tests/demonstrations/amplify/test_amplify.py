@@ -13,9 +13,17 @@ from demonstrations.amplify import Amplifier, find_amplifier
 from demonstrations.amplify.aim import AimedClip, held_in
 from demonstrations.amplify.kinds import family, instance, split
 from demonstrations.amplify.motions import carry_motion, grasp_motion, operate_motion
-from demonstrations.amplify.plan import ordered_atoms, serves
+from demonstrations.amplify.plan import (
+    Course,
+    Step,
+    carry_cost,
+    grasp_cost,
+    operate_cost,
+    ordered_atoms,
+)
 from demonstrations.amplify.segments import Deed, cut
 from demonstrations.amplify.source import Source, replay
+from demonstrations.amplify.ways import choose_ways
 from demonstrations.config import Style
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
@@ -61,8 +69,13 @@ def recording_of(folder: Path, task: Task) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def bowl(folder: Path, pack: AssetPack) -> Source:
-    return replay(recording_of(folder, BOWL), Environment(BOWL, pack))
+def env(pack: AssetPack) -> Environment:
+    return Environment(BOWL, pack)
+
+
+@pytest.fixture
+def bowl(folder: Path, env: Environment) -> Source:
+    return replay(recording_of(folder, BOWL), env)
 
 
 def test_names_tell_kinds():
@@ -78,16 +91,17 @@ def test_names_tell_kinds():
 
 def test_similar_tasks_serve_and_others_do_not():
     on_plate = ("on", "akita_black_bowl_1", "plate_1")
-    assert serves(on_plate, ("on", "akita_black_bowl_2", "plate_2")) == 0.0
-    near, far = (
-        serves(on_plate, ("on", "white_bowl_1", "plate_1")),
-        serves(on_plate, ("in", "akita_black_bowl_1", "wooden_cabinet_1_top_region")),
-    )
-    assert near is not None and far is not None and 0.0 < near < far
-    assert serves(on_plate, ("on", "porcelain_mug_1", "plate_1")) is None
+    assert carry_cost(on_plate, ("on", "akita_black_bowl_2", "plate_2")) == 0.0
+    near = carry_cost(on_plate, ("on", "white_bowl_1", "plate_1"))
+    far = carry_cost(on_plate, ("in", "akita_black_bowl_1", "wooden_cabinet_1_top_region"))
+    assert 0.0 < near < far
+    assert grasp_cost("milk_1", "alphabet_soup_1") == 1.0
+    assert grasp_cost("akita_black_bowl_1", "porcelain_mug_1") is None
     top, bottom = (("open", f"white_cabinet_1_{level}_region") for level in ("top", "bottom"))
-    assert serves(top, bottom) == 2.0
-    assert serves(top, ("close", "white_cabinet_1_top_region")) is None
+    assert operate_cost(top, top) == 0.0
+    assert operate_cost(top, bottom) == 2.0
+    assert operate_cost(top, ("close", "white_cabinet_1_top_region")) is None
+    assert operate_cost(top, ("open", "microwave_1")) is None
 
 
 @pytest.mark.parametrize(
@@ -110,8 +124,8 @@ def test_goals_are_reached_in_order(name: str, closed: tuple[str, ...], order: l
     assert [atom[0] for atom in ordered_atoms(get_task(name), closed)] == order
 
 
-def test_carrying_is_cut_at_the_fingers(bowl: Source):
-    grasp, carry = cut(bowl)
+def test_carrying_is_cut_at_the_fingers(bowl: Source, env: Environment):
+    grasp, carry = cut(bowl, env)
     closing = int(np.flatnonzero(bowl.gripper > 0)[0])
     assert (grasp.deed, grasp.thing, grasp.key) == (Deed.GRASP, "akita_black_bowl_1", closing)
     assert (carry.deed, carry.thing, carry.frame) == (Deed.CARRY, "akita_black_bowl_1", "plate_1")
@@ -119,10 +133,9 @@ def test_carrying_is_cut_at_the_fingers(bowl: Source):
     assert carry.end == carry.key <= len(bowl)
 
 
-def test_at_the_source_start_the_path_is_the_source_path(bowl: Source, pack: AssetPack):
-    env, (grasp, carry) = Environment(BOWL, pack), cut(bowl)
-    fixtures = bowl.env.fixtures()
-    env.reset(0, init_state=bowl.states[0], fixtures=fixtures)
+def test_at_the_source_start_the_path_is_the_source_path(bowl: Source, env: Environment):
+    grasp, carry = cut(bowl, env)
+    env.set_state(bowl.states[0])
     motion = grasp_motion(grasp, grasp.thing, env, 0.0)
     aimed = AimedClip(grasp, env, motion, None, np.zeros(3))
     hands = np.array([aimed.command(i).hand for i in range(len(aimed))])
@@ -139,10 +152,10 @@ def test_at_the_source_start_the_path_is_the_source_path(bowl: Source, pack: Ass
 
 
 def test_path_moves_with_the_drawer(folder: Path, pack: AssetPack):
-    source = replay(recording_of(folder, DRAWER), Environment(DRAWER, pack))
-    (clip,) = cut(source)
-    assert (clip.deed, clip.predicate) == (Deed.OPERATE, "close")
     env = Environment(DRAWER, pack)
+    source = replay(recording_of(folder, DRAWER), env)
+    (clip,) = cut(source, env)
+    assert (clip.deed, clip.predicate) == (Deed.OPERATE, "close")
     env.reset(77)
     motion = operate_motion(clip, clip.thing, env)
     moved = env.object_position(clip.thing) - clip.position
@@ -150,6 +163,22 @@ def test_path_moves_with_the_drawer(folder: Path, pack: AssetPack):
     aimed = AimedClip(clip, env, motion, None, np.zeros(3))
     end = aimed.command(len(aimed) - 1).hand - source.hand[clip.end - 1]
     np.testing.assert_allclose(end, moved, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("target", "ways"),
+    [
+        ("plate_1", ["direct", "high", "left", "right", "turned"]),
+        ("wooden_two_layer_shelf_1_top_region", ["direct", "left", "right", "turned"]),
+        ("wooden_two_layer_shelf_1_top_side", ["direct", "high", "left", "right", "turned"]),
+    ],
+)
+def test_ways_are_those_that_the_target_leaves(
+    bowl: Source, env: Environment, target: str, ways: list[str]
+):
+    grasp, carry = cut(bowl, env)
+    steps = (Step(grasp, grasp.thing, grasp.thing), Step(carry, carry.thing, target))
+    assert list(choose_ways((Course(steps),))) == ways
 
 
 @pytest.mark.parametrize(("task", "way"), [(DRAWER, "left"), (BOWL, "high")])
@@ -197,10 +226,10 @@ def test_unknown_way_is_one_error(folder: Path, pack: AssetPack):
         amplifier.demonstrate(env, "turned", np.random.default_rng(0), Style())
 
 
-def test_sources_that_cannot_be_used_are_one_error(folder: Path, pack: AssetPack, bowl: Source):
-    env, recording = Environment(BOWL, pack), recording_of(folder, BOWL)
+def test_sources_that_cannot_be_used_are_one_error(folder: Path, env: Environment, bowl: Source):
+    recording = recording_of(folder, BOWL)
     with pytest.raises(DemonstrationError, match="no gripper event"):
-        cut(replace(bowl, gripper=-np.ones_like(bowl.gripper)))
+        cut(replace(bowl, gripper=-np.ones_like(bowl.gripper)), env)
     with pytest.raises(DemonstrationError, match=r"\(T, 7\)"):
         replay(replace(recording, actions=recording.actions[:, :6]), env)
     with pytest.raises(DemonstrationError, match="does not reach the goal"):
@@ -213,8 +242,8 @@ def test_people_file_is_cut_where_the_bowl_was_held(human_demos: Path, real_asse
     """The person closed the fingers once beside the bowl before grasping it."""
     pack = resolve_assets(real_assets)
     with open_recordings(human_demos / f"{get_task(STACK).name}.json", None, pack) as file:
-        source = replay(file[0], Environment(get_task(STACK), pack))
-    grasp, carry = cut(source)
+        env = Environment(get_task(STACK), pack)
+        grasp, carry = cut(replay(file[0], env), env)
     assert (grasp.key, grasp.end, carry.end) == (72, 84, 123)
     assert (grasp.thing, carry.frame) == ("akita_black_bowl_2", "akita_black_bowl_3")
 
