@@ -7,6 +7,7 @@ from demonstrations.skills.caddy import BookInCaddy
 from demonstrations.skills.handled import PlacePan, PlacePot
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.push import PushPlate
+from demonstrations.skills.rack import BottleOnRack
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.shelf import BookInShelf
 from demonstrations.skills.skill import Skill
@@ -17,7 +18,7 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(), MoveDoor()),
     "turnon": (TurnKnob(),),
     "turnoff": (TurnKnob(),),
-    "on": (PushPlate(), PlacePan(), PlacePot(), PickPlace()),
+    "on": (PushPlate(), BottleOnRack(), PlacePan(), PlacePot(), PickPlace()),
     "in": (BookInCaddy(), BookInShelf(), PlacePan(), PlacePot(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
