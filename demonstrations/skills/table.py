@@ -4,6 +4,7 @@ from demonstrations.skills.articulated.door import MoveDoor
 from demonstrations.skills.articulated.drawer import CloseDrawer, OpenDrawer
 from demonstrations.skills.articulated.knob import TurnKnob
 from demonstrations.skills.caddy import BookInCaddy
+from demonstrations.skills.cavity import MugIntoMicrowave
 from demonstrations.skills.handled import PlacePan, PlacePot
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.push import PushPlate
@@ -19,7 +20,7 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
     "turnon": (TurnKnob(),),
     "turnoff": (TurnKnob(),),
     "on": (PushPlate(), BottleOnRack(), PlacePan(), PlacePot(), PickPlace()),
-    "in": (BookInCaddy(), BookInShelf(), PlacePan(), PlacePot(), PickPlace()),
+    "in": (MugIntoMicrowave(), BookInCaddy(), BookInShelf(), PlacePan(), PlacePot(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
 
