@@ -66,7 +66,7 @@ def find_slot(env: Environment, name: str, target: str, yaw: float) -> Slot:
     if box is None:
         box = Region(pose(env, target)[0], np.eye(3), np.full(3, 0.005))
     thing = parent(env, target) or target
-    outward = _way_out(env, box, thing) if thing and region(env, target) else None
+    outward = way_out(env, box, thing) if thing and region(env, target) else None
     wish = _wish(env, name, target, box)
     floor = float(box.position[2] - box.extent[2])
     if outward is None and thing:
@@ -155,7 +155,7 @@ def _sides(box: Region) -> list[np.ndarray]:
     return [side for side in sides if abs(side[2]) < 0.3 * float(np.linalg.norm(side))]
 
 
-def _way_out(env: Environment, box: Region, thing: str) -> np.ndarray | None:
+def way_out(env: Environment, box: Region, thing: str) -> np.ndarray | None:
     """Return the horizontal direction out of a region with a ceiling, or None without one."""
     own = geoms(env, thing)
     column = box.position + np.linspace(0.0, box.extent[2] + 0.03, 12)[:, None] * [0.0, 0.0, 1.0]

@@ -136,6 +136,11 @@ def hull(at: np.ndarray, turn: np.ndarray) -> np.ndarray:
     return at + _HULL @ turn.T
 
 
+def open_fingers(at: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return points (N, 3) of the open fingers of a turned hand, its grip site at (3,)."""
+    return at + _FINGERS[:, [1, 0, 2]] @ turn.T
+
+
 def leaned(toward: np.ndarray, yaw: float, angle: float) -> tuple[float, tuple[float, float]]:
     """Return a waypoint's yaw and tilt, rad, of a hand whose back leans in a horizontal direction.
 

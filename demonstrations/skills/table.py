@@ -4,9 +4,11 @@ from demonstrations.skills.articulated.door import MoveDoor
 from demonstrations.skills.articulated.drawer import CloseDrawer, OpenDrawer
 from demonstrations.skills.articulated.knob import TurnKnob
 from demonstrations.skills.caddy import BookInCaddy
+from demonstrations.skills.cavity import MugIntoMicrowave
 from demonstrations.skills.handled import PlacePan, PlacePot
 from demonstrations.skills.pick_place import PickPlace
 from demonstrations.skills.push import PushPlate
+from demonstrations.skills.rack import BottleOnRack
 from demonstrations.skills.sequence import Sequence, sequence
 from demonstrations.skills.shelf import BookInShelf
 from demonstrations.skills.skill import Skill
@@ -17,8 +19,8 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
     "close": (CloseDrawer(), MoveDoor()),
     "turnon": (TurnKnob(),),
     "turnoff": (TurnKnob(),),
-    "on": (PushPlate(), PlacePan(), PlacePot(), PickPlace()),
-    "in": (BookInCaddy(), BookInShelf(), PlacePan(), PlacePot(), PickPlace()),
+    "on": (PushPlate(), BottleOnRack(), PlacePan(), PlacePot(), PickPlace()),
+    "in": (MugIntoMicrowave(), BookInCaddy(), BookInShelf(), PlacePan(), PlacePot(), PickPlace()),
 }
 """Predicate -> skills, of which the first that fits is taken."""
 
