@@ -52,7 +52,7 @@ class Follower:
         intended = np.append(np.clip(motion, -1.0, 1.0), gripper)
         noisy = intended[:6] + self._rng.normal(0.0, self._noise, 6)
         action = np.append(np.clip(noisy, -1.0, 1.0), gripper)
-        self.recorder.before(action)
+        self.recorder.before(action, intended)
         self._env.step(action)
         self._gripper = gripper
 
