@@ -9,7 +9,6 @@ import numpy as np
 
 from common.errors import UnknownTaskError
 from demonstrations.affordances.geometry import corners, geoms, parent
-from demonstrations.skills.skill import Atom
 from simulation.environment import Environment
 
 
@@ -73,7 +72,7 @@ def moving_part(env: Environment, name: str) -> MovingPart:
     raise UnknownTaskError(f"{name!r} has no joint that opens, closes or turns it")
 
 
-def holds(env: Environment, atom: Atom) -> bool:
+def holds(env: Environment, atom: tuple[str, ...]) -> bool:
     """Return whether a predicate of the task's goal holds."""
     return env.scene.atoms[env.task.goal.index(atom)](env.model, env.data)
 

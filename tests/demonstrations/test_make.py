@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -18,7 +19,7 @@ from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import count_attempts, make_demonstrations, observe, replay_human
 from demonstrations.scripted import Scripted
 from demonstrations.skills.articulated.drawer import CloseDrawer
-from demonstrations.skills.skill import Waypoint
+from demonstrations.skills.skill import Atom, Skill, Waypoint
 from demonstrations.skills.table import SKILLS, find_skills
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
@@ -129,12 +130,17 @@ def test_no_demonstrator_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_way_that_never_succeeds_is_left_out(
     tmp_path: Path, pack: AssetPack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Lame(CloseDrawer):
+    class Lame(Skill):
         ways = ("left", "lame")
 
-        def plan(self, env, atom, way, rng):
+        def fits(self, atom: Atom) -> bool:
+            return True
+
+        def plan(
+            self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
+        ) -> Iterator[Waypoint]:
             if way == "left":
-                yield from super().plan(env, atom, way, rng)
+                yield from CloseDrawer().plan(env, atom, way, rng)
             yield Waypoint(hand.position(env), dwell=1)
 
     monkeypatch.setitem(SKILLS, "close", (Lame(),))
