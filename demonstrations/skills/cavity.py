@@ -82,7 +82,8 @@ class MugIntoMicrowave(Skill):
         assert box is not None
         outward = way_out(env, box, parent(env, target))
         if outward is None:
-            outward = hand.position(env) - box.position
+            outward = (hand.position(env) - box.position) * [1.0, 1.0, 0.0]
+            outward = outward / float(np.linalg.norm(outward))
         side = self._sides[way]
         hold = _by_wall(env, name, outward, side) if side else _by_handle(env, name)
         fingers = hold.fingers(0.0)
