@@ -63,10 +63,10 @@ class _Hold:
 
 
 class MugIntoMicrowave(Skill):
-    """Takes a mug by its wall, left or right of the way in, or by its handle, and slides it in."""
+    """Takes a mug by its handle, or by its wall left of the way in, and slides it in."""
 
-    ways = ("left", "right", "handle")
-    _sides: ClassVar[dict[str, float]] = {"left": 1.0, "right": -1.0, "handle": 0.0}
+    ways = ("handle", "left")
+    _sides: ClassVar[dict[str, float]] = {"handle": 0.0, "left": 1.0}
     """Side of the wall that is taken, seen along the way in."""
 
     def fits(self, atom: Atom) -> bool:
