@@ -63,10 +63,10 @@ class _Hold:
 
 
 class MugIntoMicrowave(Skill):
-    """Takes a mug by its wall, left or right of the way in, or by its handle, and slides it in."""
+    """Takes a mug by its handle, or by its wall left of the way in, and slides it in."""
 
-    ways = ("left", "right", "handle")
-    _sides: ClassVar[dict[str, float]] = {"left": 1.0, "right": -1.0, "handle": 0.0}
+    ways = ("handle", "left")
+    _sides: ClassVar[dict[str, float]] = {"handle": 0.0, "left": 1.0}
     """Side of the wall that is taken, seen along the way in."""
 
     def fits(self, atom: Atom) -> bool:
@@ -82,7 +82,8 @@ class MugIntoMicrowave(Skill):
         assert box is not None
         outward = way_out(env, box, parent(env, target))
         if outward is None:
-            outward = hand.position(env) - box.position
+            outward = (hand.position(env) - box.position) * [1.0, 1.0, 0.0]
+            outward = outward / float(np.linalg.norm(outward))
         side = self._sides[way]
         hold = _by_wall(env, name, outward, side) if side else _by_handle(env, name)
         fingers = hold.fingers(0.0)
