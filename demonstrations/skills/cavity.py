@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,16 +27,10 @@ from simulation.environment import Environment
 _UP = np.array([0.0, 0.0, 1.0])
 _LEAN = 0.9
 """Angle by which the hand leans out of the opening, rad."""
-_DEPTH = 0.017
-"""How far the grip site reaches into a rim, along the fingers, m."""
 _RAISED = 0.016
 """Height over its place at which the mug slides in, m."""
 _GAP = 0.004
 """Height over the floor at which the mug is let go, m."""
-_ENOUGH = 0.035
-"""Depth of the origin in the region up to which a mug is pushed, m."""
-_FINGER = 0.012
-"""Distance of the grip site from what the closed fingers push, m."""
 _APART = 0.008
 """Clearance of hand and mug from the cavity beyond which more is no better, m."""
 
@@ -63,11 +56,9 @@ class _Hold:
 
 
 class MugIntoMicrowave(Skill):
-    """Takes a mug by its handle, or by its wall left of the way in, and slides it in."""
+    """Takes a mug by its handle and slides it in; by its wall the hand would not fit in with it."""
 
-    ways = ("handle", "left")
-    _sides: ClassVar[dict[str, float]] = {"handle": 0.0, "left": 1.0}
-    """Side of the wall that is taken, seen along the way in."""
+    ways = ("handle",)
 
     def fits(self, atom: Atom) -> bool:
         """Return whether a mug shall be in a microwave."""
@@ -84,8 +75,7 @@ class MugIntoMicrowave(Skill):
         if outward is None:
             outward = (hand.position(env) - box.position) * [1.0, 1.0, 0.0]
             outward = outward / float(np.linalg.norm(outward))
-        side = self._sides[way]
-        hold = _by_wall(env, name, outward, side) if side else _by_handle(env, name)
+        hold = _by_handle(env, name)
         fingers = hold.fingers(0.0)
         yaw, tilt = hold.aimed(rng.normal(0.0, 0.02))
         for back, tolerance, level in ((0.10, 0.03, 0.4), (0.04, 0.012, 0.12), (0.0, 0.007, 0.1)):
@@ -93,20 +83,6 @@ class MugIntoMicrowave(Skill):
             yield Waypoint(at, yaw, OPEN, tolerance, exact=True, tilt=tilt, level=level, speed=0.8)
         yield Waypoint(hold.position, yaw, CLOSED, 0.05, dwell=10, exact=True, tilt=tilt)
         yield from _put_in(env, name, target, hold, outward, rng)
-
-
-def _by_wall(env: Environment, name: str, outward: np.ndarray, side: float) -> _Hold:
-    """Return a hold of the wall on one side of the way in."""
-    points = corners(env, geoms(env, name))
-    top = points[..., 2].max()
-    across = side * np.array([outward[1], -outward[0], 0.0])
-    wall = points[points[..., 2].max(1) > top - 0.008]
-    origin, _ = pose(env, name)
-    offsets = wall.mean(1) - origin
-    facing = (np.abs(offsets @ outward) < 0.012) & (offsets @ across > 0)
-    rim = origin + float(np.median(offsets[facing] @ across)) * across
-    hold = _hold(np.array([*rim[:2], top]), outward)
-    return _Hold(hold.position + _DEPTH * hold.fingers(0.0), outward, hold.yaw)
 
 
 def _by_handle(env: Environment, name: str) -> _Hold:
@@ -159,33 +135,8 @@ def _put_in(
     yield Waypoint(here, yaw, OPEN, 0.02, dwell=5, tilt=tilt)
     away = here - 0.09 * hold.fingers(turn)
     yield Waypoint(away, yaw, OPEN, 0.02, tilt=tilt)
-    yield from _push(env, name, target, hold.aimed(turn), outward)
     here = hand.position(env)
     yield Waypoint(here + 0.05 * outward + 0.12 * _UP, yaw, OPEN, 0.04)
-
-
-def _push(
-    env: Environment,
-    name: str,
-    target: str,
-    aimed: tuple[float, tuple[float, float]],
-    outward: np.ndarray,
-) -> Iterator[Waypoint]:
-    """Yield a push of closed fingers that brings the mug's origin inside where it is not yet."""
-    box = region(env, target)
-    assert box is not None
-    (yaw, tilt), inner = aimed, float(np.abs(outward) @ box.extent)
-    origin, _ = pose(env, name)
-    left = float((origin - box.position) @ outward) - inner + _ENOUGH
-    if left < 0.0:
-        return
-    points = corners(env, geoms(env, name)).reshape(-1, 3)
-    front = float(((points - origin) @ outward).max()) + _FINGER
-    height = 0.5 * float(points[:, 2].min() + points[:, 2].max()) - origin[2]
-    for out, up in ((0.06, 0.08), (0.03, 0.0), (-0.4 * left, 0.0), (-left, 0.0)):
-        at = origin + (front + out) * outward + (height + up) * _UP
-        yield Waypoint(at, yaw, CLOSED, 0.012, exact=True, tilt=tilt, level=0.2, speed=0.8)
-    yield Waypoint(hand.position(env) + 0.04 * outward, yaw, CLOSED, 0.02, tilt=tilt)
 
 
 def _place(
