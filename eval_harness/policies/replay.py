@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.manifest import file_sha256
+from demonstrations.demonstrator import AMPLIFIED, SCRIPTED
 from eval_harness.plan import Start
 from eval_harness.policy import (
     ACTION_DIM,
@@ -123,11 +124,13 @@ class ReplayPolicy(Policy):
 def start_of(recording: Recording) -> Start:
     """Return how a recorded episode began.
 
-    People's begin at their first state; all others with a reset and settling, of which the first
-    action's goal has a memory that no state holds.
+    Demonstrations begin at their first state; all others with a reset and settling, of which the
+    first action's goal has a memory that no state holds.
     """
     info = recording.info
     if info.method == HUMAN:
         return Start(state=recording.init_state, fixtures=recording.fixtures)
+    if info.method in (SCRIPTED, AMPLIFIED):
+        return Start(info.seed, state=recording.init_state, fixtures=recording.fixtures)
     index = official_index(info.init_index)
     return Start(info.seed, index, fixtures=recording.fixtures, settle_steps=SETTLE_STEPS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from demonstrations.skills.table import SKILLS
 
 DRAWER = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 
@@ -17,7 +18,10 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_part_of_a_name_or_instruction_finds_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_of_a_name_or_instruction_finds_tasks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SKILLS, "turnon", ())
     assert len(shown(capsys, "kitchen_scene10")) == 6
     lines = shown(capsys, "close the top drawer", "--suite", "libero_90")
     assert len(lines) == 3
@@ -27,7 +31,9 @@ def test_a_part_of_a_name_or_instruction_finds_tasks(capsys: pytest.CaptureFixtu
     assert " and on(" in stove[1]
 
 
-def test_one_task_is_shown_in_full(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_one_task_is_shown_in_full(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / f"{DRAWER.split('/')[1]}.json").touch()
     lines = shown(capsys, DRAWER, "--human-demos", str(tmp_path))
     found = {line[:14].strip(): line[15:] for line in lines}
@@ -35,10 +41,12 @@ def test_one_task_is_shown_in_full(capsys: pytest.CaptureFixture[str], tmp_path:
     assert (found["horizon"], found["init states"]) == ("400", "50")
     assert found["goal"] == "close(wooden_cabinet_1_top_region)"
     assert found["demonstrations"] == "scripted, human"
+    monkeypatch.setitem(SKILLS, "turnon", ())
     assert "none known here" in "\n".join(shown(capsys, "libero_goal/turn_on_the_stove"))
 
 
-def test_json_says_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_says_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SKILLS, "turnon", ())
     found = json.loads("\n".join(shown(capsys, "--json")))
     assert len(found) == 130
     assert found[0]["goal"] == [["on", "akita_black_bowl_1", "plate_1"]]

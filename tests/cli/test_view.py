@@ -93,7 +93,6 @@ def test_a_file_says_its_task_itself(capsys: pytest.CaptureFixture[str]) -> None
         ([TASK, "--way", "sideways"], "no way 'sideways'"),
         ([TASK, "--cameras", "front"], "this task has"),
         (["--file", "nowhere.hdf5"], "is not there"),
-        (["libero_goal/turn_on_the_stove", "--scripted"], "no scripted skill"),
         ([TASK, "--assets", "nowhere"], "the LIBERO assets folder"),
     ],
 )

@@ -60,7 +60,9 @@ def scripted(env: Environment, way: str, seed: int):
     env.reset(seed)
     env.settle()
     rng = np.random.default_rng(seed)
-    return Scripted(env.task).demonstrate(env, way, rng, Style(tremor=0.0, aim=0.0))
+    return Scripted(env.task).demonstrate(
+        env, way, rng, Style(speed=(0.75, 1.0), tremor=0.0, aim=0.0)
+    )
 
 
 def recording_of(folder: Path, task: Task) -> Recording:

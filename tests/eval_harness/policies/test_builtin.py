@@ -13,6 +13,7 @@ import torch
 from common.errors import CheckpointError, TrajectoryError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations
+from demonstrations.skills.table import SKILLS
 from eval_harness.evaluation import evaluate
 from eval_harness.plan import Start, make_items
 from eval_harness.policies import load_policy
@@ -67,7 +68,10 @@ def test_random_depends_on_episode_and_step_alone() -> None:
     assert policy.identity() != load_policy("random", PROTOCOL).identity()
 
 
-def test_scripted_demonstrator_succeeds_and_its_trajectories_replay(tmp_path: Path) -> None:
+def test_scripted_demonstrator_succeeds_and_its_trajectories_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SKILLS, "turnon", ())
     pack = embedded_pack()
     policy = load_policy("scripted", PROTOCOL, assets=pack)
     results = evaluate(policy, PROTOCOL, [DRAWER], tmp_path / "a", 3, assets=pack)

@@ -354,7 +354,7 @@ def test_a_file_of_the_first_format_is_made_again(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["data"].attrs["format_version"] = 1
         del file["index"]
-    with pytest.raises(TrajectoryError, match=r"of trajectory format 1, but 2 .* made again"):
+    with pytest.raises(TrajectoryError, match=r"of trajectory format 1, but 3 .* made again"):
         TrajectoryFile(path)
     with writer(path) as target:
         assert not target.finished
