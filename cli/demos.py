@@ -56,10 +56,12 @@ class Download:
 
 @dataclass(frozen=True)
 class Make:
-    """Make demonstrations of many tasks, each by what is possible: skills, or recordings amplified.
+    """Make demonstrations of many tasks, each from the best source that is here.
 
-    A task's file lies where `dlr demonstrate` puts it. Tasks run side by side, one a core; one
-    that fails is told, and the others go on. The same command goes on where it was killed.
+    LIBERO's own where `dlr demos download` has fetched them; amplified where `--human-demos` has a
+    recording of the task; else by skills; `--source` decides for all. A task's file lies where
+    `dlr demonstrate` puts it. Tasks run side by side, one a core; one that fails is told, and the
+    others go on. The same command goes on where it was killed.
     """
 
     names: Names = ()
@@ -81,19 +83,18 @@ class Make:
     def __call__(self) -> None:
         """Make, and report."""
         from common.workers import Beam, Processes, attempt_items
-        from demonstrations.make import DemonstrationItem, demonstrate_item
+        from demonstrations.make import DemonstrationItem, demonstrate_item, possible
         from demonstrations.official import choose_tasks
         from reports.demonstrations import show_demonstrations
         from simulation.assets.resolve import resolve_assets
 
         if not self.names:
             raise UsageError("name a suite, such as libero_90, or tasks; `dlr tasks` lists them")
-        tasks, pack, run = (
-            choose_tasks(self.names),
-            resolve_assets(self.assets),
-            RunFolder(self.run),
-        )
-        items = [DemonstrationItem(t.key, run.demonstrations(t), self.config, pack) for t in tasks]
+        pack, run = resolve_assets(self.assets), RunFolder(self.run)
+        items = [
+            DemonstrationItem(t.key, run.demonstrations(t), possible(t, self.config), pack)
+            for t in choose_tasks(self.names)
+        ]
         backend = Beam(self.beam, str(self.run)) if self.beam else Processes(self.workers)
         failed = []
         for outcome in attempt_items(demonstrate_item, items, backend, "demonstrating"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration
 from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
-from demonstrations.people import find_people, replay_people
+from demonstrations.official import official_file
+from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
@@ -93,6 +94,20 @@ def count_attempts(file: TrajectoryFile) -> dict[tuple[str, str], tuple[int, int
         tried, succeeded = counts.get((info.method, info.way), (0, 0))
         counts[info.method, info.way] = (tried + info.attempts, succeeded + 1)
     return counts
+
+
+def possible(task: Task, config: DemonstrationConfig) -> DemonstrationConfig:
+    """Return `config` with the best source of a task that is here, where it leaves the choice.
+
+    LIBERO's own demonstrations where they have been fetched; amplified ones where there is a
+    folder with a recording of the task; else by skills, or from recordings of other tasks.
+    """
+    if config.source != "auto" or config.human_demos == OFFICIAL:
+        return config
+    if not config.human_demos:
+        here = official_file(task) is not None
+        return replace(config, human_demos=OFFICIAL, episodes_per_way=0) if here else config
+    return replace(config, source="amplified") if has_people(task, config.human_demos) else config
 
 
 def find_demonstrator(task: Task, config: DemonstrationConfig, assets: AssetPack) -> Demonstrator:

@@ -42,14 +42,26 @@ def find_people(task: Task, folder: str | Path) -> list[Path]:
                 f"`dlr demos download {task.key}` fetches them"
             )
         return [path]
-    names = (f"{task.name}.json", f"{task.name}_demo.hdf5")
-    places = (Path(folder), Path(folder) / task.suite)
-    found = [place / name for place in places for name in names if (place / name).exists()]
+    found = _files(task, Path(folder))
     if not found:
         raise DemonstrationError(
-            f"{folder} has no demonstrations of {task.name}: expected {' or '.join(names)}"
+            f"{folder} has no demonstrations of {task.name}: expected {' or '.join(_names(task))}"
         )
     return found
+
+
+def has_people(task: Task, folder: str | Path) -> bool:
+    """Return whether a folder has people's demonstrations of a task."""
+    return bool(_files(task, Path(folder)))
+
+
+def _files(task: Task, folder: Path) -> list[Path]:
+    places = (folder, folder / task.suite)
+    return [place / name for place in places for name in _names(task) if (place / name).exists()]
+
+
+def _names(task: Task) -> tuple[str, str]:
+    return f"{task.name}.json", f"{task.name}_demo.hdf5"
 
 
 def replay_people(

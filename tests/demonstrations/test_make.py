@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,13 @@ from dataset_builders.episodes import list_episodes
 from dataset_builders.provenance import split_episodes
 from demonstrations.affordances import hand
 from demonstrations.config import DemonstrationConfig, Style
-from demonstrations.make import count_attempts, make_demonstrations, observe, replay_human
+from demonstrations.make import (
+    count_attempts,
+    make_demonstrations,
+    observe,
+    possible,
+    replay_human,
+)
 from demonstrations.scripted import Scripted
 from demonstrations.skills.articulated.drawer import CloseDrawer
 from demonstrations.skills.skill import Atom, Skill, Waypoint
@@ -228,6 +235,27 @@ def test_each_start_of_people_has_a_name_so_that_val_fraction_splits_them(
     assert all(starts) and not set.intersection(*starts)
     again = [ref.info.seed for ref in list_episodes(tmp_path / "made", method="human")]
     assert again == [ref.info.seed for ref in refs] and min(again) >= 2**31
+
+
+def test_each_task_is_made_from_what_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = DemonstrationConfig()
+    assert possible(DRAWER, config) == config
+    people = replace(config, human_demos=str(tmp_path))
+    assert possible(DRAWER, people) == people
+    (tmp_path / f"{DRAWER.name}.json").touch()
+    assert possible(DRAWER, people).source == "amplified"
+    assert possible(BOWL, people) == people
+    official = tmp_path / "cache/dlr-vla/demonstrations" / f"{DRAWER.key}_demo.hdf5"
+    official.parent.mkdir(parents=True)
+    official.touch()
+    chosen = possible(DRAWER, config)
+    assert (chosen.human_demos, chosen.episodes_per_way) == ("official", 0)
+    assert possible(BOWL, config) == config
+    scripted = replace(people, source="scripted")
+    assert possible(DRAWER, scripted) == scripted
 
 
 def failure(folder: Path, pack: AssetPack) -> str:
