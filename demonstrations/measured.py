@@ -26,6 +26,8 @@ SOURCES = ("scripted", "amplified", "human")
 """Where demonstrations come from."""
 SUFFICIENT = 0.6
 """Share of successes from which on a way counts."""
+_JUDGED = 3
+"""Successes of a way from which on it can be learnt without one of them."""
 _REMEDY = "measure the task again with `dlr demos measure`"
 
 
@@ -140,7 +142,7 @@ def summarise(
 
     Returns:
         The ways, and their distinctness; None where fewer than two count, or one of these has
-        fewer than two successes.
+        fewer than three successes.
     """
     by_way: dict[str, list[Episode]] = {}
     for episode in attempts:
@@ -156,7 +158,7 @@ def summarise(
         for name, tried in by_way.items()
     )
     judged = [way for way in ways if way.counts]
-    if len(judged) < 2 or min(way.succeeded for way in judged) < 2:
+    if len(judged) < 2 or min(way.succeeded for way in judged) < _JUDGED:
         return ways, None
     named = [(episode.path, way.name) for way in judged for episode in won[way.name]]
     return ways, tell_apart([path for path, _ in named], [name for _, name in named], seed)

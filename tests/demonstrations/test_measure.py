@@ -1,0 +1,72 @@
+"""Measuring a demonstrator: failures count, starts are the same for each way, records are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import DemonstrationError
+from demonstrations.affordances import hand
+from demonstrations.config import DemonstrationConfig
+from demonstrations.measure import MeasureItem, attempts, measure_item
+from demonstrations.measured import measured_path, read_measured
+from demonstrations.scripted import Scripted
+from demonstrations.skills.articulated.drawer import CloseDrawer
+from demonstrations.skills.skill import Atom, Skill, Waypoint
+from demonstrations.skills.table import SKILLS
+from simulation.assets.embedded import write_embedded_pack
+from simulation.assets.resolve import embedded_pack, resolve_assets
+from simulation.environment import Environment
+from simulation.tasks import get_task
+
+DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
+
+
+class HalfLame(Skill):
+    """Closes the drawer in one way and does nothing in the other."""
+
+    ways = ("left", "lame")
+
+    def fits(self, atom: Atom) -> bool:
+        return True
+
+    def plan(
+        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
+    ) -> Iterator[Waypoint]:
+        if way == "left":
+            yield from CloseDrawer().plan(env, atom, way, rng)
+        yield Waypoint(hand.position(env), dwell=1)
+
+
+def test_every_attempt_counts_and_a_record_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SKILLS, "close", (HalfLame(),))
+    item = MeasureItem(DRAWER.key, tmp_path, DemonstrationConfig(seed=3), 2, embedded_pack())
+    episodes = attempts(Scripted(DRAWER), Environment(DRAWER, embedded_pack()), item)
+    assert [episode.info.way for episode in episodes] == ["left", "left", "lame", "lame"]
+    assert [episode.info.init_index for episode in episodes] == [0, -1, 0, -1]
+    for left, lame in zip(episodes[:2], episodes[2:], strict=True):
+        np.testing.assert_array_equal(left.states[0], lame.states[0])
+    line = measure_item(item)
+    path = measured_path(tmp_path, "embedded", "scripted", DRAWER)
+    found = read_measured(path)
+    assert [(way.name, way.tried) for way in found.ways] == [("left", 2), ("lame", 2)]
+    won = sum(episode.info.success for episode in episodes[:2])
+    assert [way.succeeded for way in found.ways] == [won, 0]
+    assert line == f"left {won}/2, lame 0/2" and found.distinctness is None
+    written = path.stat().st_mtime_ns
+    assert measure_item(item) == line and path.stat().st_mtime_ns == written
+
+
+def test_only_the_two_packs_are_measured(tmp_path: Path) -> None:
+    write_embedded_pack(tmp_path / "own")
+    (tmp_path / "own" / "added.txt").touch()
+    item = MeasureItem(
+        DRAWER.key, tmp_path, DemonstrationConfig(), 2, resolve_assets(tmp_path / "own")
+    )
+    with pytest.raises(DemonstrationError, match="measured with libero or embedded"):
+        measure_item(item)
