@@ -9,8 +9,6 @@ import numpy as np
 
 from simulation.environment import Environment
 
-OPENING = 0.08
-"""Width between the open fingers, m."""
 FINGER_TIP = 0.013
 """Distance of the finger tips below the grip site, m."""
 PALM = 0.048
@@ -44,11 +42,6 @@ _HULL = np.concatenate(
 def position(env: Environment) -> np.ndarray:
     """Return the grip site's position, world frame, m, (3,)."""
     return env.data.site_xpos[env.scene.robot.site].copy()
-
-
-def opening(env: Environment) -> float:
-    """Return the width between the fingers, m."""
-    return float(np.abs(env.data.qpos[env.scene.gripper_qpos]).sum())
 
 
 def closing_axis(yaw: float) -> np.ndarray:
