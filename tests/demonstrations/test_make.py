@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import pytest
 from common.errors import DemonstrationError, InvalidStateError, TrajectoryError, UnknownTaskError
 from dataset_builders.episodes import list_episodes
 from dataset_builders.provenance import split_episodes
-from demonstrations.affordances import hand
 from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import (
     count_attempts,
@@ -25,14 +23,13 @@ from demonstrations.make import (
     replay_human,
 )
 from demonstrations.scripted import Scripted
-from demonstrations.skills.articulated.drawer import CloseDrawer
-from demonstrations.skills.skill import Atom, Skill, Waypoint
 from demonstrations.skills.table import SKILLS, find_skills
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode
 from simulation.starts import FIRST_HELD_OUT_INIT
 from simulation.tasks import Task, get_task
+from tests.demonstrations.half_lame import HalfLame
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 BOWL = get_task("libero_90/KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")
@@ -137,26 +134,13 @@ def test_no_demonstrator_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_way_that_never_succeeds_is_left_out(
     tmp_path: Path, pack: AssetPack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Lame(Skill):
-        ways = ("left", "lame")
-
-        def fits(self, atom: Atom) -> bool:
-            return True
-
-        def plan(
-            self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
-        ) -> Iterator[Waypoint]:
-            if way == "left":
-                yield from CloseDrawer().plan(env, atom, way, rng)
-            yield Waypoint(hand.position(env), dwell=1)
-
-    monkeypatch.setitem(SKILLS, "close", (Lame(),))
+    monkeypatch.setitem(SKILLS, "close", (HalfLame(),))
     config = DemonstrationConfig(episodes_per_way=2, maximum_attempts=2)
     with make_demonstrations(DRAWER, tmp_path / "a.hdf5", config, pack) as file:
         assert [info.way for info in file.infos] == ["left", "left"]
         ((_, (tried, succeeded)),) = count_attempts(file).items()
         assert tried >= succeeded == 2
-    monkeypatch.setattr(Lame, "ways", ("lame",))
+    monkeypatch.setattr(HalfLame, "ways", ("lame",))
     with pytest.raises(DemonstrationError, match=r"failed 2 times at .* in each of its ways"):
         make_demonstrations(DRAWER, tmp_path / "b.hdf5", config, pack)
 

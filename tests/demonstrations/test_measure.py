@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.errors import DemonstrationError
-from demonstrations.affordances import hand
 from demonstrations.config import DemonstrationConfig
 from demonstrations.measure import MeasureItem, attempts, measure_item
 from demonstrations.measured import measured_path, read_measured
 from demonstrations.scripted import Scripted
-from demonstrations.skills.articulated.drawer import CloseDrawer
-from demonstrations.skills.skill import Atom, Skill, Waypoint
 from demonstrations.skills.table import SKILLS
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.tasks import get_task
+from tests.demonstrations.half_lame import HalfLame
 
 DRAWER = get_task("libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
-
-
-class HalfLame(Skill):
-    """Closes the drawer in one way and does nothing in the other."""
-
-    ways = ("left", "lame")
-
-    def fits(self, atom: Atom) -> bool:
-        return True
-
-    def plan(
-        self, env: Environment, atom: Atom, way: str, rng: np.random.Generator
-    ) -> Iterator[Waypoint]:
-        if way == "left":
-            yield from CloseDrawer().plan(env, atom, way, rng)
-        yield Waypoint(hand.position(env), dwell=1)
 
 
 def test_every_attempt_counts_and_a_record_is_made_once(
