@@ -16,6 +16,7 @@ import numpy as np
 
 from common.errors import InvalidStateError
 from simulation.assets.resolve import AssetPack, resolve_assets
+from simulation.physics.arena import bounded_arenas, with_arena
 from simulation.physics.control import ControllerState, RobotIndex
 from simulation.physics.passes import ForwardPasses
 from simulation.pictures.looks import robot_looks, with_looks
@@ -89,7 +90,7 @@ class Scene:
             upstream = self._upstream
             self._sim = upstream.sim
             upstream.visualize(dict.fromkeys(upstream._visualizations, False))
-            self.model = _physics_model(upstream.model.get_xml())
+            self.model = _physics_model(with_arena(upstream.model.get_xml()))
             # The fixtures' poses before any draw: a new upstream model's, and not this one's.
             self._pristine_body_pos = self.model.body_pos.copy()
             self._pristine_body_quat = self.model.body_quat.copy()
@@ -125,7 +126,7 @@ class Scene:
         if looks is None:
             return compiled
         with _CONSTRUCTION_LOCK:
-            model = with_looks(self._upstream.model.get_xml(), looks)
+            model = with_looks(with_arena(self._upstream.model.get_xml()), looks)
         model.body_pos[:] = self._pristine_body_pos
         model.body_quat[:] = self._pristine_body_quat
         model.site_rgba[:] = compiled.site_rgba
@@ -207,12 +208,13 @@ def make_upstream(task: Task, assets: AssetPack) -> Any:
     setattr(libero, "_assets_path_cache", str(assets.path))  # noqa: B010 (untyped module)
     global_state = np.random.get_state()  # noqa: NPY002
     try:
-        return env_wrapper.ControlEnv(
-            bddl_file_name=str(task.bddl_file),
-            use_camera_obs=False,
-            has_renderer=False,
-            has_offscreen_renderer=False,
-        )
+        with bounded_arenas():
+            return env_wrapper.ControlEnv(
+                bddl_file_name=str(task.bddl_file),
+                use_camera_obs=False,
+                has_renderer=False,
+                has_offscreen_renderer=False,
+            )
     finally:
         np.random.set_state(global_state)  # noqa: NPY002
 
