@@ -20,6 +20,7 @@ from common.errors import DatasetError
 from common.files import write_bytes
 from common.json_files import parse_sealed, sealed_line
 from dataset_builders.certificate import conventions
+from dataset_builders.describing.statistics import encode_numbers
 from dataset_builders.digests import CONTENT
 from dataset_builders.episodes import JPEG_QUALITY, PictureConfig, render_episode
 from dataset_builders.features import METADATA, STEPS
@@ -89,6 +90,7 @@ def render_part(item: PartItem) -> str:
             "features": [entry.name for entry in entries],
             "lengths": [entry.length for entry in entries],
             "digests": [entry.digest for entry in entries],
+            "numbers": encode_numbers(numbers(example[STEPS])),
             "conventions": vars(conventions(*numbers(example[STEPS])[:2])),
             "replay": _replay(example, item.pictures.assets) if item.replay else None,
         }

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.errors import DatasetError
+from common.json_files import read_sealed
 from common.versions import package_version
 from dataset_builders.sources import EpisodeRef
 from simulation.recordings.trajectories import TrajectoryFile
@@ -41,6 +43,15 @@ def describe_dataset(
     }
 
 
+def _attempts(path: Path) -> int | None:
+    """Return how many attempts `dlr collect` made for a file; None where nothing says so."""
+    ledger = path.with_name(f"{path.name}.attempts.json")
+    if not ledger.is_file():
+        return None
+    content = read_sealed(ledger, "a list of attempts", DatasetError, "delete it")
+    return len(content["outcomes"])
+
+
 def _files(refs: Sequence[EpisodeRef]) -> list[tuple[Path, str]]:
     return sorted({(Path(ref.path), ref.name) for ref in refs}, key=lambda item: item[1])
 
@@ -57,4 +68,5 @@ def _describe_source(path: Path, name: str) -> dict[str, Any]:
             "asset_digest": source.asset_digest,
             "versions": source.versions,
             "config": source.config,
+            "attempts": _attempts(path),
         }

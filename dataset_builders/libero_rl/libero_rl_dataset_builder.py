@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ from common.locks import Lock, lock_file
 from common.manifest import MANIFEST, check_manifest, write_manifest
 from common.workers import Backend, Beam, Processes
 from dataset_builders.certificate import chosen_for_replay
+from dataset_builders.describing.card import Numbers, write_card
+from dataset_builders.describing.statistics import decode_numbers, write_statistics
 from dataset_builders.episodes import DEFAULT_CAMERAS, PictureConfig
 from dataset_builders.features import EPISODE, OBSERVATION, STEP, Feature, picture
 from dataset_builders.finishing import describe_shards, place_shards
@@ -29,6 +32,7 @@ from dataset_builders.replacing import remove_unfinished, remove_work, work_fold
 from dataset_builders.shards import SHARD_BYTES, Finished, Shard, plan_shards, write_shards
 from dataset_builders.sources import (
     DEMONSTRATIONS,
+    FAILURES,
     Choice,
     choose_episodes,
     parse_choice,
@@ -183,6 +187,10 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         finished = write_shards(shards, work, backend, lambda done: self._show(done, shards, work))
         place_shards(finished, target)
         self.info.metadata.update(describe_shards(finished, target))
+        name, numbers = f"{self.name}/{config.name}", Numbers(refs)
+        write_statistics(target, name.replace("/", "_"), _numbers(finished, numbers))
+        told = dict(self.info.metadata)
+        write_card(target, name, config.description, told, numbers, finished, refs)
         infos = [
             tfds.core.SplitInfo(
                 name=split,
@@ -213,6 +221,16 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
             )
         self.info.features.save_config(work)
         write_dataset_info_proto(proto, dataset_info_dir=work)
+
+
+def _numbers(finished: list[Finished], seen: Numbers) -> Iterator[np.ndarray]:
+    """Yield the numbers of each success; all go into what the card tells, too."""
+    for item in finished:
+        for line in item.lines():
+            numbers = decode_numbers(line["numbers"])
+            seen.add(line["key"], numbers)
+            if item.shard.split != FAILURES:
+                yield numbers
 
 
 def _by_split(finished: list[Finished]) -> list[tuple[str, list[Finished]]]:
