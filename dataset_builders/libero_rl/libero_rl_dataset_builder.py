@@ -190,7 +190,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         name, numbers = f"{self.name}/{config.name}", Numbers(refs)
         write_statistics(target, name.replace("/", "_"), _numbers(finished, numbers))
         told = dict(self.info.metadata)
-        write_card(target, name, config.description, told, numbers, finished, refs)
+        write_card(target, name, config.description or "", told, numbers, finished, refs)
         infos = [
             tfds.core.SplitInfo(
                 name=split,
