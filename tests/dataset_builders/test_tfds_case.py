@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import unittest
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
@@ -24,13 +24,13 @@ def run_case(trajectories: Path) -> dict[str, Any]:
 
     flags.FLAGS.mark_as_parsed()
     config = named_config("dlr_1")
-    config.resolution, config.replay = 32, 0.0
+    config.resolution = 32
 
     class Case(tfds.testing.DatasetBuilderTestCase):  # type: ignore[misc, name-defined]
         DATASET_CLASS = LiberoRl
-        SPLITS = {"train": 1}
+        SPLITS: ClassVar = {"train": 1}
         EXAMPLE_DIR = str(trajectories)
-        BUILDER_CONFIG_NAMES_TO_TEST = [config]
+        BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = [config]
         MOCK_OUT_FORBIDDEN_OS_FUNCTIONS = False
 
     result = unittest.TestResult()
