@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
     "demos": "demonstrations of many tasks: download, make, show, audit, measure, table",
     "train": "train a recipe's policies on demonstrations",
+    "generate": "demonstrate, train and collect many tasks side by side",
     "collect": "roll a policy out and keep its successful episodes",
     "build": "render trajectories into an RLDS dataset",
     "verify": "prove that a dataset holds what it says",

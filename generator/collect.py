@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from common.errors import DlrError
 from common.intervals import wilson_interval
 from common.json_files import read_sealed, write_sealed
 from common.reproducible import reproducible
+from common.workers.progress import Bar
 from generator.checkpoints import policy_hash
 from generator.config import CollectConfig
 from generator.policies.policy import Exploration, Policy
@@ -36,7 +35,7 @@ class CollectReport:
     """What a collection attempted and kept."""
 
     path: Path
-    """The trajectory file."""
+    """The trajectory file; it is not there if nothing succeeded and that was allowed."""
     attempts: list[int]
     """Episodes attempted, per group; none if the list of them, beside the file, is gone."""
     successes: list[int]
@@ -81,7 +80,7 @@ def collect(
 
     Raises:
         CollectionError: groups differ from the policy's patterns or do not divide the episodes,
-            or a group reached `maximum_attempts` per wanted episode.
+            or a group reached `maximum_attempts` per wanted episode and all are required.
         BusyError: another process is writing the file.
         OutputError: the file cannot be written.
     """
@@ -98,12 +97,14 @@ def collect(
         "method": method,
         "provenance": dict(provenance or {}),
     }
-    with TrajectoryWriter(path, task, assets, settings, config.episodes) as writer:
+    expected = config.episodes if config.require_all else 1
+    with TrajectoryWriter(path, task, assets, settings, expected) as writer:
         ledger = _Ledger(path.with_name(path.name + ".attempts.json"), settings, config)
         if not writer.finished:
             ledger.forget_lost(writer.done)
             _collect_missing(policy, environments, task.horizon, method, config, writer, ledger)
-            writer.finish().close()
+            if writer.done or config.require_all:
+                writer.finish().close()
     return CollectReport(path, ledger.attempts(), ledger.successes())
 
 
@@ -118,8 +119,7 @@ def _collect_missing(
 ) -> None:
     """Run waves of attempts until every group is complete."""
     digest = policy_hash(policy)
-    with reproducible(), tqdm(total=config.episodes, desc="collect", disable=None) as bar:
-        bar.update(sum(ledger.successes()))
+    with reproducible(), Bar("collect", config.episodes, sum(ledger.successes())) as bar:
         while wave := ledger.next_wave():
             specs = [_spec(attempt, policy, config) for attempt in wave]
             stream = rollouts(
@@ -182,11 +182,14 @@ class _Ledger:
             CollectionError: a group is hopeless.
         """
         groups, wanted = self.config.groups, self.config.episodes // self.config.groups
+        most = wanted * self.config.maximum_attempts
         wave: list[int] = []
         for group in range(groups):
             made, succeeded = len(self._of(group)), sum(self._of(group))
             missing = min(wanted - succeeded, max(1, self.config.wave // groups))
-            if missing > 0 and made + missing > wanted * self.config.maximum_attempts:
+            if not self.config.require_all:
+                missing = min(missing, most - made)
+            if missing > 0 and made + missing > most:
                 raise CollectionError(
                     f"pattern {group} succeeded in {succeeded} of {made} attempts, and {wanted} "
                     "successes are wanted: train it longer, or ask for fewer episodes"

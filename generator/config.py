@@ -144,6 +144,8 @@ class CollectConfig:
     """Episodes attempted between two records of progress, over all groups."""
     maximum_attempts: int = 5
     """Attempts per wanted episode after which a group is given up."""
+    require_all: bool = True
+    """Fail if a group is given up; otherwise what succeeded of it is kept."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of a held-out init state."""
     motion_noise: float = 0.5

@@ -16,6 +16,7 @@ from common.errors import CheckpointError, UsageError
 from common.files import ensure_writable
 from common.json_files import read_sealed, write_sealed
 from common.locks import lock_file
+from common.workers.progress import tell
 from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
 from simulation.starts import FINAL_EVALUATION_SEED
@@ -256,6 +257,7 @@ def run_stage(
     folder = parent / f"{stage.name}-{key[:12]}"
     with lock_file(folder):
         if not (folder / RECORD).exists():
+            tell(stage.name)
             report = stage.run(context, ensure_writable(folder))
             content = {**read, "versions": versions(), "report": report}
             write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
