@@ -69,13 +69,27 @@ def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack | None) -> T
         candidate=candidate,
         provenance=_provenance(run, task, seed),
         demonstrations=_trajectories(run.demonstrations(task), encoder),
-        others=[
-            Source(recipe.label, _trajectories(path, encoder))
-            for name, recipe in RECIPES.items()
-            if name not in (BASELINE, CANDIDATE)
-            and (path := run.trajectories(task, name, seed)).exists()
-        ],
+        others=_others(run, task, seed, encoder),
     )
+
+
+def _others(run: RunFolder, task: Task, seed: int, encoder: PatternEncoder) -> list[Source]:
+    """Return what was collected after `learn`, by the recipes compared first, and other recipes'.
+
+    What RL has made of the ways can so be told from what the clone never had.
+    """
+    found = []
+    for name in sorted(RECIPES, key=lambda name: name not in (BASELINE, CANDIDATE)):
+        label = RECIPES[name].label
+        places = {f"{label}, after learn": run.learned(task, name, seed)}
+        if name not in (BASELINE, CANDIDATE):
+            places = {label: run.trajectories(task, name, seed)} | places
+        found += [
+            Source(title, _trajectories(path, encoder))
+            for title, path in places.items()
+            if path.exists()
+        ]
+    return found
 
 
 def _trajectories(path: Path, encoder: PatternEncoder) -> list[Trajectory]:
