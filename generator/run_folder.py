@@ -188,6 +188,7 @@ def _collect(
     path: Path,
 ) -> CollectReport:
     from generator.collect import collect
+    from generator.config import NoiseConfig
     from generator.recipes import get_recipe
     from generator.stages import read_record
 
@@ -196,7 +197,8 @@ def _collect(
     folder = run.policies(task, recipe, seed) / stage
     record = read_record(folder)
     provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
-    return collect(maker.load(folder), environments, task, assets, method, config, path, provenance)
+    policy, noise = maker.load(folder), NoiseConfig(**record["settings"]["noise"])
+    return collect(policy, environments, task, assets, method, config, noise, path, provenance)
 
 
 def final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Policy
+from generator.policies.residual import ResidualPolicy
 
-POLICIES: dict[str, type[Policy]] = {"gaussian": GaussianPolicy}
+POLICIES: dict[str, type[Policy]] = {
+    "gaussian": GaussianPolicy,
+    "residual": ResidualPolicy,
+}
 """Kind, as checkpoints name it -> class."""

@@ -34,6 +34,7 @@ from generator.config import (
     EvaluationConfig,
     GeneratorConfig,
     LearnConfig,
+    NoiseConfig,
     ReinforceConfig,
 )
 from generator.run_folder import RunFolder, train_recipe
@@ -104,7 +105,9 @@ def _train(sources: Path, folder: Path) -> None:
 def _collect(sources: Path, folder: Path) -> None:
     trained = RunFolder(sources / "train").policies(TASK, "o2o_rl", 0)
     policy, _ = load_policy(trained / "learn" / "policy.safetensors")
-    collect(policy, Masses(), TASK, embedded_pack(), "o2o_rl", COLLECT, folder / "x.hdf5")
+    collect(
+        policy, Masses(), TASK, embedded_pack(), "o2o_rl", COLLECT, NoiseConfig(), folder / "x.hdf5"
+    )
 
 
 def _build(sources: Path, folder: Path) -> None:

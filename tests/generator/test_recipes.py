@@ -29,7 +29,9 @@ CONFIG = GeneratorConfig(
     learn=LearnConfig(steps=600, hidden=(128, 128), ema_decay=0.99),
     reinforce=ReinforceConfig(
         iterations=2,
-        episodes=12,
+        episodes=4,
+        critic_warmup=1,
+        warmup_episodes=2,
         evaluate_every=1,
         evaluation_episodes=3,
         epochs=2,
@@ -87,11 +89,11 @@ def test_settings_touch_the_stages_that_read_them(
     first = (tmp_path / "dlr/seed_0/reinforce").resolve()
     harder = dataclasses.replace(CONFIG.reinforce, epochs=3)
     run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, reinforce=harder))
-    assert stages(tmp_path) == ["discover", "learn", "reinforce", "reinforce"]
+    assert stages(tmp_path) == ["discover", "filter", "learn", "reinforce", "reinforce"]
     assert (tmp_path / "dlr/seed_0/reinforce").resolve() != first
     assert (first / "policy.safetensors").exists()
     run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, seed=1))
-    assert stages(tmp_path) == ["discover"] * 2 + ["learn"] * 2 + ["reinforce"] * 3
+    assert stages(tmp_path) == ["discover"] * 2 + ["filter"] * 2 + ["learn"] * 2 + ["reinforce"] * 3
     hashes = {path.read_bytes() for path in tmp_path.glob("dlr/*/learn/policy.safetensors")}
     assert len(hashes) == 2
 
@@ -99,11 +101,11 @@ def test_settings_touch_the_stages_that_read_them(
 def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     result = run(tmp_path, demonstrations, "o2o_rl")
     assert result.encoder is None and result.policy.patterns == 0
-    assert set(result.reports) == {"learn", "reinforce"}
+    assert set(result.reports) == {"learn", "filter", "reinforce"}
     first = demonstrations[0]
     seen_otherwise = dataclasses.replace(first, observations=first.observations + 1e-6)
     run(tmp_path, [seen_otherwise, *demonstrations[1:]], "o2o_rl")
-    assert stages(tmp_path) == ["learn", "learn", "reinforce", "reinforce"]
+    assert stages(tmp_path) == ["filter", "filter", "learn", "learn", "reinforce", "reinforce"]
 
 
 def test_a_damaged_record_or_result_is_refused(
@@ -126,7 +128,7 @@ def test_a_damaged_record_or_result_is_refused(
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    with pytest.raises(RecipeError, match="choose one of dlr, o2o_rl"):
+    with pytest.raises(RecipeError, match="choose one of clone, dlr, dlr_clone"):
         get_recipe("drl")
     with pytest.raises(DemonstrationError, match="no demonstrations"):
         run(tmp_path, [])
