@@ -116,6 +116,7 @@ def work(run: RunFolder, plan: Plan, backend: Processes | Beam) -> RunProgress:
         for outcome in attempt_items(do, plan.items, backend, "generating", plan.after):
             progress.ended.append(outcome)
             console.print(progress.line(outcome), highlight=False, markup=False, soft_wrap=True)
+            console.file.flush()
             if outcome.details:
                 print(outcome.details, file=sys.stderr)
     return progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from generator.config import CollectConfig, NoiseConfig
 from generator.policies.policy import Exploration, Policy
 from generator.rollout import Environments, held_out_specs, rollouts, to_episode
 from simulation.assets.resolve import AssetPack
-from simulation.recordings.trajectories import TrajectoryWriter
+from simulation.recordings.trajectories import TrajectoryFile, TrajectoryWriter
 from simulation.starts import COLLECTION_SEED
 from simulation.tasks import Task
 
@@ -40,6 +40,9 @@ class CollectReport:
     """Episodes attempted, per group; none if the list of them, beside the file, is gone."""
     successes: list[int]
     """Those that succeeded, per group, all of which are kept."""
+    unreleased: list[int] = field(default_factory=list)
+    """Those, per group, that reached the goal and were not kept, as the fingers did not let go or
+    the goal did not outlast it; none where that was not asked for."""
 
     def rates(self) -> list[dict[str, float]]:
         """Return success and its 95% Wilson interval per group; NaN where no attempt is known."""
@@ -102,7 +105,7 @@ def collect(
     }
     expected = config.episodes if config.require_all else 1
     with TrajectoryWriter(path, task, assets, settings, expected) as writer:
-        ledger = _Ledger(path.with_name(path.name + ".attempts.json"), settings, config)
+        ledger = _Ledger(_attempts(path), settings, config)
         if not writer.finished:
             ledger.forget_lost(writer.done)
             exploration = Exploration(noise.std, noise.memory)
@@ -111,7 +114,7 @@ def collect(
             )
             if writer.done or config.require_all:
                 writer.finish().close()
-    return CollectReport(path, ledger.attempts(), ledger.successes())
+    return ledger.report(path)
 
 
 def _collect_missing(
@@ -130,15 +133,18 @@ def _collect_missing(
         while wave := ledger.next_wave():
             specs = [_spec(attempt, policy, config) for attempt in wave]
             stream = rollouts(
-                policy, environments, specs, horizon, exploration=exploration, capture=True
-            )
-            outcome = {}
+                policy, environments, specs, horizon, exploration=exploration, capture=True,
+                through_release=config.through_release,
+            )  # fmt: skip
+            outcome, unreleased = {}, set()
             for position, done in stream:
                 outcome[wave[position]] = done.success
+                if done.reached and not done.success:
+                    unreleased.add(wave[position])
                 if done.success:
                     writer.add(wave[position], to_episode(done, method, digest))
                     bar.update()
-            ledger.record(outcome)
+            ledger.record(outcome, unreleased)
 
 
 def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
@@ -153,6 +159,23 @@ def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
     return specs[group]
 
 
+def read_report(path: Path) -> CollectReport:
+    """Return what was attempted and kept for a finished trajectory file.
+
+    Raises:
+        TrajectoryError: the file is missing or damaged.
+        CollectionError: the list of attempts beside it is damaged.
+    """
+    with TrajectoryFile(path) as file:
+        settings = file.config
+    return _Ledger(_attempts(path), settings, CollectConfig(**settings["collect"])).report(path)
+
+
+def _attempts(path: Path) -> Path:
+    """Return the file beside a trajectory file that lists its attempts."""
+    return path.with_name(path.name + ".attempts.json")
+
+
 class _Ledger:
     """Which attempts were made and which succeeded, on disk; attempt j * groups + g is g's j-th."""
 
@@ -160,10 +183,12 @@ class _Ledger:
         self.path, self.config = path, config
         self.settings = json.loads(json.dumps(settings, default=str))
         self.outcomes: dict[int, bool] = {}
+        self.unreleased: set[int] = set()
         if path.exists():
             content = read_sealed(path, "a list of attempts", CollectionError, _REMEDY)
             if content["settings"] == self.settings:
                 self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
+                self.unreleased = set(content["unreleased"])
 
     def forget_lost(self, kept: set[int]) -> None:
         """Forget successes whose episode is not on disk, so that they are run again."""
@@ -180,6 +205,13 @@ class _Ledger:
     def successes(self) -> list[int]:
         """Return the successes of each group."""
         return [sum(self._of(group)) for group in range(self.config.groups)]
+
+    def report(self, path: Path) -> CollectReport:
+        """Return what was attempted and kept for a trajectory file."""
+        groups = self.config.groups
+        numbers = [n % groups for n in self.unreleased]
+        unreleased = [numbers.count(group) for group in range(groups)]
+        return CollectReport(path, self.attempts(), self.successes(), unreleased)
 
     def next_wave(self) -> list[int]:
         """Return the next attempts, none when every group is complete.
@@ -204,8 +236,10 @@ class _Ledger:
             wave += [n * groups + group for n, _ in zip(unused, range(missing), strict=False)]
         return sorted(wave)
 
-    def record(self, outcome: Mapping[int, bool]) -> None:
+    def record(self, outcome: Mapping[int, bool], unreleased: set[int]) -> None:
         """Add a wave's outcomes and write the ledger."""
         self.outcomes |= outcome
+        self.unreleased |= unreleased
         ordered = {str(k): self.outcomes[k] for k in sorted(self.outcomes)}
-        write_sealed(self.path, {"settings": self.settings, "outcomes": ordered})
+        content = {"outcomes": ordered, "unreleased": sorted(self.unreleased)}
+        write_sealed(self.path, {"settings": self.settings, **content})

@@ -185,6 +185,9 @@ class CollectConfig:
     """Episodes attempted between two records of progress, over all groups."""
     maximum_attempts: int = 5
     """Attempts per wanted episode after which a group is given up."""
+    through_release: bool = False
+    """Go on after the goal is first reached until the fingers have let go, and keep an episode only
+    if the goal still holds then; otherwise an episode ends as it reaches the goal."""
     require_all: bool = True
     """Fail if a group is given up; otherwise what succeeded of it is kept."""
     fresh_share: float = 0.5

@@ -21,6 +21,11 @@ from simulation.starts import (
     stored_index,
 )
 
+RELEASED_STEPS = 3
+"""Steps in a row in which the goal holds and no finger touches anything: then the hand let go."""
+RELEASE_LIMIT = 60
+"""Control steps, 3 s, that a policy has for that after its first success."""
+
 
 class Environments(Protocol):
     """What rollouts need of `simulation.environment.BatchEnvironment`."""
@@ -101,8 +106,11 @@ class Rollout:
     trace: Mapping[str, np.ndarray]
     """What the policy noted of its decisions, arrays with T rows."""
     success: bool
+    """Whether the goal held at the end; where a release was asked for, with the fingers free."""
     capture: Capture | None = None
     """Simulator states, where they were asked for."""
+    reached: bool = False
+    """Whether the goal held at some time."""
 
     def __len__(self) -> int:
         """Return T."""
@@ -152,11 +160,14 @@ def rollouts(
     exploration: Exploration = Exploration(),
     capture: bool = False,
     cost: Cost | None = None,
+    through_release: bool = False,
 ) -> Iterator[tuple[int, Rollout]]:
     """Run an episode per spec and yield `(position in specs, rollout)` as they end.
 
     Slots take specs in order as they fall free. An episode ends at its first success, or as a
-    failure after `horizon` steps.
+    failure after `horizon` steps. With `through_release` the policy goes on after that success
+    until no finger has touched anything for `RELEASED_STEPS` steps in which the goal held, or as a
+    failure after `RELEASE_LIMIT` more steps.
 
     Args:
         policy: pi(a|s,z).
@@ -166,6 +177,7 @@ def rollouts(
         exploration: the motion's noise.
         capture: record simulator states too.
         cost: what the time is counted towards.
+        through_release: go on until the fingers have let go.
     """
     cost = cost or Cost()
     waiting = iter(enumerate(specs))
@@ -186,7 +198,7 @@ def rollouts(
         slots = sorted(running)
         _step(policy, environments, slots, [running[s] for s in slots], cost)
         for slot in slots:
-            if running[slot].success or running[slot].steps >= horizon:
+            if running[slot].over(environments.envs[slot], horizon, through_release):
                 episode = running.pop(slot)
                 yield episode.index, episode.finish(environments.envs[slot])
 
@@ -236,6 +248,8 @@ class _Running:
 
     def __init__(self, index: int, spec: EpisodeSpec, noise: Any, capture: bool) -> None:
         self.index, self.spec, self.capture, self.success = index, spec, capture, False
+        self.reached: int | None = None
+        self.resting = 0
         self.noise = noise
         self.observations: list[np.ndarray] = []
         self.proprio: list[np.ndarray] = []
@@ -248,6 +262,16 @@ class _Running:
     def steps(self) -> int:
         """Steps so far, with those before the episode's first."""
         return self.spec.first + len(self.actions)
+
+    def over(self, environment: Any, horizon: int, through_release: bool) -> bool:
+        """Return whether the episode has ended, and settle whether it is a success."""
+        if self.success and self.reached is None:
+            self.reached = self.steps
+        if not through_release or self.reached is None:
+            return self.success or self.steps >= horizon
+        self.resting = self.resting + 1 if self.success and not environment.touching() else 0
+        self.success = self.resting >= RELEASED_STEPS
+        return self.success or self.steps >= self.reached + RELEASE_LIMIT
 
     def before(self, observation: np.ndarray, proprio: np.ndarray, environment: Any) -> None:
         """Note what is seen before an action."""
@@ -276,6 +300,7 @@ class _Running:
             {name: np.stack([part[name] for part in self.trace]) for name in self.trace[0]},
             self.success,
             captured,
+            self.reached is not None,
         )
 
 

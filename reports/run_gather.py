@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.trajectories import Trajectory
 from common.errors import UsageError
+from generator.collect import CollectReport, read_report
 from generator.discover import PatternEncoder
 from generator.recipes import RECIPES, read_summary
 from generator.run_folder import RunFolder
@@ -139,7 +140,7 @@ def _recipe_outcome(
         recognised=_recognised(episodes, encoder) if patterns else {},
         discovery_nmi=nmi,
         curves=_curves(learned, reinforced, patterns),
-        collection=_collection(episodes),
+        collection=_collection(episodes, read_report(run.trajectories(task, recipe, seed))),
         filmstrips=filmstrips,
     )
 
@@ -182,12 +183,15 @@ def _curves(
     return curves
 
 
-def _collection(episodes: Sequence[Episode]) -> dict[str, Any]:
+def _collection(episodes: Sequence[Episode], report: CollectReport) -> dict[str, Any]:
     lengths = [len(episode) for episode in episodes]
+    reached = len(episodes) + sum(report.unreleased)
     return {
         "episodes": len(episodes),
         "mean length": round(sum(lengths) / len(lengths), 1),
         "from official init states": sum(episode.info.init_index >= 0 for episode in episodes),
+        "kept of those that reached the goal": round(len(episodes) / reached, 3),
+        "sha256 of the policy": episodes[0].info.policy_hash,
     }
 
 

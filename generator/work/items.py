@@ -162,7 +162,11 @@ class TrainingItem:
         tell("collect")
         report = collect_episodes(*place, self.collect)
         seconds["collect"] = clock() - begun
-        kept = {"attempts": report.attempts, "kept": report.successes}
+        kept = {
+            "attempts": report.attempts,
+            "kept": report.successes,
+            "unreleased": report.unreleased,
+        }
         return {**result, **kept, "policy_hash": policy_hash(trained.policy)}
 
     def describe(self, result: Result) -> str:
@@ -179,7 +183,10 @@ class TrainingItem:
 
 
 def _share(counts: Result) -> str:
-    return f"{sum(counts['kept'])} episodes of {sum(counts['attempts'])} attempts"
+    """Return how many episodes were kept of how many attempts, and why not more."""
+    words = f"{sum(counts['kept'])} episodes of {sum(counts['attempts'])} attempts"
+    lost = sum(counts.get("unreleased", ()))
+    return f"{words} ({lost} reached the goal but did not let go)" if lost else words
 
 
 def told_as(run: RunFolder, item: WorkItem) -> tuple[Path, str]:
