@@ -53,7 +53,11 @@ class LearnConfig:
     ema_decay: float = 0.999
     """Decay of the exponential moving average of the weights that is kept; 0 turns it off."""
     validation_share: float = 0.1
-    """Share of trajectories kept for the validation loss."""
+    """Share of trajectories kept from training, whose likelihood chooses the weights."""
+    validate_every: int = 200
+    """Gradient steps between two looks at it."""
+    patience: int = 10
+    """Looks without a better one after which training ends."""
     checkpoint_every: int = 1000
     """Gradient steps between checkpoints."""
 
