@@ -1,8 +1,8 @@
 """Stage 2, learn: clone labelled demonstrations into pi(a|s,z) by maximum likelihood (Eq. 11).
 
-What is kept is what trajectories that were never trained on find likeliest: training ends when their
-likelihood falls, and the standard deviation is that of their errors. One that is trained along
-shrinks with the errors on demonstrations that the network knows by heart.
+What is kept is what trajectories that were never trained on find likeliest: training ends when
+their likelihood falls, and the standard deviation is that of their errors. One that is trained
+along shrinks with the errors on demonstrations that the network knows by heart.
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1 + np.cos(np.pi * step / config.steps))
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        batch = self.training[torch.randint(len(self.training), (config.batch_size,), generator=rng)]
+        rows = torch.randint(len(self.training), (config.batch_size,), generator=rng)
+        batch = self.training[rows]
         features = self.policy.features(batch.observations, batch.patterns)
         noise = torch.randn((config.batch_size, self.policy.observation_dim), generator=rng)
         features[:, : self.policy.observation_dim] += config.observation_noise * noise

@@ -1,8 +1,8 @@
-"""What the goal is about, as a policy can use it: hand to things, and things to each other, near by.
+"""What the goal is about, as a policy can use it: hand to things, and things to each other.
 
-A policy's state holds where everything is. What decides a grasp or a release are millimetres between
-the hand and a thing, or between two things, which disappear in a room of half a metre: so each
-distance is given a second time, squashed to what it is within two centimetres.
+A policy's state holds where everything is. What decides a grasp or a release are millimetres
+between the hand and a thing, or between two things, which disappear in a room of half a metre: so
+each distance is given a second time, squashed to what it is within two centimetres.
 """
 
 from __future__ import annotations
