@@ -118,19 +118,16 @@ class Discover:
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Fit the encoder; report its agreement with known ways."""
         from common.reproducible import reproducible
-        from generator.discover import discover, mutual_information
+        from generator.discover import discover
 
-        trajectories = [d.proprio for d in context.demonstrations]
+        config, demonstrations = context.config, context.demonstrations
+        ways = [d.way for d in demonstrations]
         with reproducible():
-            encoder = discover(trajectories, context.config.discover, context.config.seed)
-        report = dict(encoder.report)
-        known = [d for d in context.demonstrations if d.way]
-        if known:
-            labels = [encoder.classify_trajectory(d.proprio) for d in known]
-            ways = [d.way for d in known]
-            report["mutual_information_with_ways"] = mutual_information(labels, ways)
+            encoder = discover(
+                [d.proprio for d in demonstrations], config.discover, config.seed, ways
+            )
         encoder.save(folder / self.file)
-        return report
+        return encoder.report
 
     def load(self, folder: Path) -> PatternEncoder:
         """Return the encoder."""
