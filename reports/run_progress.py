@@ -74,9 +74,9 @@ class RunProgress:
 
     def summary(self) -> str:
         """Return counts and time left in one line."""
-        left = self.seconds_left()
+        left, done = self.seconds_left(), sum(outcome.error is None for outcome in self.ended)
         return (
-            f"{len(self.ended) - len(self.failed)} of {len(self.items)} done, {len(self.failed)} "
+            f"{done} of {len(self.items)} done, {len(self.failed)} "
             f"failed, {'time left not known yet' if left is None else f'{clock(left)} left'}"
         )
 
