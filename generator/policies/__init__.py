@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Policy
 
-POLICIES: dict[str, type[Policy]] = {"gaussian": GaussianPolicy}
+POLICIES: dict[str, type[Policy]] = {
+    "gaussian": GaussianPolicy,
+    "chunk": ChunkPolicy,
+}
 """Kind, as checkpoints name it -> class."""

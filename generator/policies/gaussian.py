@@ -62,9 +62,10 @@ class ActionDistribution:
         """Return the likeliest actions. Shape: (n, 7)."""
         return torch.cat([self.mean, _gripper(self.logit > 0)], dim=-1)
 
-    def motion_errors(self, trace: Mapping[str, Tensor]) -> Tensor:
-        """Return the chosen motion's distances from the means. Shape: (n, 6)."""
-        return trace["chosen"][:, :MOTION] - self.mean
+    def errors(self, trace: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return chosen less likeliest motion (n, 6), and whether the gripper is right (n,)."""
+        chosen = trace["chosen"]
+        return chosen[:, :MOTION] - self.mean, (chosen[:, MOTION] > 0) == (self.logit > 0)
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return actions from noise (n, 7): six standard normals and a uniform in [0, 1)."""
@@ -93,6 +94,15 @@ class GaussianNoise:
         """Pass over the noise of steps that are not asked for."""
         for _ in range(steps):
             self.draw()
+
+    def draw_steps(self, steps: int, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return several steps' fresh noise (steps, 7), and what each carries from before (6,)."""
+        fresh, carried = [], []
+        for _ in range(steps):
+            carried.append(self.carry)
+            fresh.append(self.draw())
+            self.remember(fresh[-1][:MOTION] * std)
+        return np.stack(fresh), np.stack(carried)
 
     def remember(self, fresh: np.ndarray) -> None:
         """Carry a share of the motion's noise, this step's fresh part (6,) included, on."""
