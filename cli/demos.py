@@ -249,14 +249,19 @@ class Table:
 
     source: Annotated[Path, tyro.conf.arg(name="from")] = Path("results/demonstrations")
     """Folder of records, `PACK/SOURCE/SUITE/TASK.json`, that `dlr demos measure` makes."""
+    pictures: Path | None = None
+    """A run's folder in which `dlr demos make --show` has drawn contact sheets: small copies of
+    them are put beside the page, and it links them."""
     out: Path = Path("docs")
     """Folder of the two files."""
 
     def __call__(self) -> None:
         """Write."""
         from demonstrations.measured import read_all_measured
-        from reports.demonstrations_table import write_table
+        from reports.demonstrations_table import write_pictures, write_table
 
+        if self.pictures is not None:
+            write_pictures(self.pictures / "demonstrations", self.out)
         for path in write_table(read_all_measured(self.source), self.out):
             print(path)
 

@@ -55,7 +55,7 @@ def measure_item(item: MeasureItem) -> str:
         UnknownTaskError: the task has no source of new demonstrations.
         DemonstrationError: the asset pack is neither of `PACKS`, or no recording serves.
     """
-    task, pack = get_task(item.task), pack_label(item.assets)
+    task, pack = get_task(item.task), pack_label(item.assets.name)
     demonstrator = find_demonstrator(task, item.config, item.assets)
     path = measured_path(item.out, pack, demonstrator.source, task)
     if not (path.exists() and _same(read_measured(path), demonstrator, item)):

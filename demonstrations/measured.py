@@ -14,7 +14,6 @@ from analysis.ways import Accuracy, Distinctness, tell_apart
 from common.errors import DemonstrationError
 from common.intervals import wilson_interval
 from common.json_files import build, read_sealed, write_sealed
-from simulation.assets.resolve import AssetPack
 from simulation.recordings.episode import Episode
 from simulation.tasks import Task
 
@@ -116,16 +115,16 @@ class Measured:
         return sum(length * n for length, n in lengths) / total if total else None
 
 
-def pack_label(assets: AssetPack) -> str:
+def pack_label(name: str) -> str:
     """Return the one of `PACKS` that an asset pack is, whatever its version.
 
     Raises:
         DemonstrationError: it is neither; such records could not be compared.
     """
-    label = next((pack for pack in PACKS if assets.name.split("-")[0] == pack), None)
+    label = next((pack for pack in PACKS if name.split("-")[0] == pack), None)
     if label is None:
         raise DemonstrationError(
-            f"demonstrations are measured with {' or '.join(PACKS)}, not with {assets.name}: "
+            f"demonstrations are measured with {' or '.join(PACKS)}, not with {name}: "
             "name one of them with --assets"
         )
     return label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import statistics
 import textwrap
@@ -10,15 +11,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from analysis.ways import Accuracy
 from common.errors import DemonstrationError
-from common.files import write_json, write_text
+from common.files import write_bytes, write_json, write_text
 from common.intervals import wilson_interval
-from demonstrations.measured import PACKS, SOURCES, SUFFICIENT, Measured
+from demonstrations.measured import PACKS, SOURCES, SUFFICIENT, Measured, pack_label
+from simulation.recordings.trajectories import TrajectoryFile
 from simulation.tasks import SUITES, Task, list_tasks
 
 _PEOPLE = "human"
 _SIGHTS = ("positions", "yaw", "both")
+_PICTURE_WIDTH = 640
+_PICTURE_QUALITY = 55
 _DISTINCT = 0.97
 """Share of episodes from which on ways are called distinct."""
 _LINE = 110
@@ -29,15 +35,58 @@ _PACK_TITLES = {"libero": "LIBERO's own assets", "embedded": "the embedded pack"
 def write_table(records: Sequence[Measured], folder: Path) -> tuple[Path, Path]:
     """Write `demonstrations.md` and `demonstrations.json` into a folder; return their paths.
 
+    The page links the pictures that `write_pictures` has put there.
+
     Raises:
         DemonstrationError: two records are of one task, pack and source.
         OutputError: a file cannot be written.
     """
     ordered = _ordered(records)
     table, entries = folder / "demonstrations.md", folder / "demonstrations.json"
-    write_text(table, markdown(ordered))
+    write_text(table, markdown(ordered, folder))
     write_json(entries, [entry(record) for record in ordered])
     return table, entries
+
+
+def write_pictures(sheets: Path, folder: Path) -> list[Path]:
+    """Write a small copy of each contact sheet that `dlr demos make --show` has drawn.
+
+    Args:
+        sheets: folder of trajectory files `SUITE/TASK.hdf5` with their sheets, `.png`.
+        folder: where the page is; receives `demonstrations/PACK/SUITE/TASK.webp`.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        DemonstrationError: there is no sheet of a task, or one is damaged.
+        TrajectoryError: the file of a sheet is missing or damaged.
+        OutputError: a picture cannot be written.
+    """
+    found = [(task, sheets / f"{task.key}.png") for task in list_tasks()]
+    drawn = [(task, path) for task, path in found if path.exists()]
+    if not drawn:
+        raise DemonstrationError(
+            f"{sheets} has no sheet SUITE/TASK.png: run `dlr demos make --show`"
+        )
+    written = []
+    for task, path in drawn:
+        try:
+            with Image.open(path) as opened:
+                sheet = opened.convert("RGB")
+        except OSError as error:
+            raise DemonstrationError(f"{path} is no picture ({error}): draw it again") from error
+        sheet.thumbnail((_PICTURE_WIDTH, sheet.height))
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=_PICTURE_QUALITY, method=6)
+        with TrajectoryFile(path.with_suffix(".hdf5")) as file:
+            written.append(_picture(folder, pack_label(file.asset_pack), task))
+        write_bytes(written[-1], buffer.getvalue())
+    return written
+
+
+def _picture(folder: Path, pack: str, task: Task) -> Path:
+    return folder / "demonstrations" / pack / f"{task.key}.webp"
 
 
 def entry(record: Measured) -> dict[str, Any]:
@@ -52,8 +101,13 @@ def entry(record: Measured) -> dict[str, Any]:
     }
 
 
-def markdown(records: Sequence[Measured]) -> str:
-    """Return the page: for each pack the totals by suite, then a row for each task."""
+def markdown(records: Sequence[Measured], folder: Path) -> str:
+    """Return the page: for each pack the totals by suite, then a row for each task.
+
+    Args:
+        records: what was measured.
+        folder: where the page will be; tasks that have a picture there are linked with it.
+    """
     lines = ["# Demonstrations", "", *_introduction(records)]
     tasks = list_tasks()
     for pack in PACKS:
@@ -62,7 +116,9 @@ def markdown(records: Sequence[Measured]) -> str:
             lines += ["", f"## With {_PACK_TITLES[pack]}", "", *_totals(here, tasks)]
             lines += ["", *_medians(here)]
             for suite in SUITES:
-                lines += _suite(suite, [task for task in tasks if task.suite == suite], here)
+                lines += _suite(
+                    suite, [task for task in tasks if task.suite == suite], here, folder
+                )
     return "\n".join([*lines, "", *_provenance(records), ""])
 
 
@@ -156,12 +212,14 @@ def _medians(records: Sequence[Measured]) -> list[str]:
     return lines
 
 
-def _suite(suite: str, tasks: Sequence[Task], records: Sequence[Measured]) -> list[str]:
+def _suite(
+    suite: str, tasks: Sequence[Task], records: Sequence[Measured], folder: Path
+) -> list[str]:
     """Return a suite's heading and table, or nothing where none of its tasks was measured."""
     by_task: dict[str, list[Measured]] = defaultdict(list)
     for record in records:
         by_task[record.task].append(record)
-    rows = [_row(task, by_task[task.key]) for task in tasks if task.key in by_task]
+    rows = [_row(task, by_task[task.key], folder) for task in tasks if task.key in by_task]
     missing = [f"`{task.name}`" for task in tasks if task.key not in by_task]
     if not rows:
         return []
@@ -174,7 +232,7 @@ def _suite(suite: str, tasks: Sequence[Task], records: Sequence[Measured]) -> li
     return lines + ([f"\nNot measured: {', '.join(missing)}."] if missing else [])
 
 
-def _row(task: Task, records: Sequence[Measured]) -> str:
+def _row(task: Task, records: Sequence[Measured], folder: Path) -> str:
     columns = [
         [record.source for record in records],
         [str(record.counting) for record in records],
@@ -182,7 +240,10 @@ def _row(task: Task, records: Sequence[Measured]) -> str:
         [_steps(record) for record in records],
         [_told_apart(record) for record in records],
     ]
-    return f"| `{task.name}` | {' | '.join('<br>'.join(column) for column in columns)} |"
+    name, picture = f"`{task.name}`", _picture(folder, records[0].pack, task)
+    if picture.exists():
+        name = f"[{name}]({picture.relative_to(folder).as_posix()})"
+    return f"| {name} | {' | '.join('<br>'.join(column) for column in columns)} |"
 
 
 def _steps(record: Measured) -> str:

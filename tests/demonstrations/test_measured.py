@@ -23,7 +23,7 @@ from demonstrations.measured import (
     summarise,
     write_measured,
 )
-from simulation.assets.resolve import AssetPack, embedded_pack
+from simulation.assets.resolve import embedded_pack
 from simulation.recordings.episode import Episode, EpisodeInfo
 from simulation.recordings.trajectories import simulator_versions
 from simulation.scene import Fixtures
@@ -91,9 +91,9 @@ def test_a_record_of_impossible_counts_is_refused() -> None:
 
 
 def test_packs_have_one_label_in_every_version() -> None:
-    assert pack_label(embedded_pack()) == "embedded"
+    assert pack_label(embedded_pack().name) == "embedded"
     with pytest.raises(DemonstrationError, match="--assets"):
-        pack_label(AssetPack("local", Path(), ""))
+        pack_label("local")
 
 
 def episode(way: str, success: bool, steps: int, rng: np.random.Generator) -> Episode:

@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from analysis.ways import Accuracy, Distinctness
 from common.errors import DemonstrationError
+from demonstrations.config import DemonstrationConfig
+from demonstrations.make import make_demonstrations
 from demonstrations.measured import Measured, MeasuredWay
-from reports.demonstrations_table import write_table
+from reports.demonstrations_table import write_pictures, write_table
+from simulation.assets.resolve import embedded_pack
+from simulation.tasks import get_task
 
 STOVE, PLATE = "libero_goal/turn_on_the_stove", "libero_goal/put_the_bowl_on_the_plate"
 APART = Distinctness(Accuracy(36, 36), Accuracy(18, 36), Accuracy(36, 36))
@@ -89,3 +94,31 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DemonstrationError, match="no task"):
         write_table([replace(RECORD, task="libero_goal/dance")], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_small_pictures_are_linked_in_the_table_of_their_assets(tmp_path: Path) -> None:
+    sheet = tmp_path / "run" / f"{PLATE}.png"
+    sheet.parent.mkdir(parents=True)
+    source = DemonstrationConfig(1, "scripted", seed=3)
+    make_demonstrations(
+        get_task(PLATE), sheet.with_suffix(".hdf5"), source, embedded_pack()
+    ).close()
+    Image.new("RGB", (1280, 800), "navy").save(sheet)
+    (picture,) = write_pictures(tmp_path / "run", tmp_path)
+    assert picture.relative_to(tmp_path).as_posix() == f"demonstrations/embedded/{PLATE}.webp"
+    with Image.open(picture) as small:
+        assert small.size == (640, 400)
+    records = [*RECORDS, replace(RECORD, task=PLATE)]
+    real, embedded = write_table(records, tmp_path)[0].read_text().split("## With the embedded")
+    assert f"| [`put_the_bowl_on_the_plate`](demonstrations/embedded/{PLATE}.webp) |" in embedded
+    assert "| `put_the_bowl_on_the_plate` |" in real
+
+
+def test_pictures_that_are_not_there_or_damaged_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DemonstrationError, match="--show"):
+        write_pictures(tmp_path, tmp_path)
+    sheet = tmp_path / f"{PLATE}.png"
+    sheet.parent.mkdir()
+    sheet.write_bytes(b"no picture")
+    with pytest.raises(DemonstrationError, match="draw it again"):
+        write_pictures(tmp_path, tmp_path)

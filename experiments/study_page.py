@@ -1,0 +1,363 @@
+"""The page of the study: what its results say, in tables, and the tests registered before it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from analysis.statistics import holm, sign_flip_test
+from experiments.study_results import POOLED, Measured, StudyResult
+
+DLR, BASELINE = "dlr", "o2o_rl"
+LEARN = "learn"
+FEWEST = 10
+"""Successes from which on a training's diversity is measured."""
+LEVEL = 0.05
+"""Of the tests."""
+_LINE = 110
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of diversity that is tested."""
+
+    key: str
+    label: str
+    ratio: bool = False
+    """Compared by its log ratio, as it has a unit; else by the difference."""
+    matched: bool = False
+    """Measured on the starts that both recipes solved, and kept in the contrasts."""
+
+
+MEASURES = (
+    Measure("mode_entropy", "mode entropy (primary)"),
+    Measure("way_entropy", "way entropy"),
+    Measure("coverage_positions", "Coverage@10, positions"),
+    Measure("mean_pairwise_distance_positions", "mean pairwise distance, m", True, True),
+    Measure("endpoint_variance_positions", "endpoint variance, m²", True, True),
+    Measure("direction_variance_positions", "direction variance", True, True),
+    Measure("path_length_variance_positions", "path length variance, m²", True, True),
+    Measure("vendi_score_positions", "Vendi score, positions", True, True),
+    Measure("mean_dtw_positions", "DTW, m", True, True),
+)
+"""The family that Holm's correction is over, as docs/study.md registers it."""
+BESIDE = (
+    "endpoint_variance_rotations",
+    "mean_pairwise_distance_rotations",
+    "path_length_positions",
+    "straightness",
+    "spread_within_mode_positions",
+    "episode_length",
+    "no_ops",
+    "mean_squared_jerk",
+)
+"""Figures that are shown and not tested."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """A measure's outcome over the tasks."""
+
+    measure: Measure
+    baseline: float
+    """Mean over tasks (of ratios, the geometric one's baseline is 1)."""
+    candidate: float
+    more: int
+    """Tasks on which DLR has more."""
+    tasks: int
+    p: float
+    corrected: float = math.nan
+
+
+def page(results: Sequence[StudyResult]) -> str:
+    """Return the page, Markdown, of any part of the study that is there."""
+    parts = [
+        "# Results of the study\n\n" + _introduction(results),
+        "## Success\n\n" + _success(results),
+        "## Ways kept\n\n" + _diversity(results),
+        "## Tests\n\n" + _tests(results),
+        "## What else the motions are like\n\n" + _beside(results),
+        "## Cost\n\n" + _cost(results),
+        "## Made with\n\n" + _provenance(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def run_tests(results: Sequence[StudyResult]) -> list[Test]:
+    """Return the registered tests of DLR against O2O-RL after the last stage, corrected."""
+    found = [test for measure in MEASURES if (test := _test(measure, results))]
+    corrected = holm({test.measure.key: test.p for test in found}) if found else {}
+    return [
+        Test(t.measure, t.baseline, t.candidate, t.more, t.tasks, t.p, corrected[t.measure.key])
+        for t in found
+    ]
+
+
+def task_values(results: Sequence[StudyResult], measure: Measure) -> dict[str, tuple[float, float]]:
+    """Return, by task, O2O-RL's and DLR's value, each the mean over the seeds that both have."""
+    by_task: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    found = {(r.task, r.recipe, r.seed): r for r in results}
+    for (task, recipe, seed), candidate in found.items():
+        baseline = found.get((task, BASELINE, seed))
+        if recipe != DLR or baseline is None or seed == POOLED:
+            continue
+        pair = _pair(baseline, candidate, measure)
+        if pair is not None:
+            by_task[task].append(pair)
+    return {
+        task: (statistics.fmean(p[0] for p in pairs), statistics.fmean(p[1] for p in pairs))
+        for task, pairs in by_task.items()
+    }
+
+
+def _pair(
+    baseline: StudyResult, candidate: StudyResult, measure: Measure
+) -> tuple[float, float] | None:
+    sides = [_last(baseline), _last(candidate)]
+    if any(side is None or side.episodes < FEWEST for side in sides):
+        return None
+    if measure.matched:
+        return candidate.contrasts.get(measure.key)
+    values = [side.figures.get(measure.key) for side in sides if side]
+    return None if None in values else (values[0], values[1])  # type: ignore[return-value]
+
+
+def _last(result: StudyResult) -> Measured | None:
+    return result.stages[result.final].measured
+
+
+def _test(measure: Measure, results: Sequence[StudyResult]) -> Test | None:
+    pairs = list(task_values(results, measure).values())
+    if measure.ratio:
+        pairs = [pair for pair in pairs if min(pair) > 0]
+    if not pairs:
+        return None
+    if measure.ratio:
+        differences = [math.log(b / a) for a, b in pairs]
+        sides = 1.0, math.exp(statistics.fmean(differences))
+    else:
+        differences = [b - a for a, b in pairs]
+        sides = statistics.fmean(a for a, _ in pairs), statistics.fmean(b for _, b in pairs)
+    more = sum(d > 0 for d in differences)
+    return Test(measure, *sides, more, len(pairs), sign_flip_test(differences))
+
+
+def _introduction(results: Sequence[StudyResult]) -> str:
+    tasks = {r.task for r in results}
+    trainings = [r for r in results if r.seed != POOLED]
+    seeds = sorted({r.seed for r in trainings}, key=str)
+    text = (
+        f"{len(trainings)} trainings of {len(tasks)} tasks (seeds {', '.join(map(str, seeds))}), "
+        "as [study.md](study.md) has registered them; `python -m experiments.study --report` makes "
+        "this page from `results/study`. Rates have 95% Wilson intervals; success is on held-out "
+        "starts, all at one absolute action noise. Entropies are relative to the demonstrations': "
+        "1 where all of their modes are equally frequent, 0 where one is left."
+    )
+    return _wrap(text)
+
+
+def _success(results: Sequence[StudyResult]) -> str:
+    """Return success by task and recipe: the least pattern of the worst seed, and the mean."""
+    recipes = _recipes(results)
+    lines = [
+        _row(
+            ["task", *(f"{r}: learn" if s == LEARN else f"{r}: end" for r, s in _columns(recipes))]
+        ),
+        _rule(1 + 2 * len(recipes)),
+    ]
+    for task in _tasks(results):
+        cells = [f"`{task}`"]
+        for recipe, stage in _columns(recipes):
+            runs = _runs(results, task, recipe)
+            cells.append(_rates(runs, stage))
+        lines.append(_row(cells))
+    lines += ["", _solved(results, recipes)]
+    return "\n".join(lines)
+
+
+def _rates(runs: Sequence[StudyResult], stage: str) -> str:
+    """Return the mean over seeds and patterns and the least single rate, with its interval."""
+    rates = [
+        rate for run in runs for rate in run.stages[LEARN if stage == LEARN else run.final].success
+    ]
+    if not rates:
+        return "-"
+    least = min(rates, key=lambda rate: rate.rate)
+    low, high = least.interval
+    mean = statistics.fmean(rate.rate for rate in rates)
+    return f"{mean:.0%}; least {least.rate:.0%} ({low:.0%} to {high:.0%}), {len(runs)} seeds"
+
+
+def _solved(results: Sequence[StudyResult], recipes: Sequence[str]) -> str:
+    """Return on how many tasks every pattern of every seed reaches 90% at the end."""
+    lines = []
+    for recipe in recipes:
+        done = [
+            min(rate.rate for run in runs for rate in run.stages[run.final].success)
+            for task in _tasks(results)
+            if (runs := _runs(results, task, recipe))
+        ]
+        lines.append(
+            f"- `{recipe}`: every pattern of every seed at 90% or more on "
+            f"{sum(rate >= 0.9 for rate in done)} of {len(done)} tasks; the worst task's least "
+            f"is {min(done):.0%}."
+        )
+    return "\n".join(lines)
+
+
+def _diversity(results: Sequence[StudyResult]) -> str:
+    """Return mode entropy after `learn` and at the end, by task and recipe."""
+    recipes = [*_recipes(results)]
+    pooled = [r for r in results if r.seed == POOLED]
+    heads = [f"{r}: learn" if s == LEARN else f"{r}: end" for r, s in _columns(recipes)]
+    lines = [
+        "Mode entropy, the mean over seeds; in brackets episodes.",
+        "",
+        _row(["task", *heads, *([f"{BASELINE}, seeds pooled"] if pooled else [])]),
+        _rule(1 + len(heads) + bool(pooled)),
+    ]
+    for task in _tasks(results):
+        cells = [f"`{task}`"]
+        for recipe, stage in _columns(recipes):
+            cells.append(_entropy(_runs(results, task, recipe), stage))
+        if pooled:
+            cells.append(_entropy([r for r in pooled if r.task == task], ""))
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def _entropy(runs: Sequence[StudyResult], stage: str) -> str:
+    found = [run.stages[LEARN if stage == LEARN else run.final].measured for run in runs]
+    known = [m for m in found if m and m.episodes >= FEWEST and "mode_entropy" in m.figures]
+    if not known:
+        return "-"
+    mean = statistics.fmean(m.figures["mode_entropy"] for m in known)
+    return f"{mean:.2f} ({sum(m.episodes for m in known)})"
+
+
+def _tests(results: Sequence[StudyResult]) -> str:
+    found = run_tests(results)
+    if not found:
+        return "No task has both recipes yet."
+    lines = [
+        _row(["measure", BASELINE, DLR, "DLR has more on", "p, sign flips", "p, Holm"]),
+        _rule(6),
+    ]
+    for test in found:
+        sides = (
+            ["1", f"{test.candidate:.3g} times"]
+            if test.measure.ratio
+            else [f"{test.baseline:.3f}", f"{test.candidate:.3f}"]
+        )
+        lines.append(
+            _row([
+                test.measure.label, *sides, f"{test.more} of {test.tasks}", f"{test.p:.4f}",
+                f"{test.corrected:.4f}{' *' if test.corrected < LEVEL else ''}",
+            ])
+        )  # fmt: skip
+    lines += [
+        "",
+        _wrap(
+            f"The unit is the task. \\* marks what holds at {LEVEL:.0%} after correction. Measures "
+            "with a unit are compared by their ratio on the starts that both recipes solved, the "
+            "others by their difference. Fewer tasks than were trained: a recipe with fewer than "
+            f"{FEWEST} successes has no diversity to measure."
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _beside(results: Sequence[StudyResult]) -> str:
+    """Return the medians over tasks of what is not tested."""
+    recipes = _recipes(results)
+    lines = [
+        "Medians over trainings.",
+        "",
+        _row(["figure", "demonstrations", *recipes]),
+        _rule(2 + len(recipes)),
+    ]
+    for key in BESIDE:
+        sources: list[list[Measured]] = [[r.demonstrations for r in results]]
+        for recipe in recipes:
+            own = (_last(r) for r in results if r.recipe == recipe and r.seed != POOLED)
+            sources.append([m for m in own if m and m.episodes >= FEWEST])
+        cells = [_median(m.figures[key] for m in source if key in m.figures) for source in sources]
+        lines.append(_row([f"`{key}`", *cells]))
+    return "\n".join(lines)
+
+
+def _cost(results: Sequence[StudyResult]) -> str:
+    """Return environment steps and minutes of each recipe, the median and the most."""
+    lines = [
+        _row(["recipe", "trainings", "steps of PPO, evaluations counted", "minutes on one core"]),
+        _rule(4),
+    ]
+    for recipe in _recipes(results):
+        runs = [r for r in results if r.recipe == recipe and r.seed != POOLED]
+        steps = [sum(_steps(stage.report) for stage in run.stages.values()) for run in runs]
+        minutes = [run.seconds / 60 for run in runs]
+        lines.append(
+            _row([
+                f"`{recipe}`", str(len(runs)),
+                f"{statistics.median(steps):,.0f} (most {max(steps):,.0f})",
+                f"{statistics.median(minutes):.1f} (most {max(minutes):.1f})",
+            ])
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _steps(report: object) -> float:
+    """Return the environment steps that a stage says it took."""
+    steps = report.get("environment_steps", 0) if isinstance(report, dict) else 0
+    return float(steps["total"] if isinstance(steps, dict) else steps)
+
+
+def _provenance(results: Sequence[StudyResult]) -> str:
+    """Return machines, packs, versions and commits."""
+    facts: dict[str, set[str]] = defaultdict(set)
+    for result in results:
+        for name in ("assets", "commit", "machine", "versions"):
+            if name in result.provenance:
+                facts[name].add(str(result.provenance[name]))
+    return "\n".join(f"- {name}: {'; '.join(sorted(texts))}" for name, texts in facts.items())
+
+
+def _columns(recipes: Sequence[str]) -> list[tuple[str, str]]:
+    return [(recipe, stage) for recipe in recipes for stage in (LEARN, "")]
+
+
+def _recipes(results: Sequence[StudyResult]) -> list[str]:
+    """Return the recipes, the two that are compared first."""
+    names = {r.recipe for r in results}
+    first = [name for name in (BASELINE, DLR) if name in names]
+    return first + sorted(names - set(first))
+
+
+def _tasks(results: Sequence[StudyResult]) -> list[str]:
+    return sorted({r.task for r in results})
+
+
+def _runs(results: Sequence[StudyResult], task: str, recipe: str) -> list[StudyResult]:
+    return [r for r in results if r.task == task and r.recipe == recipe and r.seed != POOLED]
+
+
+def _median(values: Iterable[float]) -> str:
+    known = list(values)
+    return f"{statistics.median(known):.3g}" if known else "-"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+_wrap: Callable[[str], str] = lambda text: "\n".join(  # noqa: E731
+    textwrap.wrap(text, _LINE, break_long_words=False, break_on_hyphens=False)
+)

@@ -1,0 +1,95 @@
+"""The study's page: what it counts, tests and leaves out, on results made up for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments.study_page import BASELINE, DLR, MEASURES, page, run_tests, task_values
+from experiments.study_results import (
+    POOLED,
+    Measured,
+    Rate,
+    StageResult,
+    StudyError,
+    StudyResult,
+    read_results,
+    write_result,
+)
+
+SHOWN = Measured(120, {"mode_entropy": 1.0, "straightness": 0.5}, {"0": 60, "1": 60}, {"low": 120})
+TASKS = [f"libero_90/TASK{number}" for number in range(6)]
+
+
+def result(task: str, recipe: str, seed: int, entropy: float, episodes: int = 36) -> StudyResult:
+    patterns = 3 if recipe == DLR else 1
+    measured = Measured(episodes, {"mode_entropy": entropy}, {"0": episodes}, {})
+    stages = {
+        "learn": StageResult([Rate(30, 50)] * patterns, {}, [], replace(measured, episodes=30)),
+        "reinforce": StageResult(
+            [Rate(49, 50)] * patterns, {"environment_steps": 1000 * (seed + 1)}, [], measured
+        ),
+    }
+    contrasts = {"endpoint_variance_positions": (0.001, 0.004)} if recipe == DLR else {}
+    return StudyResult(
+        task, recipe, seed, stages, "reinforce", SHOWN, 120.0, contrasts, {"commit": "abc"}
+    )
+
+
+def results() -> list[StudyResult]:
+    return [
+        result(task, recipe, seed, (0.9 if recipe == DLR else 0.2) + 0.01 * seed)
+        for task in TASKS
+        for recipe in (DLR, BASELINE)
+        for seed in (0, 1)
+    ]
+
+
+def test_results_come_back_from_their_files(tmp_path: Path) -> None:
+    written = [write_result(one, tmp_path) for one in results()]
+    assert written[0].relative_to(tmp_path).as_posix() == "libero_90/TASK0/dlr/seed_0.json"
+    assert sorted(map(str, read_results(tmp_path))) == sorted(map(str, results()))
+
+
+def test_damaged_results_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no results"):
+        read_results(tmp_path)
+    path = write_result(results()[0], tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"0.9", b"0.8"))
+    with pytest.raises(StudyError, match="damaged"):
+        read_results(tmp_path)
+
+
+def test_the_unit_is_the_task() -> None:
+    values = task_values(results(), MEASURES[0])
+    assert values == {task: pytest.approx((0.205, 0.905)) for task in TASKS}
+
+
+def test_tests_are_exact_and_corrected_over_the_family() -> None:
+    entropy, endpoint = run_tests(results())
+    assert (entropy.measure.key, entropy.more, entropy.tasks) == ("mode_entropy", 6, 6)
+    assert entropy.p == pytest.approx(2 / 2**6)
+    assert entropy.corrected == pytest.approx(2 * 2 / 2**6)
+    assert endpoint.candidate == pytest.approx(4.0) and endpoint.baseline == 1.0
+
+
+def test_too_few_successes_have_no_diversity() -> None:
+    lame = [result(TASKS[0], BASELINE, 0, 0.2, episodes=9), result(TASKS[0], DLR, 0, 0.9)]
+    assert task_values(lame, MEASURES[0]) == {}
+    assert run_tests(lame) == []
+    assert "No task has both recipes yet." in page(lame)
+
+
+def test_the_page_tells_worst_and_mean_and_pools_apart() -> None:
+    pooled = replace(result(TASKS[0], BASELINE, 0, 0.5, episodes=72), seed=POOLED, contrasts={})
+    weak = replace(result(TASKS[1], DLR, 0, 0.9), seed=2)
+    weak.stages["reinforce"].success[0] = Rate(20, 50)  # type: ignore[index]
+    text = page([*results(), pooled, weak])
+    assert "`dlr`: every pattern of every seed at 90% or more on 5 of 6 tasks" in text
+    assert "the worst task's least is 40%" in text
+    assert "0.50 (72)" in text and "seeds 0, 1, 2" in text
+    assert "2,000)" in text
+    assert not math.isnan(run_tests(results())[0].corrected)
