@@ -168,7 +168,8 @@ def discover(
         trajectories: proprioceptive states (T_i, 8) of successful demonstrations.
         config: settings; those of the encoder have the number of patterns that was chosen.
         seed: of initialisation and minibatches.
-        ways: known way of each, which the report is compared with; empty where unknown.
+        ways: known way of each, empty where unknown; only the report's `agreement` looks at it,
+            which compares the plain mixture of paths (`path_mixture`) with the encoder.
 
     Raises:
         DiscoveryError: fewer trajectories than twice the patterns, or values not finite.
@@ -198,8 +199,12 @@ def discover(
         evidence_of_ways=evidence,
         **losses,
     )
-    if ways is not None and any(ways):
-        encoder.report["agreement"] = _agreement(encoder, trajectories, responsibilities, ways)
+    known = [i for i, way in enumerate(ways or []) if way]
+    if ways is not None and known:
+        names = [ways[i] for i in known]
+        plain = mutual_information(responsibilities[known].argmax(axis=1), names)
+        measures = agreement(encoder, [trajectories[i] for i in known], names)
+        encoder.report["agreement"] = {**measures, "path_mixture": plain}
     return encoder
 
 
@@ -302,30 +307,28 @@ def _report(
     }
 
 
-def _agreement(
-    encoder: PatternEncoder,
-    trajectories: Sequence[np.ndarray],
-    initial: np.ndarray,
-    ways: Sequence[str],
+def agreement(
+    encoder: PatternEncoder, trajectories: Sequence[np.ndarray], ways: Sequence[str]
 ) -> dict[str, float]:
-    """Return the mutual information of known ways and of what finds them, each 0..1.
+    """Return the mutual information of known ways and of what an encoder says of them, each 0..1.
 
     `trajectory`: labels by `classify_trajectory`; `state`: argmax of q(z|s) (section D.3), every
-    state by itself; `state_majority`: what most states of a trajectory say; `path_mixture`: the
-    plain mixture of paths, without an encoder.
+    state by itself; `state_majority`: what most states of a trajectory say.
+
+    Args:
+        encoder: the encoder.
+        trajectories: proprioceptive states (T_i, 8).
+        ways: the known way of each.
     """
-    known = [i for i, way in enumerate(ways) if way]
-    chosen = [trajectories[i] for i in known]
-    names = [ways[i] for i in known]
-    states = [encoder.log_posterior(t).argmax(axis=1) for t in chosen]
-    by_state = [way for way, labels in zip(names, states, strict=True) for _ in labels]
-    found: dict[str, Sequence[int] | np.ndarray] = {
-        "trajectory": [encoder.classify_trajectory(t) for t in chosen],
-        "state_majority": [int(np.bincount(labels).argmax()) for labels in states],
-        "path_mixture": initial[known].argmax(axis=1),
+    states = [encoder.log_posterior(t).argmax(axis=1) for t in trajectories]
+    majority = [int(np.bincount(labels).argmax()) for labels in states]
+    by_state = [way for way, labels in zip(ways, states, strict=True) for _ in labels]
+    found = [encoder.classify_trajectory(t) for t in trajectories]
+    return {
+        "trajectory": mutual_information(found, ways),
+        "state": mutual_information(np.concatenate(states), by_state),
+        "state_majority": mutual_information(majority, ways),
     }
-    measures = {name: mutual_information(labels, names) for name, labels in found.items()}
-    return measures | {"state": mutual_information(np.concatenate(states), by_state)}
 
 
 def _mean_path(latent: np.ndarray) -> np.ndarray:

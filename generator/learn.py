@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.errors import DemonstrationError
+from common.errors import DemonstrationError, SettingError
 from common.reproducible import reproducible
 from common.tensors import (
     fitting,
@@ -34,6 +34,7 @@ from common.tensors import (
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import save_policy
 from generator.config import LearnConfig
+from generator.policies.chunk import ChunkPolicy, chunks
 from generator.policies.gaussian import ActionDistribution, GaussianPolicy
 
 
@@ -65,8 +66,9 @@ def learn(
 
     Raises:
         DemonstrationError: there is nothing to learn from.
+        SettingError: a chunk without an action.
     """
-    _check(demonstrations)
+    _check(demonstrations, config)
     with reproducible():
         training, validation = _split(demonstrations, labels, config, seed)
         trainer = _Trainer(training, validation, config, patterns, seed)
@@ -98,7 +100,9 @@ def learn(
     return policy, report
 
 
-def _check(demonstrations: Sequence[Demonstration]) -> None:
+def _check(demonstrations: Sequence[Demonstration], config: LearnConfig) -> None:
+    if config.chunk < 1:
+        raise SettingError(f"a chunk has at least one action, not {config.chunk}")
     if not demonstrations:
         raise DemonstrationError("there are no demonstrations to learn from")
     for i, d in enumerate(demonstrations):
@@ -145,7 +149,7 @@ def _split(
             _Data(
                 _tensor([demonstrations[i].observations for i in part]),
                 torch.from_numpy(np.concatenate([labels[i] for i in part]).astype(np.int64)),
-                {"chosen": _tensor([demonstrations[i].actions for i in part])},
+                _trace([demonstrations[i].actions for i in part], config.chunk),
             )
         )
     return parts[0], parts[1]
@@ -153,6 +157,21 @@ def _split(
 
 def _tensor(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
+
+
+def _trace(actions: list[np.ndarray], chunk: int) -> dict[str, Tensor]:
+    """Return what the policy would note, had it decided these actions."""
+    if chunk == 1:
+        return {"chosen": _tensor(actions)}
+    traces = [chunks(a, chunk) for a in actions]
+    length = np.concatenate([t["length"] for t in traces])
+    return {"chosen": _tensor([t["chosen"] for t in traces]), "length": torch.from_numpy(length)}
+
+
+def _new_policy(observation_dim: int, patterns: int, config: LearnConfig) -> GaussianPolicy:
+    if config.chunk == 1:
+        return GaussianPolicy(observation_dim, patterns, config.hidden)
+    return ChunkPolicy(observation_dim, patterns, config.hidden, config.chunk)
 
 
 class _Trainer:
@@ -166,7 +185,7 @@ class _Trainer:
         self.best_loss, self.best_step, self._spent = float("inf"), 0, 0.0
         self._started = time.process_time()
         torch.manual_seed(seed)
-        self.policy = GaussianPolicy(training.observations.shape[1], patterns, config.hidden)
+        self.policy = _new_policy(training.observations.shape[1], patterns, config)
         self.policy.normalizer.fit(training.observations.numpy())
         self.policy.raw_log_std.requires_grad_(False)
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
@@ -219,8 +238,8 @@ class _Trainer:
 
     def _validate(self) -> None:
         """Fit the standard deviation to the errors on validation; keep what is better."""
-        errors = _distribution(self.average, self.validation).motion_errors(self.validation.trace)
-        std = errors.pow(2).mean(dim=0).sqrt()
+        motion, _ = _distribution(self.average, self.validation).errors(self.validation.trace)
+        std = motion.pow(2).mean(dim=0).sqrt()
         self.average.set_std(std)
         self.policy.set_std(std)
         loss = _losses(self.average, self.validation)["negative_log_likelihood"]
@@ -267,9 +286,10 @@ def _distribution(policy: GaussianPolicy, data: _Data) -> ActionDistribution:
 
 @torch.no_grad()
 def _losses(policy: GaussianPolicy, data: _Data) -> dict[str, float]:
-    distribution, actions = _distribution(policy, data), data.trace["chosen"]
+    distribution = _distribution(policy, data)
+    motion, gripper = distribution.errors(data.trace)
     return {
         "negative_log_likelihood": float(-distribution.log_prob(data.trace).mean()),
-        "motion_error": float(distribution.motion_errors(data.trace).abs().mean()),
-        "gripper_accuracy": float((distribution.mode()[:, 6] * actions[:, 6] > 0).float().mean()),
+        "motion_error": float(motion.abs().mean()),
+        "gripper_accuracy": float(gripper.float().mean()),
     }

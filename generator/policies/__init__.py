@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Policy
 from generator.policies.residual import ResidualPolicy
@@ -9,5 +10,6 @@ from generator.policies.residual import ResidualPolicy
 POLICIES: dict[str, type[Policy]] = {
     "gaussian": GaussianPolicy,
     "residual": ResidualPolicy,
+    "chunk": ChunkPolicy,
 }
 """Kind, as checkpoints name it -> class."""

@@ -62,9 +62,10 @@ class ActionDistribution:
         """Return the likeliest actions. Shape: (n, 7)."""
         return torch.cat([self.mean, _gripper(self.logit > 0)], dim=-1)
 
-    def motion_errors(self, trace: Mapping[str, Tensor]) -> Tensor:
-        """Return the chosen motion's distances from the means. Shape: (n, 6)."""
-        return trace["chosen"][:, :MOTION] - self.mean
+    def errors(self, trace: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return chosen less likeliest motion (n, 6), and whether the gripper is right (n,)."""
+        chosen = trace["chosen"]
+        return chosen[:, :MOTION] - self.mean, (chosen[:, MOTION] > 0) == (self.logit > 0)
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return actions from noise (n, 7): what is added to motion, and a uniform in [0, 1)."""
