@@ -70,7 +70,7 @@ def generate(
     """
     from common.locks import lock_folder
     from common.workers import Beam, Processes
-    from dataset_builders.parts import BuildItem
+    from dataset_builders.run_items import BuildItem
     from demonstrations.official import choose_tasks
     from generator.work.plan import Plan, Settings, plan_task
     from simulation.assets.resolve import resolve_assets

@@ -68,7 +68,7 @@ def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_d
     """
     from cli.generate import work
     from common.workers import Processes
-    from dataset_builders.parts import BuildItem
+    from dataset_builders.run_items import BuildItem
     from generator.work.items import TrainingItem
     from generator.work.plan import Plan
     from reports.run_gather import report_run
