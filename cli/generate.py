@@ -15,9 +15,7 @@ from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import DEFAULT_RUN, SLOTS, RunFolder
 
 if TYPE_CHECKING:
-    from common.workers import Beam, Processes
-    from generator.work.plan import Plan
-    from reports.run_progress import RunProgress
+    pass
 
 Names = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SUITE|TASK ...")]
 EXIT_INCOMPLETE = 1
@@ -73,6 +71,7 @@ def generate(
     from dataset_builders.run_items import BuildItem
     from demonstrations.official import choose_tasks
     from generator.work.plan import Plan, Settings, plan_task
+    from reports.run_progress import work
     from simulation.assets.resolve import resolve_assets
 
     chosen = choose_tasks(_split((*names, *suite, *tasks)))
@@ -97,29 +96,6 @@ def generate(
     if progress.failed:
         print(f"{len(progress.failed)} failed; the same command tries them again", file=sys.stderr)
         sys.exit(EXIT_INCOMPLETE)
-
-
-def work(run: RunFolder, plan: Plan, backend: Processes | Beam) -> RunProgress:
-    """Do a plan's items, showing a table on a terminal and a line for each that ends."""
-    from rich.console import Console
-
-    from common.machine import cores
-    from common.workers import attempt_items
-    from common.workers.progress import clear_progress
-    from generator.work.items import do
-    from reports.run_progress import RunProgress, watching
-
-    clear_progress(run.progress)
-    console = Console()
-    progress = RunProgress(run, plan.items, getattr(backend, "workers", None) or cores())
-    with watching(progress, console):
-        for outcome in attempt_items(do, plan.items, backend, "generating", plan.after):
-            progress.ended.append(outcome)
-            console.print(progress.line(outcome), highlight=False, markup=False, soft_wrap=True)
-            console.file.flush()
-            if outcome.details:
-                print(outcome.details, file=sys.stderr)
-    return progress
 
 
 def _split(words: Iterable[str]) -> tuple[str, ...]:

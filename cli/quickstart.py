@@ -66,13 +66,12 @@ def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_d
     Raises:
         DlrError: an item failed.
     """
-    from cli.generate import work
     from common.workers import Processes
     from dataset_builders.run_items import BuildItem
     from generator.work.items import TrainingItem
     from generator.work.plan import Plan
     from reports.run_gather import report_run
-    from reports.run_progress import clock
+    from reports.run_progress import clock, work
 
     started, plan = time.monotonic(), Plan()
     print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}\n")

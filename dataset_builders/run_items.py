@@ -1,4 +1,4 @@
-"""The work item that builds a dataset of a run: all of a recipe, or one task as soon as it is there."""
+"""The work item that builds a dataset of a run: of a recipe, or of one task's part of it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class CollectReport:
     unreleased: list[int] = field(default_factory=list)
     """Those, per group, that reached the goal and were not kept, as the fingers did not let go or
     the goal did not outlast it; none where that was not asked for."""
+    cpu_seconds: float = 0.0
+    """What all attempts took."""
 
     def rates(self) -> list[dict[str, float]]:
         """Return success and its 95% Wilson interval per group; NaN where no attempt is known."""
@@ -131,6 +134,7 @@ def _collect_missing(
     digest = policy_hash(policy)
     with reproducible(), Bar("collect", config.episodes, sum(ledger.successes())) as bar:
         while wave := ledger.next_wave():
+            began = time.process_time()
             specs = [_spec(attempt, policy, config) for attempt in wave]
             stream = rollouts(
                 policy, environments, specs, horizon, exploration=exploration, capture=True,
@@ -144,7 +148,7 @@ def _collect_missing(
                 if done.success:
                     writer.add(wave[position], to_episode(done, method, digest))
                     bar.update()
-            ledger.record(outcome, unreleased)
+            ledger.record(outcome, unreleased, time.process_time() - began)
 
 
 def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
@@ -184,11 +188,13 @@ class _Ledger:
         self.settings = json.loads(json.dumps(settings, default=str))
         self.outcomes: dict[int, bool] = {}
         self.unreleased: set[int] = set()
+        self.cpu_seconds = 0.0
         if path.exists():
             content = read_sealed(path, "a list of attempts", CollectionError, _REMEDY)
             if content["settings"] == self.settings:
                 self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
                 self.unreleased = set(content["unreleased"])
+                self.cpu_seconds = content["cpu_seconds"]
 
     def forget_lost(self, kept: set[int]) -> None:
         """Forget successes whose episode is not on disk, so that they are run again."""
@@ -211,7 +217,8 @@ class _Ledger:
         groups = self.config.groups
         numbers = [n % groups for n in self.unreleased]
         unreleased = [numbers.count(group) for group in range(groups)]
-        return CollectReport(path, self.attempts(), self.successes(), unreleased)
+        kept = self.attempts(), self.successes(), unreleased
+        return CollectReport(path, *kept, self.cpu_seconds)
 
     def next_wave(self) -> list[int]:
         """Return the next attempts, none when every group is complete.
@@ -236,10 +243,16 @@ class _Ledger:
             wave += [n * groups + group for n, _ in zip(unused, range(missing), strict=False)]
         return sorted(wave)
 
-    def record(self, outcome: Mapping[int, bool], unreleased: set[int]) -> None:
-        """Add a wave's outcomes and write the ledger."""
+    def record(self, outcome: Mapping[int, bool], unreleased: set[int], seconds: float) -> None:
+        """Add a wave's outcomes and CPU seconds, and write the ledger."""
+        self.cpu_seconds += seconds
         self.outcomes |= outcome
         self.unreleased |= unreleased
         ordered = {str(k): self.outcomes[k] for k in sorted(self.outcomes)}
-        content = {"outcomes": ordered, "unreleased": sorted(self.unreleased)}
-        write_sealed(self.path, {"settings": self.settings, **content})
+        content = {
+            "settings": self.settings,
+            "outcomes": ordered,
+            "unreleased": sorted(self.unreleased),
+            "cpu_seconds": self.cpu_seconds,
+        }
+        write_sealed(self.path, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from common.workers import Outcome
-from common.workers.progress import Progress, read_progress
+from common.machine import cores
+from common.workers import Beam, Outcome, Processes, attempt_items
+from common.workers.progress import Progress, clear_progress, read_progress
 from generator.run_folder import RunFolder
-from generator.work.items import WorkItem
+from generator.work.items import WorkItem, do
+from generator.work.plan import Plan
 
 _ENDED_SHOWN = 8
 """Rows of items that have ended, the last ones."""
@@ -103,6 +106,21 @@ def _at_work(progress: Progress, now: float) -> tuple[Text, ...]:
     left = progress.seconds_left(now)
     cells = (task, what, f"{progress.step}{share}", "" if left is None else clock(left))
     return tuple(map(Text, cells))
+
+
+def work(run: RunFolder, plan: Plan, backend: Processes | Beam) -> RunProgress:
+    """Do a plan's items, showing a table on a terminal and a line for each that ends."""
+    clear_progress(run.progress)
+    console = Console()
+    progress = RunProgress(run, plan.items, getattr(backend, "workers", None) or cores())
+    with watching(progress, console):
+        for outcome in attempt_items(do, plan.items, backend, "generating", plan.after):
+            progress.ended.append(outcome)
+            console.print(progress.line(outcome), highlight=False, markup=False, soft_wrap=True)
+            console.file.flush()
+            if outcome.details:
+                print(outcome.details, file=sys.stderr)
+    return progress
 
 
 @contextmanager
