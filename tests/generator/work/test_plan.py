@@ -53,7 +53,7 @@ def test_no_stage_is_trained_by_two_items_at_once() -> None:
     def before(index: int) -> set[int]:
         return {other for first in after[index] for other in {first, *before(first)}}
 
-    stages = {}
+    stages: dict[object, list[int]] = {}
     for index, item in enumerate(plan.items):
         if isinstance(item, TrainingItem):
             chain = [stage.name for stage in RECIPES[item.recipe].stages]
