@@ -15,8 +15,8 @@ from common.errors import CheckpointError, DemonstrationError, DlrError
 from common.json_files import read_sealed, write_sealed
 from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
+from generator.context import Context
 from generator.stages import (
-    Context,
     Discover,
     Filter,
     Learn,

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common.files import write_json
 from common.reproducible import reproducible
 from common.scalars import ScalarWriter
 from common.workers.progress import Bar
@@ -20,6 +21,9 @@ from generator.policies.policy import Policy
 from generator.rollout import Environments
 
 __all__ = ["Finetuning", "reinforce"]
+
+COST = "cost.json"
+"""File in a stage's folder that says how many minutes it took."""
 
 
 def reinforce(
@@ -43,7 +47,8 @@ def reinforce(
 
     Returns:
         the policy with the best held-out success, and a report with every iteration's measures,
-        why training stopped, and what it took.
+        why training stopped, and environment steps. Minutes are in `out_dir`'s `cost.json`: they
+        differ from run to run, which a report does not.
 
     Raises:
         SettingError: the settings do not fit the policy or the demonstrations.
@@ -64,12 +69,18 @@ def reinforce(
                     writer.add_scalar(name, value, learner.iteration)
                 bar.set_description(f"reinforce {measures['success']:.0%}")
                 bar.update(measures["environment_steps"])
-    report = {"best": learner.best_success, "history": learner.history, "stopped": learner.stopped}
+    report = {
+        "best": learner.best_success,
+        "history": learner.history,
+        "stopped": learner.stopped,
+        "environment_steps": learner.counts(),
+    }
     metadata = {
         "config": asdict(config),
         "seed": settings.seed,
         "initial_policy": policy_hash(policy),
     }
     save_policy(out_dir / "policy.safetensors", learner.best, metadata | report)
+    write_json(out_dir / COST, learner.minutes())
     state.unlink(missing_ok=True)
-    return learner.best, report | {"cost": learner.costs()}
+    return learner.best, report

@@ -4,78 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
 
 from common.errors import CheckpointError, UsageError
 from common.files import ensure_writable
 from common.json_files import read_sealed, write_sealed
 from common.locks import lock_file
 from common.workers.progress import tell
-from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
-from simulation.tasks import Task
+from generator.context import Context
 
 if TYPE_CHECKING:
     from generator.discover import PatternEncoder
     from generator.policies.policy import Policy
     from generator.reward import Reward
-    from generator.rollout import Environments, Rollout
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the stages of a run share."""
-
-    task: Task
-    environments: Environments
-    demonstrations: Sequence[Demonstration]
-    config: GeneratorConfig
-    results: dict[str, Any] = field(default_factory=dict)
-    """Name of a finished stage -> what its `load` returned."""
-    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Name of a finished stage -> what it reported."""
-
-    @property
-    def encoder(self) -> PatternEncoder | None:
-        """The frozen q(z|s); None in a recipe without discovery."""
-        return self.results.get("discover")
-
-    @property
-    def patterns(self) -> int:
-        """K; 0 in a recipe without discovery."""
-        return self.encoder.patterns if self.encoder else 0
-
-    def labels(self, shuffled: bool = False) -> list[np.ndarray] | None:
-        """Return the pattern of each state of each demonstration; None without discovery.
-
-        Args:
-            shuffled: give each demonstration the one pattern of another.
-        """
-        if self.encoder is None:
-            return None
-        if not shuffled:
-            return [self.encoder.label(d.proprio) for d in self.demonstrations]
-        found = np.random.default_rng([self.config.seed, 1]).permutation(self.trajectory_patterns())
-        return [np.full(len(d.actions), z) for d, z in zip(self.demonstrations, found, strict=True)]
-
-    def trajectory_patterns(self) -> list[int]:
-        """Return the pattern of each demonstration as a whole; 0 without discovery."""
-        if self.encoder is None:
-            return [0] * len(self.demonstrations)
-        return [self.encoder.classify_trajectory(d.proprio) for d in self.demonstrations]
-
-    @property
-    def horizon(self) -> int:
-        """Control steps of a training episode at most."""
-        lengths = [len(d.actions) for d in self.demonstrations]
-        longest = float(np.quantile(lengths, 0.95))
-        return min(self.task.horizon, math.ceil(longest * self.config.horizon_factor))
+    from generator.rollout import Rollout
 
 
 class Stage(Protocol):
@@ -161,7 +107,8 @@ class Learn:
         policy, report = learn(
             context.demonstrations, labels, config.learn, context.patterns, config.seed, folder
         )
-        return {**report, **_held_out(context, policy)[0]}
+        measured = _held_out(context, policy)[0]
+        return {**report, **measured, "environment_steps": _counts(0, measured)}
 
     def load(self, folder: Path) -> Policy:
         """Return the policy."""
@@ -202,7 +149,7 @@ class Filter:
         if not self.always and budget.choice != "filter first":
             save_policy(folder / self.file, context.results["learn"], {"filtered": False})
             same = {name: learned[name] for name in ("held_out_success", "evaluation_steps")}
-            return {"filtered": False, **chosen, **same}
+            return {"filtered": False, **chosen, **same, "environment_steps": _counts(0, {})}
         policy, report = filtered_clone(
             context.results["learn"],
             context.environments,
@@ -213,7 +160,9 @@ class Filter:
             context.horizon,
             folder,
         )
-        return {"filtered": True, **chosen, **report, **_held_out(context, policy)[0]}
+        measured = _held_out(context, policy)[0]
+        steps = _counts(report["gathered"].pop("environment_steps"), measured)
+        return {"filtered": True, **chosen, **report, **measured, "environment_steps": steps}
 
     def load(self, folder: Path) -> Policy:
         """Return the policy."""
@@ -275,7 +224,8 @@ class Reinforce:
             folder,
         )
         measured, episodes = _held_out(context, policy)
-        report["cost"] = _with_evaluation(report["cost"], measured["evaluation_steps"])
+        for name in ("evaluation", "total"):
+            report["environment_steps"][name] += measured["evaluation_steps"]
         bounds = theorem(
             (context.results[start], policy),
             episodes,
@@ -301,10 +251,10 @@ def _held_out(context: Context, policy: Policy) -> tuple[dict[str, Any], list[Ro
     return held_out(policy, context.environments, context.encoder, horizon, config)
 
 
-def _with_evaluation(cost: Mapping[str, float], steps: int) -> dict[str, float]:
-    """Return what PPO took, with the evaluation that is reported."""
-    counted = {name: cost[name] + steps for name in ("evaluation_steps", "environment_steps")}
-    return {**cost, **counted}
+def _counts(training: int, measured: Mapping[str, Any]) -> dict[str, int]:
+    """Return environment steps of training, of an evaluation, and together."""
+    evaluation = measured.get("evaluation_steps", 0)
+    return {"training": training, "evaluation": evaluation, "total": training + evaluation}
 
 
 def _load_policy(path: Path) -> Policy:

@@ -296,14 +296,19 @@ class Learner:
             update.learning_rate = progress["learning_rate"]
             self.curriculum.reach, self.cost = progress["reach"], Cost(**progress["cost"])
 
-    def costs(self) -> dict[str, float]:
-        """Return environment steps, minutes, and the learner's share of CPU time."""
+    def counts(self) -> dict[str, int]:
+        """Return environment steps of training, of evaluations, and together."""
+        return {
+            "training": self.training_steps,
+            "evaluation": self.evaluation_steps,
+            "total": self.steps,
+        }
+
+    def minutes(self) -> dict[str, float]:
+        """Return what all iterations took, and the learner's shares of CPU time."""
         cost = self.cost
         cpu = cost.simulation + cost.policy + cost.update
         return {
-            "training_steps": self.training_steps,
-            "evaluation_steps": self.evaluation_steps,
-            "environment_steps": self.steps,
             "wall_minutes": self.seconds / 60,
             "cpu_minutes": cpu / 60,
             "cpu_share_of_policy": cost.policy / cpu if cpu else 0.0,
