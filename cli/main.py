@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from common.errors import DlrError, StorageError, UsageError
 from common.files import storage_fault
+from common.machine import instruction_sets
 from common.versions import package_version
 
 COMMANDS: dict[str, str] = {
@@ -39,6 +40,8 @@ COMMANDS: dict[str, str] = {
 """Subcommand -> one line of help. `cli.NAME.NAME` is the function that does it."""
 
 EXIT_INTERRUPTED = 130
+_PINNED = ("train", "collect", "demonstrate", "demos", "generate", "quickstart")
+"""Subcommands whose results shall not depend on the type of x86-64 processor."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -80,6 +83,8 @@ def _run(arguments: Sequence[str]) -> None:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else "."
         raise UsageError(f"unknown command {name!r}{hint} `dlr --help` lists all.")
+    if name in _PINNED:
+        os.environ.update(instruction_sets())  # before the libraries load, which look once
     import tyro
 
     command = getattr(importlib.import_module(f"cli.{name}"), name)

@@ -59,17 +59,17 @@ def test_time_left_follows_from_what_items_took(tmp_path: Path) -> None:
 
 
 def test_the_table_shows_what_is_at_work(tmp_path: Path) -> None:
-    said = io.StringIO()
-    progress, console = of(tmp_path), Console(file=said, width=120)
+    progress, written = of(tmp_path), io.StringIO()
+    console = Console(file=written, width=120)
     with telling(progress.run.progress / "x.json", "suite/task2 dlr seed 0"):
         tell("reinforce 80%", 3, 10)
         console.print(progress.table())
-    shown = said.getvalue()
-    assert "reinforce 80% 3/10" in shown and "no success" in shown and "1 failed" in shown
+    said = written.getvalue()
+    assert "reinforce 80% 3/10" in said and "no success" in said and "1 failed" in said
 
 
 def test_no_table_where_there_is_no_terminal(tmp_path: Path) -> None:
-    said = io.StringIO()
-    with watching(of(tmp_path), Console(file=said)):
+    written = io.StringIO()
+    with watching(of(tmp_path), Console(file=written)):
         pass
-    assert said.getvalue() == ""
+    assert written.getvalue() == ""
