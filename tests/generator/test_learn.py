@@ -61,9 +61,8 @@ def test_what_was_never_seen_ends_training_and_sets_the_spread(tmp_path: Path) -
 def test_chunks_are_cloned(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     config = dataclasses.replace(CONFIG, chunk=3)
     policy, report = learn(demonstrations, way_labels(demonstrations), config, 3, 0, tmp_path)
-    assert isinstance(policy, ChunkPolicy) and report["validation"]["gripper_accuracy"] > 0.8
-    specs = held_out_specs(range(10), 1_000_000, 3, 0.5)
-    assert evaluate(policy, PointMasses(), specs, 80, exploration=Exploration(0)).mean() > 0.2
+    assert isinstance(policy, ChunkPolicy) and report["validation"]["gripper_accuracy"] > 0.9
+    assert report["validation"]["motion_error"] < 0.2
     with pytest.raises(SettingError, match="at least one"):
         learn(demonstrations, None, dataclasses.replace(CONFIG, chunk=0), 0, 0, tmp_path)
 
