@@ -16,7 +16,7 @@ from common.machine import cores
 from demonstrations.amplify import find_amplifier
 from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
-from demonstrations.demonstration import Demonstration
+from demonstrations.demonstration import Demonstration, Moments
 from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
 from demonstrations.official import official_file
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
@@ -237,7 +237,14 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
         for state in episode.states:
             env.set_state(state)
             observations.append(env.policy_state())
+        moments = Moments(episode.states, episode.info.seed, episode.fixtures)
         demonstrations.append(
-            Demonstration(np.stack(observations), episode.proprio, episode.labels, episode.info.way)
+            Demonstration(
+                np.stack(observations),
+                episode.proprio,
+                episode.labels,
+                episode.info.way,
+                moments,
+            )
         )
     return demonstrations

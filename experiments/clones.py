@@ -68,9 +68,10 @@ def clone(item: CloneItem) -> str:
     from common.json_files import write_sealed
     from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
+    from generator.context import Context
     from generator.learn import COST
     from generator.run_folder import RunFolder
-    from generator.stages import Context, Discover, Learn, run_stage
+    from generator.stages import Discover, Learn, run_stage
     from simulation.assets.digests import file_sha256
     from simulation.environment import BatchEnvironment, Environment
     from simulation.tasks import get_task

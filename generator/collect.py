@@ -16,7 +16,7 @@ from common.intervals import wilson_interval
 from common.json_files import read_sealed, write_sealed
 from common.reproducible import reproducible
 from generator.checkpoints import policy_hash
-from generator.config import CollectConfig
+from generator.config import CollectConfig, NoiseConfig
 from generator.policies.policy import Exploration, Policy
 from generator.rollout import Environments, held_out_specs, rollouts, to_episode
 from simulation.assets.resolve import AssetPack
@@ -59,6 +59,7 @@ def collect(
     assets: AssetPack,
     method: str,
     config: CollectConfig,
+    noise: NoiseConfig,
     path: Path,
     provenance: Mapping[str, Any] | None = None,
 ) -> CollectReport:
@@ -76,6 +77,7 @@ def collect(
         assets: asset pack of the environments.
         method: the recipe's name.
         config: settings.
+        noise: of the motion, as the policy was trained and evaluated with.
         path: the HDF5 file to write.
         provenance: written into the file beside config and policy hash.
 
@@ -94,6 +96,7 @@ def collect(
         )
     settings = {
         "collect": asdict(config),
+        "noise": asdict(noise),
         "policy_hash": policy_hash(policy),
         "method": method,
         "provenance": dict(provenance or {}),
@@ -102,7 +105,10 @@ def collect(
         ledger = _Ledger(path.with_name(path.name + ".attempts.json"), settings, config)
         if not writer.finished:
             ledger.forget_lost(writer.done)
-            _collect_missing(policy, environments, task.horizon, method, config, writer, ledger)
+            exploration = Exploration(noise.std, noise.memory)
+            _collect_missing(
+                policy, environments, task.horizon, method, config, exploration, writer, ledger
+            )
             writer.finish().close()
     return CollectReport(path, ledger.attempts(), ledger.successes())
 
@@ -113,6 +119,7 @@ def _collect_missing(
     horizon: int,
     method: str,
     config: CollectConfig,
+    exploration: Exploration,
     writer: TrajectoryWriter,
     ledger: _Ledger,
 ) -> None:
@@ -123,9 +130,8 @@ def _collect_missing(
         while wave := ledger.next_wave():
             specs = [_spec(attempt, policy, config) for attempt in wave]
             stream = rollouts(
-                policy, environments, specs, horizon,
-                exploration=Exploration(config.motion_noise), capture=True,
-            )  # fmt: skip
+                policy, environments, specs, horizon, exploration=exploration, capture=True
+            )
             outcome = {}
             for position, done in stream:
                 outcome[wave[position]] = done.success

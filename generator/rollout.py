@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,7 +31,7 @@ class Environments(Protocol):
 
     @property
     def envs(self) -> Sequence[Any]:
-        """One environment per slot, each with `state`, `joints`, `proprio` and `fixtures`."""
+        """One environment per slot, with `state`, `joints`, `proprio`, `fixtures` and `resume`."""
 
     def reset(
         self, slots: Sequence[int], seeds: Sequence[int], init_indices: Sequence[int | None]
@@ -47,6 +48,20 @@ class Environments(Protocol):
         """Return proprioceptive states (n, 8)."""
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A moment of a demonstration that an episode starts from."""
+
+    state: np.ndarray
+    """Of the simulator. Shape: (1 + nq + nv,), float64."""
+    seed: int
+    """Seed of the demonstration's reset."""
+    fixtures: Fixtures
+    """Poses of the fixtures."""
+    grips: np.ndarray
+    """Gripper actions so far. Shape: (t,), of the t steps that went before."""
+
+
 @dataclass(frozen=True)
 class EpisodeSpec:
     """What determines an episode, given task and policy."""
@@ -59,6 +74,13 @@ class EpisodeSpec:
     """Pattern z, fixed for the episode; -1 where the policy has none."""
     stream: int = 0
     """Which of the independent streams of action noise for this initial state."""
+    start: Start | None = None
+    """Moment of a demonstration to start from instead; its steps count towards the horizon."""
+
+    @property
+    def first(self) -> int:
+        """Steps that went before the episode's first."""
+        return 0 if self.start is None else len(self.start.grips)
 
     def noise(self) -> np.random.Generator:
         """Return the generator of the episode's action noise."""
@@ -103,6 +125,24 @@ class Capture:
     """Poses of the fixtures."""
 
 
+@dataclass
+class Cost:
+    """What computing took, in CPU seconds of this process."""
+
+    simulation: float = 0.0
+    """Resets and steps."""
+    policy: float = 0.0
+    """Observations and actions."""
+    update: float = 0.0
+    """Learning."""
+
+    def add(self, part: str, since: float) -> float:
+        """Count the time from `since` to now towards a part; return now."""
+        now = time.process_time()
+        setattr(self, part, getattr(self, part) + now - since)
+        return now
+
+
 def rollouts(
     policy: Policy,
     environments: Environments,
@@ -111,6 +151,7 @@ def rollouts(
     *,
     exploration: Exploration = Exploration(),
     capture: bool = False,
+    cost: Cost | None = None,
 ) -> Iterator[tuple[int, Rollout]]:
     """Run an episode per spec and yield `(position in specs, rollout)` as they end.
 
@@ -122,16 +163,20 @@ def rollouts(
         environments: slots of one task.
         specs: the episodes.
         horizon: steps at most.
-        exploration: how the policy's own randomness is used.
+        exploration: the motion's noise.
         capture: record simulator states too.
+        cost: what the time is counted towards.
     """
+    cost = cost or Cost()
     waiting = iter(enumerate(specs))
     running: dict[int, _Running] = {}
     while True:
         free = [slot for slot in range(environments.num_envs) if slot not in running]
         started = dict(zip(free, waiting, strict=False))
         if started:
+            since = time.process_time()
             _start(environments, started)
+            cost.add("simulation", since)
             running |= {
                 slot: _Running(i, spec, policy.noise(spec.noise(), exploration), capture)
                 for slot, (i, spec) in started.items()
@@ -139,16 +184,21 @@ def rollouts(
         if not running:
             return
         slots = sorted(running)
-        _step(policy, environments, slots, [running[s] for s in slots])
+        _step(policy, environments, slots, [running[s] for s in slots], cost)
         for slot in slots:
-            if running[slot].success or len(running[slot].actions) == horizon:
+            if running[slot].success or running[slot].steps >= horizon:
                 episode = running.pop(slot)
                 yield episode.index, episode.finish(environments.envs[slot])
 
 
 def _start(environments: Environments, started: dict[int, tuple[int, EpisodeSpec]]) -> None:
-    specs = [spec for _, spec in started.values()]
-    environments.reset(list(started), [s.seed for s in specs], [s.init_index for s in specs])
+    fresh = {slot: spec for slot, (_, spec) in started.items() if spec.start is None}
+    if fresh:
+        seeds, inits = zip(*((s.seed, s.init_index) for s in fresh.values()), strict=True)
+        environments.reset(list(fresh), seeds, inits)
+    for slot, (_, spec) in started.items():
+        if (start := spec.start) is not None:
+            environments.envs[slot].resume(start.seed, start.state, start.fixtures, start.grips)
 
 
 OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
@@ -158,8 +208,13 @@ OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
 
 
 def _step(
-    policy: Policy, environments: Environments, slots: list[int], episodes: list[_Running]
+    policy: Policy,
+    environments: Environments,
+    slots: list[int],
+    episodes: list[_Running],
+    cost: Cost,
 ) -> None:
+    since = time.process_time()
     seen = OBSERVERS[policy.observes](environments, slots)
     observations = np.asarray(seen, dtype=np.float32)
     proprio = environments.proprio(slots)
@@ -169,7 +224,9 @@ def _step(
         episode.before(observations[i], proprio[i], environments.envs[slot])
         episode.actions.append(decision.actions[i])
         episode.trace.append({name: part[i] for name, part in decision.trace.items()})
+    since = cost.add("policy", since)
     results = environments.step(slots, decision.actions)
+    cost.add("simulation", since)
     for episode, success in zip(episodes, results, strict=True):
         episode.success = bool(success)
 
@@ -186,6 +243,11 @@ class _Running:
         self.trace: list[dict[str, np.ndarray]] = []
         self.states: list[np.ndarray] = []
         self.joints: list[np.ndarray] = []
+
+    @property
+    def steps(self) -> int:
+        """Steps so far, with those before the episode's first."""
+        return self.spec.first + len(self.actions)
 
     def before(self, observation: np.ndarray, proprio: np.ndarray, environment: Any) -> None:
         """Note what is seen before an action."""
@@ -225,6 +287,7 @@ def rollout(
     *,
     exploration: Exploration = Exploration(),
     capture: bool = False,
+    cost: Cost | None = None,
 ) -> list[Rollout]:
     """Return the rollouts of `rollouts`, in the order of specs."""
     stream = rollouts(
@@ -234,6 +297,7 @@ def rollout(
         horizon,
         exploration=exploration,
         capture=capture,
+        cost=cost,
     )
     return [finished for _, finished in sorted(stream, key=lambda item: item[0])]
 

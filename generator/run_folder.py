@@ -122,6 +122,7 @@ def collect_episodes(
         OutputError: the run's folder cannot be written.
     """
     from generator.collect import collect
+    from generator.config import NoiseConfig
     from generator.recipes import get_recipe
 
     task = environments.task
@@ -130,7 +131,8 @@ def collect_episodes(
     policy = last.load(run.policies(task, recipe, seed) / last.name)
     provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
     path = run.trajectories(task, recipe, seed)
-    return collect(policy, environments, task, assets, recipe, config, path, provenance)
+    noise = NoiseConfig(**record["settings"]["noise"])
+    return collect(policy, environments, task, assets, recipe, config, noise, path, provenance)
 
 
 def final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:

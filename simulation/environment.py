@@ -28,6 +28,8 @@ SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 """What is applied meanwhile: stay, with the gripper open."""
+GRIPPER_SPEED = 0.01
+"""By which the fingers' command changes in a substep, as robosuite ramps it."""
 
 
 class Environment:
@@ -98,6 +100,30 @@ class Environment:
         mujoco.mj_forward(self.model, self.data)
         if init_state is None:
             self.data.qacc_warmstart[:] = placement.warmstart
+
+    def resume(
+        self, seed: int, state: np.ndarray, fixtures: Fixtures, grips: Sequence[float]
+    ) -> None:
+        """Start in the midst of an episode: the arm at rest in `state`, the fingers as they were.
+
+        Unlike after `reset` with a state, the first action's goal is computed from this pose.
+
+        Args:
+            seed: of the episode's reset.
+            state: as `state()` returned it, float64 (1 + nq + nv,).
+            fixtures: of the episode.
+            grips: seventh action of each step so far.
+
+        Raises:
+            InvalidStateError: the state does not belong to this task.
+        """
+        self.reset(seed, init_state=state, fixtures=fixtures)
+        self.set_state(state)
+        controller, change = self._controller, np.array([-1.0, 1.0]) * GRIPPER_SPEED
+        for grip in grips:
+            ramped = controller.gripper + change * np.sign(grip) * self.scene.robot.substeps
+            controller.gripper[:] = np.clip(ramped, -1.0, 1.0)
+        controller.stale[0] = 0
 
     def step(self, action: np.ndarray) -> bool:
         """Apply one action for 50 ms and return whether the task's goal holds.

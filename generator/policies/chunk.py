@@ -78,6 +78,11 @@ class ChunkNoise(GaussianNoise):
         super().__init__(rng, exploration)
         self.left: list[np.ndarray] = []
 
+    def draw_chunk(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the fresh noise of the next steps (C, 7) and what each carries on (C, 6)."""
+        fresh, carried = zip(*[self.draw() for _ in range(chunk)], strict=True)
+        return np.stack(fresh), np.stack(carried)
+
     def skip(self, steps: int) -> None:
         """Pass over steps that are not asked for: first those that were decided already."""
         decided = min(steps, len(self.left))
@@ -128,7 +133,7 @@ class ChunkPolicy(GaussianPolicy):
                 torch.from_numpy(np.asarray(observations[new], dtype=np.float32)),
                 torch.from_numpy(np.asarray(pattern[new], dtype=np.int64)),
             )
-            drawn = [noise[i].draw_steps(self.chunk, self.std.numpy()) for i in new]
+            drawn = [noise[i].draw_chunk(self.chunk) for i in new]
             fresh = np.concatenate([each for each, _ in drawn])
             actions = policy.sample(torch.from_numpy(fresh)).numpy()
             chosen[new], length[new] = actions.reshape(len(new), self.chunk, ACTIONS), self.chunk

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from generator.collect import CollectionError, CollectReport, collect
-from generator.config import CollectConfig, LearnConfig
+from generator.config import CollectConfig, LearnConfig, NoiseConfig
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
 from simulation.assets.resolve import AssetPack
@@ -21,6 +21,7 @@ from tests.generator.test_learn import way_labels
 TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 PACK = AssetPack("none", Path(), "0" * 64)
 CONFIG = CollectConfig(episodes=18, wave=6)
+NOISE = NoiseConfig()
 
 
 def trained(patterns: int) -> GaussianPolicy:
@@ -35,7 +36,7 @@ def trained(patterns: int) -> GaussianPolicy:
 def run(path: Path, patterns: int = 3, environments: PointMasses | None = None) -> CollectReport:
     """Collect with a fixed policy."""
     environments = environments or PointMasses()
-    return collect(trained(patterns), environments, TASK, PACK, "dlr", CONFIG, path)
+    return collect(trained(patterns), environments, TASK, PACK, "dlr", CONFIG, NOISE, path)
 
 
 @pytest.fixture(autouse=True)
@@ -97,10 +98,10 @@ def test_hopeless_pattern(tmp_path: Path) -> None:
     policy = GaussianPolicy(17, 3, (8,))
     config = CollectConfig(episodes=3, maximum_attempts=2)
     with pytest.raises(CollectionError, match="pattern 0 succeeded in 0 of 2"):
-        collect(policy, PointMasses(), TASK, PACK, "dlr", config, tmp_path / "x.hdf5")
+        collect(policy, PointMasses(), TASK, PACK, "dlr", config, NOISE, tmp_path / "x.hdf5")
 
 
 def test_groups_must_fit(tmp_path: Path) -> None:
     policy = GaussianPolicy(17, 2, (8,))
     with pytest.raises(CollectionError, match="ask for 2 groups and a multiple of 2 episodes"):
-        collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, tmp_path / "x.hdf5")
+        collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, NOISE, tmp_path / "x.hdf5")

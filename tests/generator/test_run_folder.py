@@ -11,6 +11,7 @@ from common.errors import DemonstrationError, UsageError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import DemonstrationItem, demonstrate_item
 from generator.config import (
+    BudgetConfig,
     CollectConfig,
     EvaluationConfig,
     GeneratorConfig,
@@ -27,7 +28,13 @@ OTHER = get_task("KITCHEN_SCENE5_close_the_top_drawer_of_the_cabinet")
 CONFIG = GeneratorConfig(
     learn=LearnConfig(steps=400, hidden=(64, 64)),
     reinforce=ReinforceConfig(
-        iterations=1, episodes=3, evaluate_every=1, evaluation_episodes=1, epochs=1
+        BudgetConfig(weak=0),
+        iterations=1,
+        episodes=3,
+        critic_warmup=0,
+        evaluate_every=1,
+        evaluation_episodes=1,
+        epochs=1,
     ),
     evaluation=EvaluationConfig(episodes=1),
 )
