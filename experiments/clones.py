@@ -8,6 +8,7 @@ demonstrations beside that of those kept for validation, and the CPU seconds tha
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def clone(item: CloneItem) -> str:
     from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
     from generator.context import Context
+    from generator.learn import COST
     from generator.run_folder import RunFolder
     from generator.stages import Discover, Learn, run_stage
     from simulation.assets.digests import file_sha256
@@ -86,9 +88,13 @@ def clone(item: CloneItem) -> str:
         context, records = Context(task, environments, demonstrations, item.config), {}
         digests = dict(inputs)
         for stage in stages:
-            _, record = run_stage(stage, context, digests, run.stages(task))
+            folder, record = run_stage(stage, context, digests, run.stages(task))
             records[stage.name], digests[stage.name] = record, record["result"]
-        clones[name] = {"held_out_success": _success(records["learn"]), "records": records}
+        clones[name] = {
+            "held_out_success": _success(records["learn"]),
+            "cost": json.loads((folder / COST).read_text()),
+            "records": records,
+        }
     environments.close()
     outcome = {
         "task": task.key,
@@ -129,7 +135,7 @@ def clones(
     work: Path = Path("runs/clones"),
     out: Path = Path("results/clones"),
     workers: int | None = None,
-    config: GeneratorConfig = GeneratorConfig(evaluation=EvaluationConfig(episodes=20)),
+    config: GeneratorConfig = GeneratorConfig(evaluation=EvaluationConfig(episodes=10)),
 ) -> None:
     """Clone demonstrations of many tasks and evaluate each clone from held-out starts.
 

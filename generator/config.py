@@ -60,7 +60,7 @@ class LearnConfig:
     """Share of trajectories kept from training, whose likelihood chooses the weights."""
     validate_every: int = 200
     """Gradient steps between two looks at it."""
-    patience: int = 10
+    patience: int = 5
     """Looks without a better one after which training ends."""
     checkpoint_every: int = 1000
     """Gradient steps between checkpoints."""

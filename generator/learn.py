@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.errors import DemonstrationError, SettingError
+from common.files import write_json
 from common.reproducible import reproducible
 from common.tensors import (
     fitting,
@@ -36,6 +37,9 @@ from generator.checkpoints import save_policy
 from generator.config import LearnConfig
 from generator.policies.chunk import ChunkPolicy, chunks
 from generator.policies.gaussian import ActionDistribution, GaussianPolicy
+
+COST = "cost.json"
+"""File in a stage's folder that says how many CPU seconds it took."""
 
 
 def learn(
@@ -62,7 +66,8 @@ def learn(
     Returns:
         the policy and a report with losses on training and validation trajectories; where too
         few are given to hold any out (`held_out` is 0), both are those of all. `steps` were taken
-        until nothing became better, `best_step` is the one whose weights are kept.
+        until nothing became better, `best_step` is the one whose weights are kept. What it took is
+        in `out_dir`'s `cost.json`, for it differs from run to run.
 
     Raises:
         DemonstrationError: there is nothing to learn from.
@@ -95,7 +100,7 @@ def learn(
     save_policy(
         out_dir / "policy.safetensors", policy, {"config": asdict(config), "seed": seed, **report}
     )
-    report["cpu_seconds"] = trainer.cpu_seconds
+    write_json(out_dir / COST, {"cpu_seconds": trainer.cpu_seconds})
     state.unlink(missing_ok=True)
     return policy, report
 

@@ -131,7 +131,7 @@ def _recipe_outcome(
     trajectories = [to_trajectory(episode, encoder) for episode in episodes]
     nmi = None
     if patterns:
-        nmi = read_record(folder / "discover")["report"].get("mutual_information_with_ways")
+        nmi = read_record(folder / "discover")["report"].get("agreement", {}).get("trajectory")
     return RecipeOutcome(
         name=RECIPES[recipe].label,
         trajectories=trajectories,

@@ -9,7 +9,7 @@ from generator.policies.residual import ResidualPolicy
 
 POLICIES: dict[str, type[Policy]] = {
     "gaussian": GaussianPolicy,
-    "residual": ResidualPolicy,
     "chunk": ChunkPolicy,
+    "residual": ResidualPolicy,
 }
 """Kind, as checkpoints name it -> class."""

@@ -78,6 +78,11 @@ class ChunkNoise(GaussianNoise):
         super().__init__(rng, exploration)
         self.left: list[np.ndarray] = []
 
+    def draw_chunk(self, chunk: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the fresh noise of the next steps (C, 7) and what each carries on (C, 6)."""
+        fresh, carried = zip(*[self.draw() for _ in range(chunk)], strict=True)
+        return np.stack(fresh), np.stack(carried)
+
     def skip(self, steps: int) -> None:
         """Pass over steps that are not asked for: first those that were decided already."""
         decided = min(steps, len(self.left))
@@ -128,13 +133,13 @@ class ChunkPolicy(GaussianPolicy):
                 torch.from_numpy(np.asarray(observations[new], dtype=np.float32)),
                 torch.from_numpy(np.asarray(pattern[new], dtype=np.int64)),
             )
-            drawn = [[noise[i].draw() for _ in range(self.chunk)] for i in new]
-            fresh = np.stack([each for steps in drawn for each, _ in steps])
+            drawn = [noise[i].draw_chunk(self.chunk) for i in new]
+            fresh = np.concatenate([each for each, _ in drawn])
             actions = policy.sample(torch.from_numpy(fresh)).numpy()
             chosen[new], length[new] = actions.reshape(len(new), self.chunk, ACTIONS), self.chunk
-            for i, steps in zip(new, drawn, strict=True):
+            for i, (_, carried) in zip(new, drawn, strict=True):
                 applied = chosen[i].copy()
-                applied[:, :MOTION] += np.stack([carried for _, carried in steps])
+                applied[:, :MOTION] += carried
                 noise[i].left = list(applied)
         applied = np.stack([episode.left.pop(0) for episode in noise])
         return Decision(applied, {"chosen": chosen, "length": length})

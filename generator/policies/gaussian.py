@@ -133,8 +133,7 @@ class GaussianPolicy(Policy):
     def explore(self, std: float) -> None:
         """Set the standard deviation that all motion actions are scored with; it is fixed then."""
         self.raw_log_std.requires_grad_(False)
-        with torch.no_grad():
-            self.raw_log_std.fill_(float(np.log(std)))
+        self.set_std(torch.full((MOTION,), std))
 
     @torch.no_grad()
     def set_std(self, std: Tensor) -> None:

@@ -1,6 +1,7 @@
 """Cloning fits, keeps patterns apart, and continues after kill -9 with the same weights."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from common.errors import DemonstrationError, SettingError
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import load_policy, policy_hash
 from generator.config import LearnConfig
-from generator.learn import learn
+from generator.learn import COST, learn
 from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
@@ -52,7 +53,7 @@ def test_what_was_never_seen_ends_training_and_sets_the_spread(tmp_path: Path) -
     )
     policy, report = learn(demonstrations, way_labels(demonstrations), config, 3, 0, tmp_path)
     assert report["best_step"] == report["steps"] - 300 < 3000
-    assert report["cpu_seconds"] > 0
+    assert json.loads((tmp_path / COST).read_text())["cpu_seconds"] > 0
     likelihoods = [report[part]["negative_log_likelihood"] for part in ("training", "validation")]
     assert likelihoods[1] - likelihoods[0] < 3
     assert (policy.std[:3] > 0.2).all()
@@ -61,9 +62,8 @@ def test_what_was_never_seen_ends_training_and_sets_the_spread(tmp_path: Path) -
 def test_chunks_are_cloned(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     config = dataclasses.replace(CONFIG, chunk=3)
     policy, report = learn(demonstrations, way_labels(demonstrations), config, 3, 0, tmp_path)
-    assert isinstance(policy, ChunkPolicy) and report["validation"]["gripper_accuracy"] > 0.8
-    specs = held_out_specs(range(10), 1_000_000, 3, 0.5)
-    assert evaluate(policy, PointMasses(), specs, 80, exploration=Exploration(0)).mean() > 0.2
+    assert isinstance(policy, ChunkPolicy) and report["validation"]["gripper_accuracy"] > 0.9
+    assert report["validation"]["motion_error"] < 0.2
     with pytest.raises(SettingError, match="at least one"):
         learn(demonstrations, None, dataclasses.replace(CONFIG, chunk=0), 0, 0, tmp_path)
 

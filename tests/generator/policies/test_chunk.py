@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from generator.checkpoints import load_policy, policy_hash, save_policy
-from generator.config import EvaluationConfig, ReinforceConfig
+from generator.config import ReinforceConfig
 from generator.policies.chunk import ChunkPolicy, chunks
 from generator.policies.policy import Exploration
 from generator.reinforce import Finetuning, reinforce
@@ -84,9 +84,10 @@ def test_ppo_finetunes_chunks(tmp_path: Path) -> None:
     specs = training_specs(0, 3, 3, 0.5, 0)
     done = rollout(policy, environments, specs, 10, exploration=Exploration(1.0))
     assert done[0].trace["length"].tolist() == [4, 0, 0, 0, 4, 0, 0, 0, 4, 0]
-    config = ReinforceConfig(iterations=2, episodes=6, critic_warmup=1, evaluation_episodes=1)
-    tuned, report = reinforce(
-        policy, environments, None, Finetuning(config, EvaluationConfig(), horizon=12), tmp_path
+    config = ReinforceConfig(
+        iterations=2, episodes=2, warmup_episodes=2, critic_warmup=1, evaluation_episodes=1
     )
+    settings = Finetuning(config, horizon=12)
+    tuned, report = reinforce(policy, environments, None, settings, tmp_path)
     assert len(report["history"]) == 2 and isinstance(tuned, ChunkPolicy)
     assert np.isfinite(report["history"][1]["kl"])
