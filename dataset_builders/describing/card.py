@@ -151,7 +151,7 @@ def _show(finished: Sequence[Finished], refs: Mapping[str, EpisodeRef], camera: 
     """Return the first episode of each task, method, pattern and way."""
     shown: dict[str, Shown] = {}
     for item in finished:
-        wanted = {}
+        wanted: dict[str, int] = {}
         for line in item.lines():
             kind = kind_name(refs[line["key"]])
             if kind not in shown and len(shown) + len(wanted) < _MOST_SHOWN:

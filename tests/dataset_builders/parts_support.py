@@ -16,6 +16,7 @@ from simulation.recordings.trajectories import EpisodeInfo, TrajectoryWriter
 from simulation.tasks import get_task
 from tests.dataset_builders.conftest import TASK, record
 
+IN_ANY_ORDER = After()
 EPISODES, PIXELS = 9, 24
 PICTURES = PictureConfig(PIXELS)
 
@@ -33,7 +34,7 @@ class Here:
         function: Callable[[Any], Any],
         items: Sequence[Any],
         description: str,
-        after: After = After(),
+        after: After = IN_ANY_ORDER,
     ) -> Iterator[Outcome[Any]]:
         raise NotImplementedError
 
