@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.errors import DlrError
 from common.intervals import wilson_interval
 from common.json_files import read_sealed, write_sealed
@@ -18,10 +20,15 @@ from common.workers.progress import Bar
 from generator.checkpoints import policy_hash
 from generator.config import CollectConfig, NoiseConfig
 from generator.policies.policy import Exploration, Policy
-from generator.rollout import Environments, held_out_specs, rollouts, to_episode
+from generator.rollout import Environments, Rollout, held_out_specs, rollouts
 from simulation.assets.resolve import AssetPack
-from simulation.recordings.trajectories import TrajectoryFile, TrajectoryWriter
-from simulation.starts import COLLECTION_SEED
+from simulation.recordings.trajectories import (
+    Episode,
+    EpisodeInfo,
+    TrajectoryFile,
+    TrajectoryWriter,
+)
+from simulation.starts import COLLECTION_SEED, stored_index
 from simulation.tasks import Task
 
 _REMEDY = "delete it, and the attempts are made again"
@@ -178,6 +185,34 @@ def read_report(path: Path) -> CollectReport:
 def _attempts(path: Path) -> Path:
     """Return the file beside a trajectory file that lists its attempts."""
     return path.with_name(path.name + ".attempts.json")
+
+
+def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
+    """Return a captured rollout as a trajectory to store, its actions clipped as executed.
+
+    Raises:
+        ValueError: the rollout was run without `capture`.
+    """
+    capture, spec = done.capture, done.spec
+    if capture is None:
+        raise ValueError("only a rollout with capture=True can be stored")
+    return Episode(
+        states=capture.states,
+        actions=np.clip(done.actions, -1, 1).astype(np.float64),
+        proprio=done.proprio,
+        joints=capture.joints,
+        final_state=capture.final_state,
+        final_proprio=capture.final_proprio,
+        fixtures=capture.fixtures,
+        info=EpisodeInfo(
+            seed=spec.seed,
+            init_index=stored_index(spec.init_index),
+            pattern=spec.pattern,
+            method=method,
+            policy_hash=policy_hash,
+            success=done.success,
+        ),
+    )
 
 
 class _Ledger:

@@ -11,14 +11,12 @@ import numpy as np
 
 from common.errors import SettingError
 from generator.policies.policy import Exploration, Policy
-from simulation.recordings.trajectories import Episode, EpisodeInfo
 from simulation.scene import Fixtures
 from simulation.starts import (
     FIRST_HELD_OUT_INIT,
     OFFICIAL_INITS,
     STARTS_PER_TRAINING_SEED,
     TRAINING_SEEDS,
-    stored_index,
 )
 
 RELEASED_STEPS = 3
@@ -385,31 +383,3 @@ def evaluate(
     """Return the success of each spec. Shape: (len(specs),), bool."""
     done = rollout(policy, environments, specs, horizon, exploration=exploration)
     return np.array([r.success for r in done], dtype=bool)
-
-
-def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
-    """Return a captured rollout as a trajectory to store, its actions clipped as executed.
-
-    Raises:
-        ValueError: the rollout was run without `capture`.
-    """
-    capture, spec = done.capture, done.spec
-    if capture is None:
-        raise ValueError("only a rollout with capture=True can be stored")
-    return Episode(
-        states=capture.states,
-        actions=np.clip(done.actions, -1, 1).astype(np.float64),
-        proprio=done.proprio,
-        joints=capture.joints,
-        final_state=capture.final_state,
-        final_proprio=capture.final_proprio,
-        fixtures=capture.fixtures,
-        info=EpisodeInfo(
-            seed=spec.seed,
-            init_index=stored_index(spec.init_index),
-            pattern=spec.pattern,
-            method=method,
-            policy_hash=policy_hash,
-            success=done.success,
-        ),
-    )
