@@ -85,9 +85,10 @@ def test_ppo_finetunes_chunks(tmp_path: Path) -> None:
     done = rollout(policy, environments, specs, 10, exploration=Exploration(1.0))
     assert done[0].trace["length"].tolist() == [4, 0, 0, 0, 4, 0, 0, 0, 4, 0]
     config = ReinforceConfig(
-        iterations=2, episodes=2, warmup_episodes=2, critic_warmup=1, evaluation_episodes=1
+        iterations=3, episodes=2, warmup_episodes=2, critic_warmup=1, evaluation_episodes=1
     )
     settings = Finetuning(config, horizon=12)
     tuned, report = reinforce(policy, environments, None, settings, tmp_path)
-    assert len(report["history"]) == 2 and isinstance(tuned, ChunkPolicy)
-    assert np.isfinite(report["history"][1]["kl"])
+    updates = [m for m in report["history"] if not m["warm_up"]]
+    assert updates and isinstance(tuned, ChunkPolicy)
+    assert all(np.isfinite(m["kl"]) and m["kl"] > 0 for m in updates)
