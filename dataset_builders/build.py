@@ -91,6 +91,7 @@ def build_in_this_process(config: BuildConfig) -> Path:
             return folder
         tfds.disable_progress_bar()
         builder.assets, builder.workers, builder.lock = config.assets, config.workers, lock
+        builder.replay = config.replay
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=config.trajectories, beam_options=_beam_options(config)
@@ -120,7 +121,11 @@ def _choice(config: BuildConfig) -> Choice:
 
 def _builder_config(config: BuildConfig) -> LiberoRlConfig:
     """Return the builder's configuration; a name of its own for what is unlike the default."""
-    from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRlConfig, named_config
+    from dataset_builders.libero_rl.libero_rl_dataset_builder import (
+        LiberoRl,
+        LiberoRlConfig,
+        named_config,
+    )
 
     _choice(config)
     base, cameras = named_config(config.config), parse_cameras(config.cameras)
@@ -133,6 +138,8 @@ def _builder_config(config: BuildConfig) -> LiberoRlConfig:
         name += f"_val{config.val_fraction:g}"
     if config.failures:
         name += "_failures"
+    if name in LiberoRl.builder_configs:  # (of which TFDS wants the very object)
+        return LiberoRl.builder_configs[name]
     return LiberoRlConfig(
         name=name,
         description=base.description,
@@ -142,7 +149,6 @@ def _builder_config(config: BuildConfig) -> LiberoRlConfig:
         cameras=cameras,
         val_fraction=config.val_fraction,
         failures=config.failures,
-        replay=config.replay,
     )
 
 

@@ -81,6 +81,15 @@ def render_episode(ref: EpisodeRef, pictures: PictureConfig) -> dict[str, Any]:
     return example
 
 
+def draw_episode(ref: EpisodeRef, pictures: PictureConfig) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the upright pictures of each step of an episode, uint8 (H, W, 3), and nothing else."""
+    size, cameras = pictures.resolution, [camera for _, camera in pictures.cameras]
+    with TrajectoryFile(Path(ref.path)) as source:
+        pack, digest, name = source.asset_pack, source.asset_digest, source.path.name
+        renderer = _renderer(source.task, pack, digest, pictures.assets, size, name)
+        yield from renderer.iterate(source[ref.index], cameras, size, size)
+
+
 def check_numbers(episode: Episode, name: str) -> None:
     """Refuse an episode that may not be published.
 

@@ -129,7 +129,7 @@ class MeasureItem:
             final=final,
             demonstrations=Measured.of(_profile(repertoire.demonstrations, repertoire)),
             seconds=sum(record["cpu_seconds"] for record in records.values())
-            + sum(_collection(path).cpu_seconds for path in places.values() if path.exists()),
+            + sum(_collection(path).cpu_seconds for path in places.values()),
             contrasts=self._contrasts(task) if self.recipe == DLR else {},
             provenance=self._provenance(task),
         )
@@ -256,9 +256,9 @@ def _stage(report: Mapping[str, Any], path: Path | None, repertoire: Repertoire)
     """Return a stage's outcome with what was collected after it."""
     rows = report.get("held_out_success", ())
     success = [Rate(round(row["success"] * row["episodes"]), int(row["episodes"])) for row in rows]
-    if path is None or not path.exists():
+    if path is None:
         return StageResult(success, report)
-    trajectories = read_trajectories(path)
+    trajectories = read_trajectories(path) if path.exists() else []
     measured = Measured.of(_profile(trajectories, repertoire)) if trajectories else None
     found = _collection(path)
     collected = [Rate(*pair) for pair in zip(found.successes, found.attempts, strict=True)]

@@ -31,6 +31,7 @@ from simulation.recordings.trajectories import (
 from simulation.starts import COLLECTION_SEED, stored_index
 from simulation.tasks import Task
 
+_LIST = "a list of attempts"
 _REMEDY = "delete it, and the attempts are made again"
 
 
@@ -171,15 +172,19 @@ def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
 
 
 def read_report(path: Path) -> CollectReport:
-    """Return what was attempted and kept for a finished trajectory file.
+    """Return what was attempted and kept for a trajectory file, or where nothing succeeded.
 
     Raises:
-        TrajectoryError: the file is missing or damaged.
-        CollectionError: the list of attempts beside it is damaged.
+        TrajectoryError: the list of attempts beside it is gone, and the file is missing or damaged.
+        CollectionError: the list is damaged.
     """
-    with TrajectoryFile(path) as file:
-        settings = file.config
-    return _Ledger(_attempts(path), settings, CollectConfig(**settings["collect"])).report(path)
+    attempts = _attempts(path)
+    if attempts.exists():
+        settings = read_sealed(attempts, _LIST, CollectionError, _REMEDY)["settings"]
+    else:
+        with TrajectoryFile(path) as file:
+            settings = file.config
+    return _Ledger(attempts, settings, CollectConfig(**settings["collect"])).report(path)
 
 
 def _attempts(path: Path) -> Path:
@@ -225,7 +230,7 @@ class _Ledger:
         self.unreleased: set[int] = set()
         self.cpu_seconds = 0.0
         if path.exists():
-            content = read_sealed(path, "a list of attempts", CollectionError, _REMEDY)
+            content = read_sealed(path, _LIST, CollectionError, _REMEDY)
             if content["settings"] == self.settings:
                 self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
                 self.unreleased = set(content["unreleased"])

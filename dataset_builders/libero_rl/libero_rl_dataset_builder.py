@@ -67,9 +67,6 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
     """Publish failed episodes, too, in the split `failures`."""
     val_fraction: float = 0.0
     """Share of the start states whose episodes form the split `val`; 0 makes `train` alone."""
-    replay: float = 0.02
-    """Share of the episodes that are simulated again while the dataset is built, and the first of
-    each task, method, pattern and way; 0 leaves that out."""
 
     @property
     def choice(self) -> Choice:
@@ -122,6 +119,9 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
     """Rendering processes; by default one for each core."""
     lock: Lock | None = None
     """The dataset's lock, of one who has it; by default it is taken while building."""
+    replay: float = 0.02
+    """Share of the episodes that are simulated again while the dataset is built, and the first of
+    each task, method, pattern and way; 0 leaves that out."""
     shard_bytes: int = SHARD_BYTES
     """Size of a shard, about."""
 
@@ -180,7 +180,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
             pictures,
             work,
             self.info.file_format.value,
-            chosen_for_replay(refs, config.replay),
+            chosen_for_replay(refs, self.replay),
             self.shard_bytes,
         )
         backend = _backend(download_config, work, self.workers)
@@ -190,7 +190,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         name, numbers = f"{self.name}/{config.name}", Numbers(refs)
         write_statistics(target, name.replace("/", "_"), _numbers(finished, numbers))
         told = dict(self.info.metadata)
-        write_card(target, name, config.description, told, numbers, finished, refs)
+        write_card(target, name, config.description or "", told, numbers, finished, refs)
         infos = [
             tfds.core.SplitInfo(
                 name=split,

@@ -164,7 +164,7 @@ def test_verify_asks_for_the_folder_of_one_version(tmp_path: Path) -> None:
 
 
 def test_a_missing_remote_dataset_is_not_a_full_disk() -> None:
-    with pytest.raises(DatasetError, match="cannot read memory://nowhere") as error:
+    with pytest.raises(DatasetError, match="cannot read memory:///?nowhere") as error:
         verify("memory://nowhere/1.0.0")
     assert "make room" not in str(error.value)
 
@@ -191,7 +191,7 @@ def test_conventions_are_seen() -> None:
     assert "axes or signs" in convention_faults([conventions(actions, states)])[0]
     states[:, 3:6] = 9
     assert any("axis-angle" in fault for fault in convention_faults([conventions(actions, states)]))
-    assert isinstance(right, Conventions) and not right.noops and not right.released
+    assert isinstance(right, Conventions) and right.noops == 1 and not right.released
 
 
 def test_orientations_are_told_apart() -> None:

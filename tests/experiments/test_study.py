@@ -62,7 +62,7 @@ def test_a_task_is_trained_measured_and_told(tmp_path: Path) -> None:
     out, told = tmp_path / "results", tmp_path / "results.md"
     arguments: dict[str, Any] = {
         "tasks": (DRAWER,), "seeds": (0,), "controls": False, "run": tmp_path / "run", "out": out,
-        "page_file": told, "episodes_per_way": 2, "assets": Path("embedded"), "train": TINY,
+        "page_file": told, "episodes_per_way": 3, "assets": Path("embedded"), "train": TINY,
         "collect": CollectConfig(episodes=3, maximum_attempts=1, require_all=False),
     }  # fmt: skip
     study(**arguments)
@@ -71,7 +71,7 @@ def test_a_task_is_trained_measured_and_told(tmp_path: Path) -> None:
     dlr = found["dlr"]
     assert dlr.final == "reinforce" and dlr.stages["learn"].collected[0].n == 1
     assert len(dlr.stages["reinforce"].success) == 3 and dlr.seconds > 0
-    assert dlr.demonstrations.episodes == 6 and dlr.provenance["collect"]["episodes"] == 3
+    assert dlr.demonstrations.episodes == 9 and dlr.provenance["collect"]["episodes"] == 3
     assert f"`{DRAWER}`" in told.read_text()
     before = told.read_text()
     study(**arguments)
