@@ -26,7 +26,7 @@ def run_case(trajectories: Path) -> dict[str, Any]:
     config = named_config("dlr_1")
     config.resolution = 32
 
-    class Case(tfds.testing.DatasetBuilderTestCase):  # type: ignore[misc, name-defined]
+    class Case(tfds.testing.DatasetBuilderTestCase):  # type: ignore[name-defined]
         DATASET_CLASS = LiberoRl
         SPLITS: ClassVar = {"train": 1}
         EXAMPLE_DIR = str(trajectories)

@@ -164,7 +164,7 @@ def test_verify_asks_for_the_folder_of_one_version(tmp_path: Path) -> None:
 
 
 def test_a_missing_remote_dataset_is_not_a_full_disk() -> None:
-    with pytest.raises(DatasetError, match="cannot read memory:///?nowhere") as error:
+    with pytest.raises(DatasetError, match=r"cannot read memory:///?nowhere") as error:
         verify("memory://nowhere/1.0.0")
     assert "make room" not in str(error.value)
 
