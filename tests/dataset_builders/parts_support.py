@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.workers import Outcome
+from common.workers import After, Outcome
 from dataset_builders.episodes import PictureConfig
 from dataset_builders.shards import Finished, Shard, plan_shards
 from dataset_builders.sources import EpisodeRef, list_episodes
@@ -16,6 +16,7 @@ from simulation.recordings.trajectories import EpisodeInfo, TrajectoryWriter
 from simulation.tasks import get_task
 from tests.dataset_builders.conftest import TASK, record
 
+IN_ANY_ORDER = After()
 EPISODES, PIXELS = 9, 24
 PICTURES = PictureConfig(PIXELS)
 
@@ -29,7 +30,11 @@ class Here:
         return map(function, items)
 
     def attempt(
-        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        description: str,
+        after: After = IN_ANY_ORDER,
     ) -> Iterator[Outcome[Any]]:
         raise NotImplementedError
 
