@@ -129,10 +129,10 @@ class ReinforceConfig:
     """Passes over an iteration's data at most."""
     minibatches: int = 4
     """Minibatches in a pass."""
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-5
     """Actor's step size at the start; afterwards it follows `desired_kl`."""
     maximum_learning_rate: float = 1e-3
-    """Upper end of the actor's adaptive step size; the lower end is a hundredth of it."""
+    """Upper end of the actor's adaptive step size."""
     critic_hidden: tuple[int, ...] = (256, 256)
     """Widths of the critic's hidden layers."""
     critic_learning_rate: float = 1e-3
@@ -148,8 +148,8 @@ class ReinforceConfig:
     it does not explain the next iteration's returns."""
     warmup_episodes: int = 16
     """Episodes of each pattern in such an iteration."""
-    critic_warmup_epochs: int = 20
-    """Passes of the critic in those iterations."""
+    critic_warmup_epochs: int = 10
+    """Passes of the critic over the warm-up's episodes so far, in each of those iterations."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of an official init state."""
     demonstration_starts: float = 0.0
@@ -195,6 +195,11 @@ class CollectConfig:
     """Episodes attempted between two records of progress, over all groups."""
     maximum_attempts: int = 5
     """Attempts per wanted episode after which a group is given up."""
+    through_release: bool = False
+    """Go on after the goal is first reached until the fingers have let go, and keep an episode only
+    if the goal still holds then; otherwise an episode ends as it reaches the goal."""
+    require_all: bool = True
+    """Fail if a group is given up; otherwise what succeeded of it is kept."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of a held-out init state."""
 

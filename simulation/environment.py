@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from simulation.physics.control import (
 from simulation.physics.sampling import Sample
 from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task
+from simulation.touch import FingerTouch
 
 SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
@@ -156,6 +158,14 @@ class Environment:
     def success(self) -> bool:
         """Return whether the task's goal predicate holds."""
         return self.scene.success(self.model, self.data)
+
+    def touching(self) -> bool:
+        """Return whether a finger touches anything but the robot."""
+        return self._touch(self.data)
+
+    @functools.cached_property
+    def _touch(self) -> FingerTouch:
+        return FingerTouch(self.model)
 
     def state(self) -> np.ndarray:
         """Return the simulator's state: time, qpos, qvel; float64 (1 + nq + nv,)."""

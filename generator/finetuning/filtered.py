@@ -67,7 +67,7 @@ def filtered_clone(
     both = None if labels is None else [*labels, *found.labels()]
     clone, report = learn(together, both, config.learn, policy.patterns, config.seed, out_dir)
     found.path.unlink()
-    kept = {z: found.patterns.count(z) for z in sorted(set(found.patterns))}
+    kept = [found.patterns.count(z) for z in (range(policy.patterns) or (-1,))]
     taken = {"episodes": count, "kept": kept, "environment_steps": found.steps}
     return clone, {**report, "gathered": taken}
 

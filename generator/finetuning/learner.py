@@ -177,7 +177,7 @@ class Learner:
             measures = self.update.improve(batch, rewards, self.replay, rng)
         else:
             measures = self.update.warm_up(batch, rewards, rng)
-        self.replay.add(batch)
+        self.replay.keep(batch)
         self.cost.add("update", since)
         return measures
 
@@ -263,6 +263,7 @@ class Learner:
             **prefixed("best", self.best.state_dict()),
             **prefixed("critic", update.critic.state_dict()),
             **prefixed("replay", self.replay.tensors()),
+            **prefixed("warm", update.warm.tensors()),
             **optimizer_tensors("actor_optimizer", update.actor_optimizer),
             **optimizer_tensors("critic_optimizer", update.critic_optimizer),
         }
@@ -291,6 +292,7 @@ class Learner:
             load_optimizer("actor_optimizer", update.actor_optimizer, tensors)
             load_optimizer("critic_optimizer", update.critic_optimizer, tensors)
             self.replay.load(select("replay", tensors))
+            update.warm.load(select("warm", tensors))
             for name in _PROGRESS:
                 setattr(self, name, progress[name])
             update.learning_rate = progress["learning_rate"]

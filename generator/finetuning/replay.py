@@ -1,4 +1,4 @@
-"""The policy's own successes of earlier iterations, to be cloned beside PPO's objective."""
+"""Steps of earlier iterations that are learnt from again: the warm-up's, and successes."""
 
 from __future__ import annotations
 
@@ -13,45 +13,58 @@ from generator.finetuning.batch import Batch
 _TRACE = "trace."
 
 
-class Replay:
-    """Steps of successful episodes of the last iterations, oldest first.
+class Pool:
+    """Rows of the last iterations, oldest first, as tensors by name.
 
     Args:
         iterations: how many are kept.
     """
 
     def __init__(self, iterations: int) -> None:
-        self._kept: list[dict[str, Tensor]] = []
         self._most = iterations
+        self._kept: list[dict[str, Tensor]] = []
 
-    def add(self, batch: Batch) -> None:
-        """Keep an iteration's successes; the oldest iteration's go."""
-        chosen = batch.success
-        steps = {"features": batch.features[chosen]}
-        steps |= {_TRACE + name: part[chosen] for name, part in batch.trace.items()}
-        self._kept = [*self._kept, steps][-self._most :] if self._most else []
+    def add(self, rows: Mapping[str, Tensor]) -> None:
+        """Keep an iteration's rows; the oldest iteration's go."""
+        self._kept = [*self._kept, dict(rows)][-self._most :] if self._most else []
 
-    def sample(self, count: int, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]] | None:
-        """Return features and trace of steps drawn with replacement; None while there are none."""
-        pool = {
-            name: torch.cat([steps[name] for steps in self._kept])
-            for name in (self._kept[0] if self._kept else ())
-        }
-        if not pool or not len(pool["features"]):
-            return None
-        index = torch.randint(len(pool["features"]), (count,), generator=rng)
-        trace = {n.removeprefix(_TRACE): t[index] for n, t in pool.items() if n != "features"}
-        return pool["features"][index], trace
+    def together(self) -> dict[str, Tensor]:
+        """Return all rows; none while nothing is kept."""
+        names = self._kept[0] if self._kept else ()
+        return {name: torch.cat([rows[name] for rows in self._kept]) for name in names}
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._kept = []
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that `load` needs."""
         return {
             f"{i}.{name}": tensor
-            for i, steps in enumerate(self._kept)
-            for name, tensor in steps.items()
+            for i, rows in enumerate(self._kept)
+            for name, tensor in rows.items()
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take what `tensors` returned."""
         count = len({name.partition(".")[0] for name in tensors})
         self._kept = [select(str(i), tensors) for i in range(count)]
+
+
+class Replay(Pool):
+    """Steps of the policy's own successes, to be cloned beside PPO's objective."""
+
+    def keep(self, batch: Batch) -> None:
+        """Keep an iteration's successes."""
+        chosen = batch.success
+        trace = {_TRACE + name: part[chosen] for name, part in batch.trace.items()}
+        self.add({"features": batch.features[chosen], **trace})
+
+    def sample(self, count: int, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Return features and trace of steps drawn with replacement; None while there are none."""
+        steps = self.together()
+        if not steps or not len(steps["features"]):
+            return None
+        index = torch.randint(len(steps["features"]), (count,), generator=rng)
+        trace = {n.removeprefix(_TRACE): t[index] for n, t in steps.items() if n != "features"}
+        return steps["features"][index], trace

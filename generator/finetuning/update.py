@@ -19,7 +19,7 @@ from generator.finetuning.batch import (
     sums,
 )
 from generator.finetuning.critic import Critic
-from generator.finetuning.replay import Replay
+from generator.finetuning.replay import Pool, Replay
 from generator.policies.policy import Distribution, Policy
 
 _LONGEST = 1.5
@@ -49,19 +49,29 @@ class Update:
         self.learning_rate = config.learning_rate
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
         self.actor_optimizer = torch.optim.Adam(self.parameters, config.learning_rate)
-        self.critic_optimizer = torch.optim.Adam(
+        self.critic_optimizer = torch.optim.AdamW(
             self.critic.parameters(), config.critic_learning_rate
         )
+        self.warm = Pool(2 * config.critic_warmup)
 
     def warm_up(self, batch: Batch, rewards: np.ndarray, rng: torch.Generator) -> dict[str, float]:
-        """Fit the critic alone to Monte-Carlo returns; return measures of before."""
+        """Fit the critic alone to Monte-Carlo returns of the warm-up so far.
+
+        The policy is the same all along, so that all of its episodes serve.
+
+        Returns:
+            measures of before, on episodes that the critic has not seen.
+        """
         config = self.config
         values = self._values(batch)
         _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
         target = torch.from_numpy(returns)
+        self.warm.add({"features": batch.features, "time": batch.time, "target": target})
+        rows = self.warm.together()
+        size = max(len(target) // config.minibatches, 1)
         for _ in range(config.critic_warmup_epochs):
-            for index in torch.randperm(len(target), generator=rng).chunk(config.minibatches):
-                self._critic_step(batch, target, index)
+            for index in torch.randperm(len(rows["target"]), generator=rng).split(size):
+                self._critic_step(*(rows[n][index] for n in ("features", "time", "target")))
         return {**_explained(values, returns), **self._closeness(batch), "warm_up": 1.0}
 
     def improve(
@@ -69,6 +79,7 @@ class Update:
     ) -> dict[str, float]:
         """Improve critic and actor; return what the update was like."""
         config = self.config
+        self.warm.clear()
         values = self._values(batch)
         _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
         measures = {**_explained(values, returns), **self._closeness(batch), "warm_up": 0.0}
@@ -81,10 +92,12 @@ class Update:
         target, old = torch.from_numpy(targets), _detached(self.policy, batch)
         reference = _detached(self.reference, batch)
         before = [p.detach().clone() for p in self.parameters]
+        for group in self.actor_optimizer.param_groups:
+            group["lr"] = self.learning_rate
         passes, kl = 0, 0.0
         for _ in range(config.epochs):
             for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
-                self._critic_step(batch, target, index)
+                self._critic_step(batch.features[index], batch.time[index], target[index])
                 if kl < config.desired_kl:
                     again = replay.sample(len(index), rng) if config.replay else None
                     self._actor_step(batch, normal, old, reference, index, again)
@@ -92,13 +105,15 @@ class Update:
                 passes, kl = passes + 1, float(old.kl(_detached(self.policy, batch)).mean())
         if kl > _LONGEST * config.desired_kl:
             self._cut_back(before, math.sqrt(config.desired_kl / kl))
-        return {**measures, **self._measures(batch, old), "passes": float(passes)}
+        measures |= {"passes": float(passes), "learning_rate": self.learning_rate}
+        self._adapt_learning_rate(passes, kl)
+        return measures | self._measures(batch, old)
 
     def _values(self, batch: Batch) -> np.ndarray:
         return self.critic.values(batch.features, batch.time).detach().numpy()
 
-    def _critic_step(self, batch: Batch, target: Tensor, index: Tensor) -> None:
-        loss = self.critic.loss(batch.features[index], batch.time[index], target[index])
+    def _critic_step(self, features: Tensor, time: Tensor, target: Tensor) -> None:
+        loss = self.critic.loss(features, time, target)
         _descend(loss, self.critic_optimizer, self.config.gradient_norm)
 
     def _actor_step(
@@ -113,8 +128,6 @@ class Update:
         config = self.config
         before, trace = old[index], {name: part[index] for name, part in batch.trace.items()}
         now = self.policy.distribution(batch.features[index], trace)
-        with torch.no_grad():
-            self._adapt_learning_rate(float(before.kl(now).mean()))
         ratio = torch.exp(now.log_prob(trace) - before.log_prob(trace))
         clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
         surrogate = torch.minimum(ratio * advantages[index], clipped * advantages[index]).mean()
@@ -125,15 +138,13 @@ class Update:
             loss = loss - config.replay * likelihood
         _descend(loss, self.actor_optimizer, config.gradient_norm)
 
-    def _adapt_learning_rate(self, kl: float) -> None:
-        """Follow `desired_kl` by rsl_rl's rule."""
-        highest = self.config.maximum_learning_rate
-        if kl > 2 * self.config.desired_kl:
-            self.learning_rate = max(self.learning_rate / 1.5, highest / 100)
-        elif 0 < kl < self.config.desired_kl / 2:
-            self.learning_rate = min(self.learning_rate * 1.5, highest)
-        for group in self.actor_optimizer.param_groups:
-            group["lr"] = self.learning_rate
+    def _adapt_learning_rate(self, passes: int, kl: float) -> None:
+        """Aim at reaching `desired_kl` in half of the passes: a few steps' direction is noisy."""
+        config = self.config
+        if kl >= config.desired_kl and passes < config.epochs / 2:
+            self.learning_rate /= 1.5
+        elif kl < config.desired_kl / 2:
+            self.learning_rate = min(self.learning_rate * 1.5, config.maximum_learning_rate)
 
     @torch.no_grad()
     def _cut_back(self, before: Sequence[Tensor], share: float) -> None:
@@ -147,7 +158,6 @@ class Update:
         return {
             "kl": float(old.kl(now).mean()),
             "clip_fraction": float(((ratio - 1).abs() > self.config.clip).float().mean()),
-            "learning_rate": self.learning_rate,
         }
 
     def _closeness(self, batch: Batch) -> dict[str, float]:

@@ -138,7 +138,7 @@ def test_replay_holds_successes_of_the_last_iterations() -> None:
     for first in (0, 3, 6):
         done = rollout(policy, PointMasses(), training_specs(first, 3, 3, 0.5, 0), 5)
         won = [dataclasses.replace(e, success=i == 1) for i, e in enumerate(done)]
-        replay.add(make_batch(policy, won))
+        replay.keep(make_batch(policy, won))
         last = won[1]
     drawn = replay.sample(200, torch.Generator().manual_seed(0))
     assert drawn is not None
