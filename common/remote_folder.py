@@ -11,8 +11,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from tqdm import tqdm
 
-from common.errors import DatasetError
-from common.files import atomic_write, user_cache_folder
+from common.errors import DatasetError, one_line
+from common.files import atomic_write, storage_fault, user_cache_folder
 
 
 def local_folder(
@@ -67,4 +67,13 @@ def _copy(
 
 def _fetch(filesystem: Any, source: str, target: Path) -> None:
     with atomic_write(target) as temporary:
-        filesystem.get_file(source, str(temporary))
+        try:
+            filesystem.get_file(source, str(temporary))
+        except OSError as error:
+            if storage_fault(error):
+                raise
+            reason = "it is not there" if isinstance(error, FileNotFoundError) else one_line(error)
+            raise DatasetError(
+                f"cannot read {filesystem.unstrip_protocol(source)} ({reason}): check the address, "
+                "the network and the credentials"
+            ) from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulation.scene import Fixtures
+if TYPE_CHECKING:
+    from simulation.scene import Fixtures
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.errors import DemonstrationError, TrajectoryError, UnknownTaskError
 from common.machine import cores
+from common.workers.progress import Bar
 from demonstrations.amplify import find_amplifier
 from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
@@ -154,7 +154,7 @@ def _demonstrate_all(
     total = config.episodes_per_way * len(ways)
     with (
         ThreadPoolExecutor(cores()) as pool,
-        tqdm(total=total, desc="demonstrate", disable=None) as bar,
+        Bar("demonstrate", total) as bar,
     ):
         succeeds = list(pool.map(work, range(len(ways))))
         bar.update(len(ways))

@@ -11,7 +11,11 @@ class DiscoverConfig:
     """Stage 1: a VAE with a mixture prior over proprioceptive states."""
 
     patterns: int = 3
-    """Number K of patterns."""
+    """Number K of patterns, unless it is chosen."""
+    choose_patterns: bool = False
+    """Take as many patterns as there are distinct ways, be it one, and at most `most_patterns`."""
+    most_patterns: int = 4
+    """Most ways that are looked for."""
     latent_dim: int = 4
     """Dimension of the continuous latent u."""
     hidden: int = 64
@@ -38,10 +42,10 @@ class DiscoverConfig:
 class LearnConfig:
     """Stage 2: pattern-conditioned behaviour cloning by maximum likelihood (Eq. 11)."""
 
-    hidden: tuple[int, ...] = (256, 256, 256)
+    hidden: tuple[int, ...] = (256, 256)
     """Widths of the policy's hidden layers."""
-    steps: int = 8000
-    """Gradient steps."""
+    steps: int = 3000
+    """Gradient steps at most."""
     batch_size: int = 256
     """State-action pairs in a minibatch."""
     learning_rate: float = 1e-3
@@ -50,12 +54,18 @@ class LearnConfig:
     """AdamW's decoupled weight decay."""
     observation_noise: float = 0.02
     """Standard deviation of the noise on normalised observations."""
-    ema_decay: float = 0.999
+    ema_decay: float = 0.99
     """Decay of the exponential moving average of the weights that is kept; 0 turns it off."""
     validation_share: float = 0.1
-    """Share of trajectories kept for the validation loss."""
+    """Share of trajectories kept from training, whose likelihood chooses the weights."""
+    validate_every: int = 200
+    """Gradient steps between two looks at it."""
+    patience: int = 5
+    """Looks without a better one after which training ends."""
     checkpoint_every: int = 1000
     """Gradient steps between checkpoints."""
+    chunk: int = 1
+    """Actions that are decided at once and carried out before the policy looks again."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,11 @@ class CollectConfig:
     """Episodes attempted between two records of progress, over all groups."""
     maximum_attempts: int = 5
     """Attempts per wanted episode after which a group is given up."""
+    through_release: bool = False
+    """Go on after the goal is first reached until the fingers have let go, and keep an episode only
+    if the goal still holds then; otherwise an episode ends as it reaches the goal."""
+    require_all: bool = True
+    """Fail if a group is given up; otherwise what succeeded of it is kept."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of a held-out init state."""
 

@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from common.files import write_json
 from common.reproducible import reproducible
 from common.scalars import ScalarWriter
+from common.workers.progress import Bar
 from generator.checkpoints import policy_hash, save_policy
 from generator.discover import PatternEncoder
 from generator.finetuning.learner import Finetuning, Learner
@@ -62,7 +61,7 @@ def reinforce(
         if state.exists():
             learner.load(state)
         writer = ScalarWriter(out_dir / "tensorboard", learner.iteration)
-        with tqdm(total=settings.budget, initial=learner.steps, disable=None) as bar:
+        with Bar("reinforce", settings.budget, learner.steps) as bar:
             while not learner.stopped:
                 measures = learner.iterate(environments)
                 learner.save(state)

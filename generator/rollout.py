@@ -11,15 +11,18 @@ import numpy as np
 
 from common.errors import SettingError
 from generator.policies.policy import Exploration, Policy
-from simulation.recordings.trajectories import Episode, EpisodeInfo
 from simulation.scene import Fixtures
 from simulation.starts import (
     FIRST_HELD_OUT_INIT,
     OFFICIAL_INITS,
     STARTS_PER_TRAINING_SEED,
     TRAINING_SEEDS,
-    stored_index,
 )
+
+RELEASED_STEPS = 3
+"""Steps in a row in which the goal holds and no finger touches anything: then the hand let go."""
+RELEASE_LIMIT = 60
+"""Control steps, 3 s, that a policy has for that after its first success."""
 
 
 class Environments(Protocol):
@@ -101,8 +104,11 @@ class Rollout:
     trace: Mapping[str, np.ndarray]
     """What the policy noted of its decisions, arrays with T rows."""
     success: bool
+    """Whether the goal held at the end; where a release was asked for, with the fingers free."""
     capture: Capture | None = None
     """Simulator states, where they were asked for."""
+    reached: bool = False
+    """Whether the goal held at some time."""
 
     def __len__(self) -> int:
         """Return T."""
@@ -152,11 +158,14 @@ def rollouts(
     exploration: Exploration = Exploration(),
     capture: bool = False,
     cost: Cost | None = None,
+    through_release: bool = False,
 ) -> Iterator[tuple[int, Rollout]]:
     """Run an episode per spec and yield `(position in specs, rollout)` as they end.
 
     Slots take specs in order as they fall free. An episode ends at its first success, or as a
-    failure after `horizon` steps.
+    failure after `horizon` steps. With `through_release` the policy goes on after that success
+    until no finger has touched anything for `RELEASED_STEPS` steps in which the goal held, or as a
+    failure after `RELEASE_LIMIT` more steps.
 
     Args:
         policy: pi(a|s,z).
@@ -166,6 +175,7 @@ def rollouts(
         exploration: the motion's noise.
         capture: record simulator states too.
         cost: what the time is counted towards.
+        through_release: go on until the fingers have let go.
     """
     cost = cost or Cost()
     waiting = iter(enumerate(specs))
@@ -186,7 +196,7 @@ def rollouts(
         slots = sorted(running)
         _step(policy, environments, slots, [running[s] for s in slots], cost)
         for slot in slots:
-            if running[slot].success or running[slot].steps >= horizon:
+            if running[slot].over(environments.envs[slot], horizon, through_release):
                 episode = running.pop(slot)
                 yield episode.index, episode.finish(environments.envs[slot])
 
@@ -236,6 +246,8 @@ class _Running:
 
     def __init__(self, index: int, spec: EpisodeSpec, noise: Any, capture: bool) -> None:
         self.index, self.spec, self.capture, self.success = index, spec, capture, False
+        self.reached: int | None = None
+        self.resting = 0
         self.noise = noise
         self.observations: list[np.ndarray] = []
         self.proprio: list[np.ndarray] = []
@@ -248,6 +260,16 @@ class _Running:
     def steps(self) -> int:
         """Steps so far, with those before the episode's first."""
         return self.spec.first + len(self.actions)
+
+    def over(self, environment: Any, horizon: int, through_release: bool) -> bool:
+        """Return whether the episode has ended, and settle whether it is a success."""
+        if self.success and self.reached is None:
+            self.reached = self.steps
+        if not through_release or self.reached is None:
+            return self.success or self.steps >= horizon
+        self.resting = self.resting + 1 if self.success and not environment.touching() else 0
+        self.success = self.resting >= RELEASED_STEPS
+        return self.success or self.steps >= self.reached + RELEASE_LIMIT
 
     def before(self, observation: np.ndarray, proprio: np.ndarray, environment: Any) -> None:
         """Note what is seen before an action."""
@@ -276,6 +298,7 @@ class _Running:
             {name: np.stack([part[name] for part in self.trace]) for name in self.trace[0]},
             self.success,
             captured,
+            self.reached is not None,
         )
 
 
@@ -360,31 +383,3 @@ def evaluate(
     """Return the success of each spec. Shape: (len(specs),), bool."""
     done = rollout(policy, environments, specs, horizon, exploration=exploration)
     return np.array([r.success for r in done], dtype=bool)
-
-
-def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
-    """Return a captured rollout as a trajectory to store, its actions clipped as executed.
-
-    Raises:
-        ValueError: the rollout was run without `capture`.
-    """
-    capture, spec = done.capture, done.spec
-    if capture is None:
-        raise ValueError("only a rollout with capture=True can be stored")
-    return Episode(
-        states=capture.states,
-        actions=np.clip(done.actions, -1, 1).astype(np.float64),
-        proprio=done.proprio,
-        joints=capture.joints,
-        final_state=capture.final_state,
-        final_proprio=capture.final_proprio,
-        fixtures=capture.fixtures,
-        info=EpisodeInfo(
-            seed=spec.seed,
-            init_index=stored_index(spec.init_index),
-            pattern=spec.pattern,
-            method=method,
-            policy_hash=policy_hash,
-            success=done.success,
-        ),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from common.errors import CheckpointError, UsageError
 from common.files import ensure_writable
 from common.json_files import read_sealed, write_sealed
 from common.locks import lock_file
+from common.workers.progress import tell
 from generator.config import GeneratorConfig
 from generator.context import Context
 
@@ -63,19 +65,16 @@ class Discover:
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Fit the encoder; report its agreement with known ways."""
         from common.reproducible import reproducible
-        from generator.discover import discover, mutual_information
+        from generator.discover import discover
 
-        trajectories = [d.proprio for d in context.demonstrations]
+        config, demonstrations = context.config, context.demonstrations
+        ways = [d.way for d in demonstrations]
         with reproducible():
-            encoder = discover(trajectories, context.config.discover, context.config.seed)
-        report = dict(encoder.report)
-        known = [d for d in context.demonstrations if d.way]
-        if known:
-            labels = [encoder.classify_trajectory(d.proprio) for d in known]
-            ways = [d.way for d in known]
-            report["mutual_information_with_ways"] = mutual_information(labels, ways)
+            encoder = discover(
+                [d.proprio for d in demonstrations], config.discover, config.seed, ways
+            )
         encoder.save(folder / self.file)
-        return report
+        return encoder.report
 
     def load(self, folder: Path) -> PatternEncoder:
         """Return the encoder."""
@@ -270,7 +269,7 @@ def run_stage(
     The folder's name ends with the key: a digest of the stage with its options, its settings, the
     task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
     are another folder, and recipes share stages. `record.json` holds report, settings, inputs,
-    versions, and the sha256 of the result.
+    versions, the CPU seconds of the process that finished it, and the sha256 of the result.
 
     Args:
         stage: the stage.
@@ -298,8 +297,11 @@ def run_stage(
     folder = parent / f"{stage.name}-{key[:12]}"
     with lock_file(folder):
         if not (folder / RECORD).exists():
+            tell(stage.name)
+            began = time.process_time()
             report = stage.run(context, ensure_writable(folder))
             content = {**read, "versions": versions(), "report": report}
+            content["cpu_seconds"] = time.process_time() - began
             write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
     record = read_record(folder)
     if record["result"] != _sha256(folder / stage.file):

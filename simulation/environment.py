@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 from common.errors import InvalidActionError, InvalidStateError
 from common.machine import cores
 from simulation.assets.resolve import AssetPack
+from simulation.goal_features import GoalFeatures
 from simulation.physics.control import (
     ACTION_DIM,
     ControllerState,
@@ -22,6 +24,7 @@ from simulation.physics.control import (
 from simulation.physics.sampling import Sample
 from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task
+from simulation.touch import FingerTouch
 
 SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
@@ -60,6 +63,7 @@ class Environment:
         self._view = SimulatorView.of(self.model, self.data)
         self._loop = ControlLoop(self._view, self.scene.robot, self._controller)
         self._init_states: np.ndarray | None = None
+        self._goal = GoalFeatures(self.scene)
         self.reset(seed=0)
 
     def reset(
@@ -155,6 +159,14 @@ class Environment:
         """Return whether the task's goal predicate holds."""
         return self.scene.success(self.model, self.data)
 
+    def touching(self) -> bool:
+        """Return whether a finger touches anything but the robot."""
+        return self._touch(self.data)
+
+    @functools.cached_property
+    def _touch(self) -> FingerTouch:
+        return FingerTouch(self.model)
+
     def state(self) -> np.ndarray:
         """Return the simulator's state: time, qpos, qvel; float64 (1 + nq + nv,)."""
         return np.concatenate(([self.data.time], self.data.qpos, self.data.qvel))
@@ -212,7 +224,7 @@ class Environment:
         names += [f"{name}_qpos" for name in self.scene.joint_names]
         for fixture in self.scene.fixture_names:
             names += [f"{fixture}_to_eef_{a}" for a in "xyz"]
-        return tuple(names)
+        return (*names, *self._goal.names)
 
     def policy_state(self) -> np.ndarray:
         """Return what a state-based policy sees, float64 (P,), named by `policy_state_names`.
@@ -220,7 +232,8 @@ class Environment:
         End-effector position (m, world) and rotation (first two columns of its matrix), arm
         joints (rad), gripper positions and velocities; of each movable object position,
         rotation and position relative to the end-effector (world axes); joints of drawers,
-        doors and knobs; fixtures relative to the end-effector.
+        doors and knobs; fixtures relative to the end-effector; and what the goal is about, as
+        `simulation.goal_features` has it.
         """
         data, scene = self.data, self.scene
         eef = data.site_xpos[scene.robot.site]
@@ -237,7 +250,7 @@ class Environment:
             parts += [position, rotation, position - eef]
         parts += [data.qpos[scene.joint_qpos]]
         parts += [(data.xpos[body] - eef) for body in scene.fixture_bodies]
-        return np.concatenate(parts)
+        return np.concatenate([*parts, self._goal.read(data)])
 
     def object_position(self, name: str) -> np.ndarray:
         """Return the origin of an object, fixture or site of the task, m, world frame (3,).

@@ -57,12 +57,10 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learned = folder / "policies" / TASK / "stages"
     kill_once(lambda: any(learned.glob("discover-*/record.json")), "train", TASK, *place, *SHORT)
     assert not any(learned.glob("learn-*/record.json"))
-    for recipe in RECIPES:
-        run("train", TASK, *place, *SHORT, "--recipe", recipe)
-        run("collect", TASK, *place, "--recipe", recipe, "--episodes", 3, "--slots", 6,
-            "--maximum-attempts", 40)  # fmt: skip
-        run("build", "--trajectories", folder / "trajectories", "--data-dir", folder / "datasets",
-            "--config", recipe, "--resolution", 64)  # fmt: skip
+    others = ("--demonstrations.episodes-per-way", 3, "--demonstrations.fresh-share", 0,
+              "--collect.episodes", 3, "--collect.maximum-attempts", 40)  # fmt: skip
+    said = run("generate", TASK, *place, *SHORT, *others, "--build")
+    assert "5 of 5 done, 0 failed" in said
     return folder
 
 
@@ -78,7 +76,7 @@ def test_stages_are_done_once_and_shared_by_name(line: Path) -> None:
 
 def test_datasets_are_what_was_collected(line: Path) -> None:
     for recipe in RECIPES:
-        said = run("verify", line / "datasets/libero_rl" / f"{recipe}_64px" / "1.0.0")
+        said = run("verify", line / "dataset_parts" / TASK / "libero_rl" / recipe / "1.0.0")
         assert "3 episodes" in said
 
 

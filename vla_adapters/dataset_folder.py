@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,9 +36,7 @@ class DatasetFolder:
     """Episodes of each shard, as dataset_info.json claims."""
 
     def beside(self, name: str) -> Path:
-        """Return where to keep a file about the data: in the folder, else in the user's cache."""
-        if os.access(self.path, os.W_OK):
-            return self.path / name
+        """Return where to keep a file about the data: in the user's cache, never in the folder."""
         return cache_of(str(self.path.resolve())) / name
 
 

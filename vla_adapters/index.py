@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from common.errors import DatasetError
 from common.json_files import read_sealed, write_sealed
+from dataset_builders.records.tfrecords import corrupt, parse_example, records
 from vla_adapters.dataset_folder import DatasetFolder
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
-from vla_adapters.tfrecords import corrupt, parse_example, records
 
 ACTION, STATE = "steps/action", "steps/observation/state"
 """Keys of an example, under which TFDS stores the features of the steps."""

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import simplejpeg
 
 from common.errors import DatasetError
+from dataset_builders.records.tfrecords import corrupt, masked_crc32c, parse_example
 from vla_adapters.dataset_folder import DatasetFolder, open_folder
 from vla_adapters.index import ACTION, STATE, Index, Scalar, read_index
 from vla_adapters.samples import ACTION_DIM, CAMERAS, STATE_DIM
-from vla_adapters.tfrecords import corrupt, masked_crc32c, parse_example
 
 _INSTRUCTION = "steps/language_instruction"
 _PICTURES = "steps/observation/"

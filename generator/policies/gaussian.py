@@ -17,7 +17,7 @@ MOTION = 6
 """The first six actions, Gaussian: end-effector translation and rotation."""
 ACTIONS = 7
 """With the gripper, Bernoulli: +1 closes, -1 opens."""
-MINIMUM_STD, MAXIMUM_STD = 0.02, 0.2
+MINIMUM_STD, MAXIMUM_STD = 0.02, 0.5
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class ActionDistribution:
     def mode(self) -> Tensor:
         """Return the likeliest actions. Shape: (n, 7)."""
         return torch.cat([self.mean, _gripper(self.logit > 0)], dim=-1)
+
+    def errors(self, trace: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return chosen less likeliest motion (n, 6), and whether the gripper is right (n,)."""
+        chosen = trace["chosen"]
+        return chosen[:, :MOTION] - self.mean, (chosen[:, MOTION] > 0) == (self.logit > 0)
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return actions from noise (n, 7): what is added to motion, and a uniform in [0, 1)."""
@@ -128,8 +133,12 @@ class GaussianPolicy(Policy):
     def explore(self, std: float) -> None:
         """Set the standard deviation that all motion actions are scored with; it is fixed then."""
         self.raw_log_std.requires_grad_(False)
-        with torch.no_grad():
-            self.raw_log_std.fill_(float(np.log(std)))
+        self.set_std(torch.full((MOTION,), std))
+
+    @torch.no_grad()
+    def set_std(self, std: Tensor) -> None:
+        """Set the standard deviations (6,), within their bounds."""
+        self.raw_log_std.copy_(std.clamp(MINIMUM_STD, MAXIMUM_STD).log())
 
     @torch.no_grad()
     def constrain(self) -> None:

@@ -116,6 +116,9 @@ class PointMass:
     def joints(self) -> np.ndarray:
         return np.zeros(7)
 
+    def touching(self) -> bool:
+        return self.closed
+
     def fixtures(self) -> Fixtures:
         return Fixtures(("table",), np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
 

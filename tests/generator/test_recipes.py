@@ -72,7 +72,7 @@ def stages(root: Path) -> list[str]:
 
 def test_dlr(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     result = run(tmp_path, demonstrations)
-    assert result.reports["discover"]["mutual_information_with_ways"] >= 0.8
+    assert result.reports["discover"]["agreement"]["trajectory"] >= 0.8
     assert len(result.reports["reinforce"]["held_out_success"]) == 3
     assert result.encoder is not None and result.policy.patterns == 3
     record = json.loads((tmp_path / "dlr/seed_0/learn/record.json").read_text())

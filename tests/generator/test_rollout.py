@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from generator.collect import to_episode
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
 from generator.rollout import (
@@ -13,7 +14,6 @@ from generator.rollout import (
     evaluate,
     held_out_specs,
     rollout,
-    to_episode,
     training_specs,
 )
 from simulation.environment import BatchEnvironment

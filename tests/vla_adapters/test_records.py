@@ -18,8 +18,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from common.errors import DatasetError
 from common.manifest import MANIFEST, write_manifest
+from dataset_builders.records.tfrecords import masked_crc32c, records
 from vla_adapters.records import open_records
-from vla_adapters.tfrecords import masked_crc32c, records
 
 _ALONE = """
 import sys

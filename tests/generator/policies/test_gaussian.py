@@ -7,7 +7,12 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from generator.finetuning.critic import Critic
 from generator.networks import Normalizer
-from generator.policies.gaussian import ActionDistribution, GaussianNoise, GaussianPolicy
+from generator.policies.gaussian import (
+    MAXIMUM_STD,
+    ActionDistribution,
+    GaussianNoise,
+    GaussianPolicy,
+)
 from generator.policies.policy import Exploration
 
 
@@ -121,7 +126,7 @@ def test_std_stays_within_bounds() -> None:
     policy = GaussianPolicy(3, 0, (8,))
     policy.explore(10.0)
     policy.constrain()
-    torch.testing.assert_close(policy.raw_log_std.exp(), torch.full((6,), 0.2))
+    torch.testing.assert_close(policy.raw_log_std.exp(), torch.full((6,), MAXIMUM_STD))
 
 
 def test_critic_sees_time() -> None:
