@@ -38,7 +38,7 @@ _COUNTS = (36, 216)
 @benchmark
 def building(setting: Setting) -> list[Result]:
     """Parts and shards beside bare rendering; two processes beside one; memory as data grows."""
-    episodes, steps = (6, 20) if setting.quick else (24, 60)
+    episodes, steps = (4, 20) if setting.quick else (24, 60)
     with tempfile.TemporaryDirectory(prefix="dlr-benchmark-") as name:
         folder = Path(name)
         source = folder / "episodes"

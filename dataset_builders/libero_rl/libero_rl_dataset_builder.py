@@ -206,7 +206,9 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         _write_manifest(target)
 
     def _show(self, finished: list[Finished], shards: list[Shard], work: Path) -> None:
-        """Let the shards so far be read as a dataset, in the folder of the work."""
+        """Let the shards so far, if there are some, be read as a dataset in the work's folder."""
+        if not finished:
+            return
         totals = collections.Counter(shard.split for shard in shards)
         proto = type(self.info.as_proto)()
         proto.CopyFrom(self.info.as_proto)

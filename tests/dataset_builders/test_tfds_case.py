@@ -15,6 +15,40 @@ from dataset_builders import import_tfds
 register_pickle_by_value(sys.modules[__name__])  # the fresh process cannot import this file
 
 
+class Stop(Exception):
+    """Ends a build before its dataset is put together."""
+
+
+def read_unfinished(trajectories: Path, folder: Path) -> dict[str, Any]:
+    """Stop a build, and return what can be read of it before and after it goes on."""
+    tfds = import_tfds()
+    from dataset_builders.libero_rl import libero_rl_dataset_builder as module
+
+    def read(path: Path) -> int:
+        return len(list(tfds.builder_from_directory(path).as_dataset(split="train")))
+
+    def stop(finished: list[Any], target: Path) -> None:
+        builder._show(finished[:1], [item.shard for item in finished], work)
+        raise Stop
+
+    config = module.LiberoRlConfig(name="tiny", method="dlr", resolution=32)
+    settings = {"download_config": tfds.download.DownloadConfig(manual_dir=trajectories)}
+    builder = module.LiberoRl(data_dir=folder, config=config)
+    builder.shard_bytes, builder.workers, builder.replay = 1, 1, 0.0
+    whole = Path(builder.data_path)
+    work, place = whole.with_name("unfinished_1.0.0"), module.place_shards
+    module.place_shards = stop
+    try:
+        builder.download_and_prepare(**settings)
+    except Stop:
+        found = {"before": read(work), "was there": whole.exists()}
+    module.place_shards = place
+    times = {path.name: path.stat().st_mtime_ns for path in work.glob("*.tfrecord*-*2")}
+    builder.download_and_prepare(**settings)
+    same = all((whole / name).stat().st_mtime_ns == time for name, time in times.items())
+    return {**found, "after": read(whole), "same": same, "left": work.exists()}
+
+
 def run_case(trajectories: Path) -> dict[str, Any]:
     """Run all tests of `tfds.testing.DatasetBuilderTestCase`; return what failed."""
     tfds = import_tfds()
@@ -44,6 +78,11 @@ def run_case(trajectories: Path) -> dict[str, Any]:
         "license": info.redistribution_info.license,
         "homepage": info.homepage,
     }
+
+
+def test_finished_shards_are_a_dataset_and_stay(trajectories: Path, tmp_path: Path) -> None:
+    found = run_in_fresh_process(read_unfinished, trajectories, tmp_path)
+    assert found == {"before": 1, "was there": False, "after": 2, "same": True, "left": False}
 
 
 def test_tfds_accepts_the_builder(trajectories: Path) -> None:
