@@ -116,7 +116,8 @@ class ReinforceConfig:
     iterations: int = 100
     """Iterations of rollouts and update at most, within the budget of steps."""
     episodes: int = 48
-    """Episodes of each pattern in an iteration."""
+    """Episodes of each pattern in an iteration; `warmup_episodes` of one that has reached the
+    target in the last, while others have not."""
     gamma: float = 0.998
     """Discount; the return of a success after T steps is gamma^(T-1)."""
     advantage_floor: float = 0.05
@@ -161,9 +162,9 @@ class ReinforceConfig:
     """Iterations whose successes are replayed."""
     residual: bool = False
     """Train a correction of the frozen clone, zero at first, instead of all its weights (ResiP)."""
-    evaluate_every: int = 3
+    evaluate_every: int = 4
     """Iterations between evaluations on held-out init states."""
-    evaluation_episodes: int = 30
+    evaluation_episodes: int = 24
     """Episodes per pattern of such an evaluation."""
     target_success: float = 0.95
     """Held-out success that every pattern is to reach."""

@@ -153,6 +153,7 @@ class Learner:
         began, before = time.perf_counter(), self.evaluation_steps
         warm = self.warm
         measures = {} if self.history else self._evaluate(environments)
+        self.saturated = self.saturated if self.history else 0
         episodes = self._roll_out(environments, warm)
         measures |= self._outcome(episodes) | self.curriculum.note(episodes)
         measures |= self._learn(episodes, warm)
@@ -182,12 +183,23 @@ class Learner:
         return measures
 
     def _roll_out(self, environments: Environments, warm: bool) -> list[Rollout]:
+        """Run an iteration's episodes: fewer of patterns that succeeded in the last one."""
         config, seed = self.config, self.settings.seed
         count = self.groups * (config.episodes if warm else config.warmup_episodes)
         specs = training_specs(self.episodes, count, self.policy.patterns, config.fresh_share, seed)
+        if warm and not self.settings.shorten:
+            few = {z for z in range(self.groups) if self._succeeds(z)}
+            few = few if len(few) < self.groups else set()
+            most = config.warmup_episodes * self.groups
+            specs = [s for i, s in enumerate(specs) if i < most or max(s.pattern, 0) not in few]
         specs = self.curriculum.place(specs, (seed, self.iteration))
         self.episodes += count
         return self._run(environments, specs)
+
+    def _succeeds(self, pattern: int) -> bool:
+        """Return whether a pattern reached the target in the last iteration."""
+        last = self.history[-1] if self.history else {}
+        return last.get(f"success/{pattern}", 0.0) >= self.config.target_success
 
     def _run(self, environments: Environments, specs: Sequence[Any]) -> list[Rollout]:
         return rollout(
