@@ -68,8 +68,8 @@ def clone(item: CloneItem) -> str:
     from common.json_files import write_sealed
     from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
+    from generator.checkpoints import read_cost
     from generator.context import Context
-    from generator.learn import COST
     from generator.run_folder import RunFolder
     from generator.stages import Discover, Learn, run_stage
     from simulation.assets.digests import file_sha256
@@ -92,7 +92,7 @@ def clone(item: CloneItem) -> str:
             records[stage.name], digests[stage.name] = record, record["result"]
         clones[name] = {
             "held_out_success": _success(records["learn"]),
-            "cost": json.loads((folder / COST).read_text()),
+            "cost": read_cost(folder),
             "records": records,
         }
     environments.close()

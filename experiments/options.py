@@ -7,7 +7,6 @@ and after, the budget that was chosen, environment steps, minutes, and every ite
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -56,8 +55,8 @@ def compare(
     Returns:
         a row for each option.
     """
+    from generator.checkpoints import read_cost
     from generator.recipes import get_recipe, run_recipe
-    from generator.reinforce import COST
 
     rows = {}
     for name, changes in OPTIONS.items():
@@ -72,7 +71,7 @@ def compare(
             "before": before["held_out_success"],
             "after": after["held_out_success"],
             **{key: after[key] for key in ("budget", "stopped", "environment_steps", "theorem")},
-            "cost": json.loads((folder / "reinforce" / COST).read_text()),
+            "cost": read_cost(folder / "reinforce"),
             "history": [_kept(measures) for measures in after["history"]],
         }
     return rows

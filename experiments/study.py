@@ -128,7 +128,7 @@ class MeasureItem:
             stages={name: stage for name, stage in stages.items() if stage.success},
             final=final,
             demonstrations=Measured.of(_profile(repertoire.demonstrations, repertoire)),
-            seconds=sum(record["cpu_seconds"] for record in records.values())
+            seconds=sum(self._costs(task))
             + sum(_collection(path).cpu_seconds for path in places.values()),
             contrasts=self._contrasts(task) if self.recipe == DLR else {},
             provenance=self._provenance(task),
@@ -148,6 +148,15 @@ class MeasureItem:
         folder = self.run.policies(task, self.recipe, self.seed)
         names = [stage.name for stage in get_recipe(self.recipe).stages]
         return {name: read_record(folder / name) for name in names}
+
+    def _costs(self, task: Task) -> list[float]:
+        """Return the CPU seconds of each stage."""
+        from generator.checkpoints import read_cost
+        from generator.recipes import get_recipe
+
+        folder = self.run.policies(task, self.recipe, self.seed)
+        names = [stage.name for stage in get_recipe(self.recipe).stages]
+        return [read_cost(folder / name)["stage_cpu_seconds"] for name in names]
 
     def _contrasts(self, task: Task) -> dict[str, tuple[float, float]]:
         """Return O2O-RL's and DLR's measures on the starts that both solved, if both are there."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import CheckpointError
+from common.files import write_json
+from common.json_files import read_json
 from common.tensors import (
     build_module,
     fitting,
@@ -20,6 +22,8 @@ from common.versions import package_versions
 from generator.policies import POLICIES
 from generator.policies.policy import Policy
 
+COST = "cost.json"
+"""File beside a stage's result that says what it took; it differs from run to run."""
 _RECORDED_PACKAGES = ("torch", "numpy", "scikit-learn", "mujoco", "robosuite", "hf-libero")
 
 
@@ -66,3 +70,21 @@ def load_policy(path: Path) -> tuple[Policy, dict[str, Any]]:
     if not fits:
         raise CheckpointError(f"the weights in {path} do not fit their hash: delete it and retrain")
     return policy.eval(), metadata
+
+
+def add_cost(folder: Path, figures: Mapping[str, float]) -> None:
+    """Add figures of what a stage took to those in its folder."""
+    write_json(folder / COST, read_cost(folder) | dict(figures))
+
+
+def read_cost(folder: Path) -> dict[str, float]:
+    """Return what a stage took, such as `cpu_seconds`; nothing where that was not written.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = folder / COST
+    if not path.exists():
+        return {}
+    remedy = "delete it: only what the stage took is lost"
+    return dict(read_json(path, "what a stage took", CheckpointError, remedy))

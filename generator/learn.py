@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from common.errors import DemonstrationError, SettingError
-from common.files import write_json
 from common.reproducible import reproducible
 from common.tensors import (
     fitting,
@@ -33,13 +32,10 @@ from common.tensors import (
 )
 from common.workers.progress import Bar
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import save_policy
+from generator.checkpoints import add_cost, save_policy
 from generator.config import LearnConfig
 from generator.policies.chunk import ChunkPolicy, chunks
 from generator.policies.gaussian import ActionDistribution, GaussianPolicy
-
-COST = "cost.json"
-"""File in a stage's folder that says how many CPU seconds it took."""
 
 
 def learn(
@@ -100,7 +96,7 @@ def learn(
     save_policy(
         out_dir / "policy.safetensors", policy, {"config": asdict(config), "seed": seed, **report}
     )
-    write_json(out_dir / COST, {"cpu_seconds": trainer.cpu_seconds})
+    add_cost(out_dir, {"cpu_seconds": trainer.cpu_seconds})
     state.unlink(missing_ok=True)
     return policy, report
 

@@ -10,20 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
 from common.reproducible import reproducible
 from common.scalars import ScalarWriter
 from common.workers.progress import Bar
-from generator.checkpoints import policy_hash, save_policy
+from generator.checkpoints import add_cost, policy_hash, save_policy
 from generator.discover import PatternEncoder
 from generator.finetuning.learner import Finetuning, Learner
 from generator.policies.policy import Policy
 from generator.rollout import Environments
 
 __all__ = ["Finetuning", "reinforce"]
-
-COST = "cost.json"
-"""File in a stage's folder that says how many minutes it took."""
 
 
 def reinforce(
@@ -81,6 +77,6 @@ def reinforce(
         "initial_policy": policy_hash(policy),
     }
     save_policy(out_dir / "policy.safetensors", learner.best, metadata | report)
-    write_json(out_dir / COST, learner.minutes())
+    add_cost(out_dir, learner.minutes())
     state.unlink(missing_ok=True)
     return learner.best, report

@@ -269,7 +269,8 @@ def run_stage(
     The folder's name ends with the key: a digest of the stage with its options, its settings, the
     task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
     are another folder, and recipes share stages. `record.json` holds report, settings, inputs,
-    versions, the CPU seconds of the process that finished it, and the sha256 of the result.
+    versions, and the sha256 of the result; `cost.json` the CPU seconds of the process that
+    finished it.
 
     Args:
         stage: the stage.
@@ -284,7 +285,7 @@ def run_stage(
         BusyError: another process is running this very stage there.
         OutputError: the folder cannot be written.
     """
-    from generator.checkpoints import versions
+    from generator.checkpoints import add_cost, versions
 
     read = {
         "stage": {name: _text(value) for name, value in vars(stage).items()},
@@ -301,7 +302,7 @@ def run_stage(
             began = time.process_time()
             report = stage.run(context, ensure_writable(folder))
             content = {**read, "versions": versions(), "report": report}
-            content["cpu_seconds"] = time.process_time() - began
+            add_cost(folder, {"stage_cpu_seconds": time.process_time() - began})
             write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
     record = read_record(folder)
     if record["result"] != _sha256(folder / stage.file):

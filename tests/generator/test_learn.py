@@ -1,7 +1,6 @@
 """Cloning fits, keeps patterns apart, and continues after kill -9 with the same weights."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 
 from common.errors import DemonstrationError, SettingError
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import load_policy, policy_hash
+from generator.checkpoints import load_policy, policy_hash, read_cost
 from generator.config import LearnConfig
-from generator.learn import COST, learn
+from generator.learn import learn
 from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
@@ -53,7 +52,7 @@ def test_what_was_never_seen_ends_training_and_sets_the_spread(tmp_path: Path) -
     )
     policy, report = learn(demonstrations, way_labels(demonstrations), config, 3, 0, tmp_path)
     assert report["best_step"] == report["steps"] - 300 < 3000
-    assert json.loads((tmp_path / COST).read_text())["cpu_seconds"] > 0
+    assert read_cost(tmp_path)["cpu_seconds"] > 0
     likelihoods = [report[part]["negative_log_likelihood"] for part in ("training", "validation")]
     assert likelihoods[1] - likelihoods[0] < 3
     assert (policy.std[:3] > 0.2).all()
