@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "collect": "roll a policy out and keep its successful episodes",
     "build": "render trajectories into an RLDS dataset",
     "verify": "prove that a dataset holds what it says",
+    "publish": "send a dataset to cloud storage, complete or not at all",
+    "load": "look at a dataset anywhere, or copy it here, each file proved",
     "vla": "pretrain or fine-tune pi0 or OpenVLA on an RLDS dataset",
     "serve": "serve a policy to clients of openpi's and vla-eval's protocols",
     "eval": "evaluate any policy on LIBERO, and compare results",

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from common.errors import DatasetError, SettingError
+from dataset_builders.records.tfrecords import records
 from vla_adapters.adapter import Batch
 from vla_adapters.augmentation import Augmentation
 from vla_adapters.order import Order
@@ -21,7 +22,6 @@ from vla_adapters.pictures import Pictures
 from vla_adapters.reader import Position, Reader, ReaderConfig, choose_episodes
 from vla_adapters.records import open_records
 from vla_adapters.samples import Sample
-from vla_adapters.tfrecords import records
 
 AUGMENTED = Pictures(augmentation=Augmentation())
 CONFIG = ReaderConfig(batch=4, chunk=3, window=3, workers=0, pictures=AUGMENTED)

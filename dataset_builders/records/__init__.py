@@ -1,0 +1,1 @@
+"""Episodes as records of files: encoded without TensorFlow, rendered in parts, joined to shards."""
