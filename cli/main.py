@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "collect": "roll a policy out and keep its successful episodes",
     "build": "render trajectories into an RLDS dataset",
     "verify": "prove that a dataset holds what it says",
+    "export": "write an RLDS dataset as a LeRobotDataset v3",
     "publish": "send a dataset to cloud storage, complete or not at all",
     "load": "look at a dataset anywhere, or copy it here, each file proved",
     "vla": "pretrain or fine-tune pi0 or OpenVLA on an RLDS dataset",

@@ -6,6 +6,7 @@ user share it. A block carries its checksum, so one that a crash or a disk spoil
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -171,13 +172,14 @@ def _open_whole(path: Path, length: int) -> FileIO | None:
     """Return a stored block, or None if there is none or it is damaged."""
     try:
         stored = FileIO(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     content = stored.read(length + _CHECKSUM_BYTES + 1) or b""
     if len(content) != length + _CHECKSUM_BYTES or _checksum(content[:length]) != content[length:]:
         stored.close()
         return None
-    os.utime(stored.fileno())
+    with contextlib.suppress(PermissionError):  # another user's cache: it is only read
+        os.utime(stored.fileno())
     return stored
 
 
