@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -140,9 +141,14 @@ def address_errors(address: str, doing: str = "read") -> Iterator[None]:
         if storage_fault(error):
             raise
         raise DatasetError(
-            f"cannot {doing} {address} ({one_line(error)}): check the address, the network and the "
+            f"cannot {doing} {address} ({_told(error)}): check the address, the network and the "
             f"credentials ({ANONYMOUS}=1 for a public bucket); the same command goes on"
         ) from error
+
+
+def _told(error: BaseException) -> str:
+    """Return what an error says; some servers say it in HTML."""
+    return one_line(RuntimeError(re.sub(r"<[^>]*>", " ", str(error)) or type(error).__name__))
 
 
 def content_digest(info: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -106,7 +106,7 @@ def test_a_server_that_stays_away_is_one_clear_error(cloud, dataset, monkeypatch
     monkeypatch.setattr("gcsfs.retry.asyncio.sleep", at_once)
     with (
         cloud.failing(lambda method, path: "503"),
-        pytest.raises(DatasetError, match=r"cannot publish to gs://.*503.*goes on") as caught,
+        pytest.raises(DatasetError, match=r"cannot read gs://.*503.*goes on") as caught,
     ):
         publish(PublishConfig(dataset, ADDRESS))
     assert "\n" not in str(caught.value)
