@@ -10,12 +10,11 @@ def verify(dataset: str, /, trajectories: Path | None = None, assets: Path | Non
 
     Args:
         dataset: Folder with dataset_info.json, `<data_dir>/libero_rl/<config>/1.0.0`, or its
-            address, such as `gs://bucket/libero_rl/dlr/1.0.0`; then a copy is kept in the cache.
+            address, such as `gs://bucket/libero_rl/dlr/1.0.0`; it is copied to the cache first.
         trajectories: Folder it was built from; a sample of pictures is then rendered anew.
         assets: `libero`, `embedded` or a folder of assets to render with; by default as
             `dlr assets` says.
     """
-    from dataset_builders.cloud.load import local_dataset
     from dataset_builders.verify import verify
 
-    print(verify(local_dataset(dataset), trajectories, None if assets is None else str(assets)))
+    print(verify(dataset, trajectories, None if assets is None else str(assets)))

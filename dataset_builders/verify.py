@@ -49,7 +49,7 @@ class VerifyReport:
 
 
 def verify(
-    dataset: Path, trajectories: Path | None = None, assets: str | None = None
+    dataset: str | Path, trajectories: Path | None = None, assets: str | None = None
 ) -> VerifyReport:
     """Check a built dataset and return what it holds.
 
@@ -60,15 +60,19 @@ def verify(
     all four orientations.
 
     Args:
-        dataset: folder with dataset_info.json, `<data_dir>/libero_rl/<config>/1.0.0`.
+        dataset: folder with dataset_info.json, `<data_dir>/libero_rl/<config>/1.0.0`, or its
+            address, such as `gs://...`; then its files are copied to the user's cache.
         trajectories: folder that the dataset was built from.
         assets: asset pack to render with; by default the one found for every command.
 
     Raises:
         DatasetError: the dataset is missing, unreadable or wrong; the message lists the faults.
     """
+    from common.remote.folder import list_folder, local_folder
     from common.workers import run_in_fresh_process
 
+    address = str(dataset)
+    dataset = local_folder(address, ["dataset_info.json"], lambda _: sorted(list_folder(address)))
     if not (dataset / "dataset_info.json").is_file():
         raise DatasetError(
             f"{dataset} holds no dataset_info.json: give the folder of one version, "

@@ -18,6 +18,7 @@ from common.remote.addresses import (
     address_errors,
     content_digest,
     content_version,
+    is_remote,
     open_address,
     retried,
 )
@@ -36,6 +37,41 @@ def cache_of(address: str) -> Path:
 def local_path(address: str | os.PathLike[str]) -> Path:
     """Return the path that an address on this machine stands for; `file://` is left away."""
     return Path(fsspec.core.strip_protocol(str(address)) if "://" in str(address) else address)
+
+
+def local_folder(
+    address: str, first: Sequence[str], others: Callable[[Path], Sequence[str]]
+) -> Path:
+    """Return the folder at an address, or a copy of its files in the user's cache folder.
+
+    Args:
+        address: a path, or anything that `fsspec` opens, such as `gs://bucket/folder`.
+        first: files that are always fetched anew.
+        others: from the copy that holds `first` to the names of the remaining files; one that is
+            there already as the server tells it is kept.
+
+    Raises:
+        DatasetError: a file is not there, or cannot be read.
+        OutputError: the cache cannot be written.
+    """
+    if not is_remote(address):
+        return local_path(address)
+    files = list_folder(address)
+    _check_there(address, first, files)
+    target = small_copy(address, files, first)
+    names = others(target)
+    _check_there(address, names, files)
+    for name in tqdm(names, desc=f"copying {address}", unit="file", disable=None):
+        _copy_file(files[name], target / name)
+    return target
+
+
+def _check_there(address: str, names: Sequence[str], files: Mapping[str, RemoteFile]) -> None:
+    if absent := [name for name in names if name not in files]:
+        raise DatasetError(
+            f"{address} holds no {absent[0]}: nothing was published there, or its upload has not "
+            "ended; check the address, or run `dlr publish` again"
+        )
 
 
 def list_folder(address: str) -> dict[str, RemoteFile]:

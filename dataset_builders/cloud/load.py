@@ -10,7 +10,7 @@ from common.errors import DatasetError, one_line
 from common.manifest import check_manifest
 from common.remote.addresses import is_remote
 from common.remote.blocks import AnyFile, RemoteFile
-from common.remote.folder import cache_of, copy_folder, list_folder, local_path, small_copy
+from common.remote.folder import copy_folder, list_folder, local_path, small_copy
 from dataset_builders import import_tfds
 from dataset_builders.cloud.publish import MARKERS
 from dataset_builders.records.tfrecords import records
@@ -135,25 +135,6 @@ def copy_dataset(address: str, target: Path) -> Path:
     copy_folder(address, target, last=lambda name: int(name in MARKERS))
     check_manifest(target, DatasetError, "run the same command again")
     return target
-
-
-def local_dataset(address: str | Path) -> Path:
-    """Return a dataset's folder, or that of a whole copy in the user's cache, which is proved.
-
-    Raises:
-        DatasetError: as `copy_dataset`.
-        OutputError: the cache cannot be written.
-    """
-    if not is_remote(address):
-        return local_path(address)
-    target = cache_of(str(address)).with_name(f"{cache_of(str(address)).name}_copy")
-    there = list_folder(str(address))
-    _check_marked(str(address), there)
-    for path in target.rglob("*"):
-        name = path.relative_to(target).as_posix()
-        if path.is_file() and name not in there and not path.name.endswith(".part"):
-            path.unlink()  # of a dataset that was there before
-    return copy_dataset(str(address), target)
 
 
 def _described(address: str) -> tuple[Path, dict[str, RemoteFile] | None]:
