@@ -17,12 +17,15 @@ from common.errors import DatasetError
 from common.files import ensure_writable, output_errors, write_json
 from common.locks import lock_file
 from common.manifest import write_manifest
+from dataset_builders.cloud.load import open_builder, shard_files
 from dataset_builders.lerobot_v3 import layout, statistics
 from dataset_builders.lerobot_v3.running import Running
 from dataset_builders.lerobot_v3.tables import EpisodeTable, FrameTable, write_tasks
+from dataset_builders.records.tfrecords import corrupt, parse_example, records
 
 _STEPS, _METADATA, _PICTURES = "steps/", "episode_metadata/", "steps/observation/"
 _ACTION_DIM, _STATE_DIM = 7, 8
+_JPEG = b"\xff\xd8"
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,6 @@ def export(config: ExportConfig) -> Path:
         BusyError: another process is writing it.
         OutputError: it cannot be written.
     """
-    from common.workers import run_in_fresh_process
-
     ensure_writable(config.target.parent)
     with lock_file(config.target):
         if config.target.exists():
@@ -68,15 +69,13 @@ def export(config: ExportConfig) -> Path:
         part = config.target.with_name(f".{config.target.name}.incomplete")
         with output_errors(part):
             shutil.rmtree(part, ignore_errors=True)
-            run_in_fresh_process(export_in_this_process, config, part)
+            _write(config, part)
             part.rename(config.target)
     return config.target
 
 
-def export_in_this_process(config: ExportConfig, folder: Path) -> None:
-    """Write the dataset into a folder, in a process that may load TensorFlow."""
-    from dataset_builders.cloud.load import open_builder, shard_files
-
+def _write(config: ExportConfig, folder: Path) -> None:
+    """Write the dataset into a folder; TensorFlow is not needed, and not loaded."""
     builder = open_builder(config.dataset)
     cameras = _cameras(builder, config.dataset)
     described = layout.features(cameras)
@@ -164,8 +163,6 @@ def _add(state: _State, episode: _Episode) -> None:
 
 
 def _episodes(shards: Sequence[Any], cameras: Sequence[str]) -> Iterator[_Episode]:
-    from dataset_builders.records.tfrecords import corrupt, parse_example, records
-
     for shard in shards:
         for number, record in enumerate(records(shard)):
             features = parse_example(record.content, shard, number)
@@ -175,6 +172,8 @@ def _episodes(shards: Sequence[Any], cameras: Sequence[str]) -> Iterator[_Episod
             states = _floats(features[f"{_PICTURES}state"], _STATE_DIM)
             if {len(states), len(texts), *map(len, pictures.values())} != {len(actions)} - {0}:
                 raise corrupt(shard, number)
+            if not all(jpeg.startswith(_JPEG) for jpegs in pictures.values() for jpeg in jpegs):
+                raise DatasetError(f"{shard}: pictures are no JPEGs: build them as JPEGs")
             metadata = {
                 name.removeprefix(_METADATA): _plain(feature)
                 for name, feature in features.items()
@@ -215,8 +214,6 @@ def _cameras(builder: Any, dataset: str) -> dict[str, tuple[int, int]]:
             f"{dataset}: action and state have the shapes {shapes[0]} and {shapes[1]}, not (7,) "
             "and (8,), or the steps have no language_instruction"
         )
-    if not_jpeg := [n for n, f in pictures.items() if f.get_tensor_info().dtype != np.uint8]:
-        raise DatasetError(f"{dataset}: the pictures {', '.join(not_jpeg)} are not of bytes")
     return {name: (feature.shape[0], feature.shape[1]) for name, feature in pictures.items()}
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
-
-from tests.vla_adapters.conftest import tensorflow_side  # noqa: F401 (a fixture)
 
 _SCRIPT = """
 import json, sys
-import numpy as np
+sys.path.insert(0, sys.argv[1])
+import tensorflow_side
+builder = tensorflow_side.write(sys.argv[2], "libero_rl", (5, 3, 8), "dlr")
+read = tensorflow_side.read(builder)
+actions = read["action"][: read["lengths"][0]]
+split = float(actions[2, 0]) - 1e-4  # the third step's, or an earlier one's
 from dataset_builders.cloud.load import load
 from dataset_builders.rlds_compat import rlds, numbers_of_step
-import tensorflow as tf
-import tensorflow_datasets as tfds
+import numpy as np
 
 change = rlds.transformations
-episodes = load(sys.argv[1], readers=1)
+episodes = load(builder.data_path, readers=1)
 first = next(iter(episodes))
 steps = first[rlds.STEPS]
 count = lambda dataset: sum(1 for _ in dataset)
 
 lengths = [count(episode[rlds.STEPS]) for episode in episodes]
-truncated = change.truncate_after_condition(steps, lambda step: step[rlds.ACTION][0] > SPLIT)
+truncated = change.truncate_after_condition(steps, lambda step: step[rlds.ACTION][0] > split)
 windows = list(change.batch(steps, size=3, shift=1, drop_remainder=True))
 doubled = change.batched_map(steps, lambda batch: {**batch, rlds.REWARD: 2 * batch[rlds.REWARD]})
 mapped = change.map_nested_steps(episodes, lambda step: {"action": step[rlds.ACTION]})
@@ -38,7 +41,9 @@ sar_mean, _ = change.mean_and_std(
     ),
     change.sar_fields_mask,
 )
+np.savez(sys.argv[2] + "/read.npz", **read)
 print(json.dumps({
+    "split": split,
     "lengths": lengths,
     "truncated": count(truncated),
     "windows": [window[rlds.ACTION].numpy().tolist() for window in windows],
@@ -55,19 +60,14 @@ print(json.dumps({
 """
 
 
-def test_the_library_s_transformations_work(tensorflow_side):  # noqa: F811
-    read = tensorflow_side.read
+def test_the_library_s_transformations_work(tmp_path):
+    side = Path(__file__).parents[1] / "vla_adapters"
+    command = [sys.executable, "-c", _SCRIPT, str(side), str(tmp_path)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found, read = json.loads(told.stdout.splitlines()[-1]), np.load(tmp_path / "read.npz")
     lengths = read["lengths"].tolist()
     actions = read["action"][: lengths[0]]
-    split = float(actions[2, 0]) - 1e-4  # the third step's, or an earlier one's
-    until = int(np.argmax(actions[:, 0] > split)) + 1
-    told = subprocess.run(
-        [sys.executable, "-c", _SCRIPT.replace("SPLIT", str(split)), tensorflow_side.libero_rl],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    found = json.loads(told.stdout)
+    until = int(np.argmax(actions[:, 0] > found["split"])) + 1
     assert found["lengths"] == lengths
     assert found["truncated"] == until
     windows = np.stack([actions[start : start + 3] for start in range(lengths[0] - 2)])

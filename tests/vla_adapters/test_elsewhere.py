@@ -8,11 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+import cli.publish
 from cli.load import load
 from common.remote import blocks
-from dataset_builders.cloud.publish import PublishConfig, publish
 from tests.cloud_storage import BUCKET, one_in
-from vla_adapters.publishing import reader_files
 from vla_adapters.reader import Reader, ReaderConfig
 from vla_adapters.records import open_records
 
@@ -35,7 +34,7 @@ def sums(address, workers, epochs=1):
 
 @pytest.fixture
 def published(cloud, rlds):
-    publish(PublishConfig(rlds, ADDRESS), reader_files(rlds))
+    cli.publish.publish(rlds, ADDRESS)
     blocks._open_block.cache_clear()
     cloud.requests.clear()
     return rlds
@@ -64,7 +63,7 @@ def test_worker_processes_read_from_a_server_that_fails(cloud, published, monkey
 
 
 def test_without_a_published_index_one_is_made(cloud, rlds):
-    publish(PublishConfig(rlds, ADDRESS))
+    cli.publish.publish(rlds, ADDRESS, index=False)
     distant, near = open_records([ADDRESS]), open_records([rlds])
     assert distant.digest(np.arange(len(near))) == near.digest(np.arange(len(near)))
     cloud.requests.clear()
@@ -72,11 +71,17 @@ def test_without_a_published_index_one_is_made(cloud, rlds):
     assert not read_shards(cloud)
 
 
-def test_what_is_there_is_told(cloud, published, capsys):
+def test_what_is_there_is_told_and_copied(cloud, published, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLR_ANONYMOUS", "")
     load(ADDRESS)
     told = capsys.readouterr().out
     assert "libero_rl_dlr train: 7 episodes, 34 steps" in told
     assert not read_shards(cloud)
+    load(ADDRESS, tmp_path / "copy", anonymous=True)
+    assert {p.name for p in published.iterdir()} < {p.name for p in (tmp_path / "copy").iterdir()}
+    index = tmp_path / "copy" / "dlr_index_train.json"
+    assert len(open_records([index.parent])) == 7
+    assert index.is_file()
 
 
 _TFDS = """
