@@ -32,7 +32,7 @@ class CloudStorage:
         self.fault: Fault = lambda method, path: None
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path and fault of each request."""
-        self._server = HTTPServer(("127.0.0.1", 0), partial(_Handler, self, storage))
+        self._server = _Server(("127.0.0.1", 0), partial(_Handler, self, storage))
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -51,6 +51,11 @@ class CloudStorage:
             self.fault = before
 
 
+class _Server(HTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away."""
+
+
 class _Handler(RequestHandler):
     def __init__(self, cloud: CloudStorage, storage: Storage, *arguments: Any) -> None:
         self._cloud = cloud
@@ -63,6 +68,11 @@ class _Handler(RequestHandler):
         fault = self._cloud.fault(self.command, self.path)
         self._cloud.requests.append((self.command, self.path, fault))
         self.close_connection = True
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client died: a real server then does nothing
+            return False
+        self.rfile = io.BytesIO(body)
         if fault is None:
             return True
         if fault == "half":
@@ -71,10 +81,8 @@ class _Handler(RequestHandler):
             answer = self.wfile.getvalue()
             self.wfile = whole
             whole.write(answer[: len(answer) // 2])
-        else:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if fault == "503":
-                self.send_error(503)
+        elif fault == "503":
+            self.send_error(503)
         return False
 
 

@@ -33,7 +33,7 @@ windows = list(change.batch(steps, size=3, shift=1, drop_remainder=True))
 doubled = change.batched_map(steps, lambda batch: {**batch, rlds.REWARD: 2 * batch[rlds.REWARD]})
 mapped = change.map_nested_steps(episodes, lambda step: {"action": step[rlds.ACTION]})
 both = change.concatenate(steps, steps)
-shifted = list(change.shift_keys(steps, [rlds.REWARD], -1))
+shifted = list(change.shift_keys(steps, [rlds.REWARD], 1))
 mean, std = change.mean_and_std(episodes, numbers_of_step)
 sar_mean, _ = change.mean_and_std(
     change.map_nested_steps(

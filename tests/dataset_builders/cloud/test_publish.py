@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import fsspec
@@ -156,27 +155,36 @@ _PUBLISH = """
 import sys
 from pathlib import Path
 from dataset_builders.cloud.publish import PublishConfig, publish
-print("begun", flush=True)
 publish(PublishConfig(Path(sys.argv[1]), sys.argv[2], uploads=2))
 """
 
 
+def publish_and_die(cloud, dataset: Path, request: int) -> bool:
+    """Publish in a process that is killed at a request, and return whether it was."""
+    command = [sys.executable, "-c", _PUBLISH, str(dataset), ADDRESS]
+    seen, process = [0], subprocess.Popen(command)
+
+    def fault(method: str, path: str) -> str | None:
+        seen[0] += 1
+        if seen[0] == request:
+            os.kill(process.pid, signal.SIGKILL)
+        return None
+
+    with cloud.failing(fault):
+        return process.wait() == -signal.SIGKILL
+
+
 def test_killed_at_random_it_goes_on_and_never_looks_complete(cloud, dataset):
-    rng, whole = random.Random(KILLS), here(dataset)
-    cloud.fault = lambda method, path: time.sleep(0.05)  # so that a kill comes in between
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _PUBLISH, str(dataset), ADDRESS], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.2, 3))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+    rng, whole, kills, sent = random.Random(KILLS), here(dataset), 0, set()
+    while kills < KILLS:
+        kills += publish_and_die(cloud, dataset, rng.randint(2, 32))
         found = there()
+        assert all(content == whole[name] for name, content in found.items())
         assert "dataset_info.json" not in found or found == whole
+        assert sent <= set(found)  # what was there is kept
+        sent = set(found)
         if found == whole:
             fsspec.filesystem("gs").rm(ADDRESS.removeprefix("gs://"), recursive=True)
+            sent = set()
     publish(PublishConfig(dataset, ADDRESS))
     assert there() == whole
