@@ -46,7 +46,7 @@ def histogram(jpegs: Sequence[bytes]) -> npt.NDArray[np.int64]:
     frames = np.linspace(0, len(jpegs) - 1, min(len(jpegs), MOST_FRAMES)).round().astype(int)
     counts = np.zeros((3, 256), np.int64)
     for frame in frames:
-        picture = simplejpeg.decode_jpeg(jpegs[frame], fastdct=True, fastupsample=False)
+        picture = simplejpeg.decode_jpeg(jpegs[frame], fastdct=False, fastupsample=False)
         for channel in range(3):
             counts[channel] += np.bincount(picture[..., channel].ravel(), minlength=256)
     return counts

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from common.errors import DatasetError
 from dataset_builders.cloud.publish import PublishConfig, publish
@@ -59,7 +60,7 @@ np.savez(
     task=np.array([item["task"] for item in items]),
     episode=np.array([int(item["episode_index"]) for item in items]),
     time=np.array([float(item["timestamp"]) for item in items]),
-    chunk=chunks[3]["action"].numpy(),
+    chunk=chunks[int(dataset.meta.episodes[0]["dataset_to_index"]) - 2]["action"].numpy(),
     **numbers,
     **{f"{n}/{s}": v for n, stats in theirs.items() for s, v in stats.items()},
 )
@@ -107,18 +108,22 @@ def test_lerobot_loads_it_and_trains_on_it(exported, tmp_path):
     assert found["task"].tolist() == [text for e in episodes for text in e.instructions]
     assert np.array_equal(found["episode"], np.repeat(np.arange(len(episodes)), lengths))
     assert np.allclose(found["time"], np.concatenate([np.arange(n) / 20 for n in lengths]))
-    assert np.array_equal(found["chunk"], found["action"][[3, 4, 4]])  # episode 0 has five steps
+    last = lengths[0] - 1  # what follows the end is the last action again
+    assert np.array_equal(found["chunk"], found["action"][[last - 1, last, last]])
     assert_pictures_agree(found, records, lengths)
     assert_statistics_agree(found, json.loads((folder / "meta" / "stats.json").read_text()))
 
 
+def decoded(jpeg):
+    return np.asarray(Image.open(io.BytesIO(jpeg)))
+
+
 def assert_pictures_agree(found, records, lengths):
     for name, camera in (("image", "image"), ("image2", "wrist_image")):
-        ours = np.stack(
-            [records.picture(e, step, camera) for e, n in enumerate(lengths) for step in range(n)]
-        )
-        theirs = found[name].transpose(0, 2, 3, 1) * 255
-        assert np.abs(ours - theirs).mean() < 1.5  # (their decoder has a more exact cosine)
+        steps = [(episode, step) for episode, n in enumerate(lengths) for step in range(n)]
+        jpegs = [records.encoded(*step, camera) for step in steps]
+        theirs = found[name].transpose(0, 2, 3, 1)
+        assert np.allclose(np.stack([decoded(jpeg) for jpeg in jpegs]) / 255, theirs, atol=1e-6)
 
 
 def assert_statistics_agree(found, ours):
@@ -128,12 +133,10 @@ def assert_statistics_agree(found, ours):
         spread = np.ptp(found[name], axis=0)
         for statistic in ("q01", "q50", "q99"):
             gap = np.abs(np.array(ours[name][statistic]) - found[f"{name}/{statistic}"])
-            assert (gap < 0.06 * spread).all()  # (theirs lie between the edges of bins)
+            assert (gap < 0.2 * spread).all()  # (of 34 steps; theirs lie between edges of bins)
 
 
 def test_pictures_are_byte_for_byte_and_statistics_of_them_are_right(exported):
-    from PIL import Image
-
     folder, records = exported
     (path,) = folder.glob("data/*/*.parquet")
     table = pq.read_table(path)
@@ -141,7 +144,7 @@ def test_pictures_are_byte_for_byte_and_statistics_of_them_are_right(exported):
     jpegs = [row["bytes"] for row in table["observation.images.image2"].to_pylist()]
     steps = [(e, s) for e, length in enumerate(records.steps) for s in range(length)]
     assert jpegs == [records.encoded(e, s, "wrist_image") for e, s in steps]
-    pictures = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs]) / 255
+    pictures = np.stack([decoded(jpeg) for jpeg in jpegs]) / 255
     stats = json.loads((folder / "meta" / "stats.json").read_text())["observation.images.image2"]
     assert np.allclose(np.ravel(stats["mean"]), pictures.mean(axis=(0, 1, 2)), atol=2e-3)
     assert np.allclose(np.ravel(stats["std"]), pictures.std(axis=(0, 1, 2)), atol=2e-3)
