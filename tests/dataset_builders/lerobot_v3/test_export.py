@@ -146,10 +146,10 @@ def test_pictures_are_byte_for_byte_and_statistics_of_them_are_right(exported):
     assert jpegs == [records.encoded(e, s, "wrist_image") for e, s in steps]
     pictures = np.stack([decoded(jpeg) for jpeg in jpegs]) / 255
     stats = json.loads((folder / "meta" / "stats.json").read_text())["observation.images.image2"]
-    assert np.allclose(np.ravel(stats["mean"]), pictures.mean(axis=(0, 1, 2)), atol=2e-3)
-    assert np.allclose(np.ravel(stats["std"]), pictures.std(axis=(0, 1, 2)), atol=2e-3)
+    assert np.allclose(np.ravel(stats["mean"]), pictures.mean(axis=(0, 1, 2)), atol=1e-6)
+    assert np.allclose(np.ravel(stats["std"]), pictures.std(axis=(0, 1, 2)), atol=1e-6)
     middle = np.quantile(pictures, 0.5, axis=(0, 1, 2))
-    assert np.allclose(np.ravel(stats["q50"]), middle, atol=2e-2)
+    assert np.allclose(np.ravel(stats["q50"]), middle)
     (listed,) = folder.glob("meta/episodes/*/*.parquet")
     rows = pq.read_table(listed).to_pylist()
     assert [row["dlr/pattern"] for row in rows] == list(records.metadata["pattern"])
