@@ -62,10 +62,10 @@ class Repertoire:
         self.modes = self.finder.assign(self._paths)
         self.ways = [t.way for t in demonstrations]
         self.classifier: WayClassifier | None = None
-        """None where the demonstrations have not two ways with two episodes each."""
+        """None where the demonstrations have not two ways with three episodes each."""
         named = [(p, w) for p, w in zip(self._paths, self.ways, strict=True) if w]
         counts = [[way for _, way in named].count(way) for way in {way for _, way in named}]
-        if len(counts) > 1 and min(counts) > 1:
+        if len(counts) > 1 and min(counts) > 2:
             self.classifier = WayClassifier([p for p, _ in named], [w for _, w in named])
 
     def named(self, trajectories: Sequence[Trajectory]) -> list[str]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from benchmarks.measure import Result, Setting
 
 RESULTS = Path(__file__).with_name("results.json")
-_MODULES = ("stepping", "rendering", "memory", "evaluation", "dataset", "reader", "cloud")
+_MODULES = (
+    "stepping", "rendering", "memory", "evaluation", "dataset", "building", "reader", "cloud",
+    "training",
+)  # fmt: skip
 """Modules that register benchmarks, in the order in which these run."""
 
 

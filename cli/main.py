@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from common.errors import DlrError, StorageError, UsageError
 from common.files import storage_fault
+from common.machine import instruction_sets
 from common.versions import package_version
 
 COMMANDS: dict[str, str] = {
@@ -27,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "demonstrate": "make demonstrations: scripted, human or LIBERO's own",
     "demos": "demonstrations of many tasks: download, make, show, audit, measure, table",
     "train": "train a recipe's policies on demonstrations",
+    "generate": "demonstrate, train and collect many tasks side by side",
     "collect": "roll a policy out and keep its successful episodes",
     "build": "render trajectories into an RLDS dataset",
     "verify": "prove that a dataset holds what it says",
@@ -41,6 +43,8 @@ COMMANDS: dict[str, str] = {
 """Subcommand -> one line of help. `cli.NAME.NAME` is the function that does it."""
 
 EXIT_INTERRUPTED = 130
+_PINNED = ("train", "collect", "demonstrate", "demos", "generate", "quickstart")
+"""Subcommands whose results shall not depend on the type of x86-64 processor."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,6 +86,8 @@ def _run(arguments: Sequence[str]) -> None:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else "."
         raise UsageError(f"unknown command {name!r}{hint} `dlr --help` lists all.")
+    if name in _PINNED:
+        os.environ.update(instruction_sets())  # before the libraries load, which look once
     import tyro
 
     command = getattr(importlib.import_module(f"cli.{name}"), name)

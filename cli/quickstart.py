@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.generate import LEARNED
+from common.errors import DlrError
 from demonstrations.config import DemonstrationConfig
-from generator.config import CollectConfig, GeneratorConfig
-from generator.run_folder import (
-    SLOTS,
-    RunFolder,
-    collect_episodes,
-    load_demonstrations,
-    train_recipe,
-)
+from generator.config import BudgetConfig, CollectConfig, GeneratorConfig, ReinforceConfig
+from generator.run_folder import RunFolder
+from generator.work.plan import Settings, plan_task
 from simulation.assets.embedded import PACK_NAME
 
 if TYPE_CHECKING:
@@ -30,6 +25,8 @@ TASKS = {
 }
 """An articulated object, and with `--full` also a pick-and-place; demonstrations of each way."""
 RECIPES = ("dlr", "o2o_rl")
+BUDGET = BudgetConfig(steps=60_000, short_steps=30_000)
+"""Environment steps of PPO: a third of what `dlr train` allows, so that all ends in minutes."""
 SEED = 0
 
 
@@ -66,89 +63,56 @@ def quickstart(
 
 
 def _run_all(run: RunFolder, tasks: Mapping[Task, int], pack: AssetPack, human_demos: str) -> None:
-    """Run every stage on tasks, each with its number of scripted demonstrations of each way."""
-    started = time.monotonic()
-    print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}")
-    for task, episodes_per_way in tasks.items():
-        print(f"\n{task.language} ({task.key})")
-        source = DemonstrationConfig(episodes_per_way, human_demos=human_demos)
-        _make_trajectories(run, task, pack, source)
-    print("\ndataset")
-    datasets = [_make_dataset(run, recipe, pack) for recipe in RECIPES]
-    from reports.run_gather import report_run
+    """Do the items of `dlr generate`, then build each recipe's dataset, and report.
 
+    Raises:
+        DlrError: an item failed.
+    """
+    from common.workers import Processes
+    from dataset_builders.run_items import BuildItem
+    from generator.work.items import TrainingItem
+    from generator.work.plan import Plan
+    from reports.run_gather import report_run
+    from reports.run_progress import clock, work
+
+    started, plan = time.monotonic(), Plan()
+    print(f"assets {pack.name} ({pack.digest[:12]}), results in {run.root}\n")
+    places = [
+        plan_task(plan, run, task, _settings(episodes, human_demos), pack)
+        for task, episodes in tasks.items()
+    ]
+    for recipe in RECIPES:
+        mine = [place[recipe, SEED] for place in places]
+        plan.add(BuildItem(run, recipe, pack, verify=True), mine)
+    progress = work(run, plan, Processes(bar=False))
+    if progress.failed:
+        raise IncompleteError(progress.line(progress.failed[0]))
     html, numbers = report_run(run, pack, SEED)
-    print(f"\nfinished in {_clock(time.monotonic() - started)}")
-    for label, path in zip(
-        ("report", "numbers", *RECIPES), (html, numbers, *datasets), strict=True
-    ):
+    print(f"\nfinished in {clock(time.monotonic() - started)}")
+    folders = []
+    print("sha256 of the policies, by which two machines can be compared:")
+    for outcome in sorted(progress.ended, key=lambda outcome: outcome.index):
+        item, result = plan.items[outcome.index], outcome.result or {}
+        if isinstance(item, TrainingItem):
+            print(f"  {item.recipe:<8} {result['policy_hash']}  {item.task}")
+        elif isinstance(item, BuildItem):
+            folders.append(result["folder"])
+    for label, path in zip(("report", "numbers", *RECIPES), (html, numbers, *folders), strict=True):
         print(f"  {label:<8} {path}")
+
+
+class IncompleteError(DlrError, RuntimeError):
+    """A part of the line failed."""
+
+
+def _settings(episodes_per_way: int, human_demos: str) -> Settings:
+    """Return what is done for a task, with its number of scripted demonstrations of each way."""
+    source = DemonstrationConfig(episodes_per_way, human_demos=human_demos)
+    training = GeneratorConfig(reinforce=ReinforceConfig(budget=BUDGET))
+    return Settings(RECIPES, (SEED,), source, training, CollectConfig(), LEARNED)
 
 
 def _default_folder(full: bool, pack: AssetPack) -> Path:
     """Return the run's folder: packs do not share one, as what is made with one is its own."""
     name = "full" if full else "quickstart"
     return Path("runs") / (name if pack.name == PACK_NAME else f"{name}-{pack.name}")
-
-
-def _make_trajectories(
-    run: RunFolder, task: Task, assets: AssetPack, source: DemonstrationConfig
-) -> None:
-    """Demonstrate a task, train both recipes on it and collect their successes.
-
-    The recipes' updates leave cores idle, so each recipe has a process and both run at once.
-    """
-    from common.workers import run_in_fresh_process
-    from demonstrations.make import make_demonstrations
-
-    with _stage("demonstrate"):
-        make_demonstrations(task, run.demonstrations(task), source, assets).close()
-
-    def work(line: int) -> None:
-        place = {"TQDM_POSITION": str(line)}
-        run_in_fresh_process(
-            _train_and_collect, run, RECIPES[line], task, assets, environment=place
-        )
-
-    with ThreadPoolExecutor(len(RECIPES)) as threads:
-        list(threads.map(work, range(len(RECIPES))))
-
-
-def _train_and_collect(run: RunFolder, recipe: str, task: Task, assets: AssetPack) -> None:
-    from simulation.environment import BatchEnvironment
-
-    demonstrations = load_demonstrations(run, task, assets)
-    environments = BatchEnvironment(task, SLOTS, assets)
-    with _stage(f"train {recipe}"):
-        train_recipe(run, recipe, environments, demonstrations, GeneratorConfig(seed=SEED))
-    with _stage(f"collect {recipe}"):
-        collect_episodes(run, recipe, SEED, environments, assets, CollectConfig())
-
-
-def _make_dataset(run: RunFolder, recipe: str, assets: AssetPack) -> Path:
-    """Build one recipe's dataset and prove it."""
-    from dataset_builders.build import BuildConfig, build
-    from dataset_builders.verify import verify
-
-    with _stage(f"build {recipe}"):
-        folder = build(
-            BuildConfig(run.all_trajectories, run.datasets, config=recipe, assets=str(assets.path))
-        )
-    with _stage(f"verify {recipe}"):
-        found = verify(folder, run.all_trajectories, str(assets.path))
-    print(f"  {found.episodes} episodes, {found.steps} steps, sha256 {found.digest[:12]}")
-    return folder
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Print a stage's name and, at its end, how long it took."""
-    started = time.monotonic()
-    print(f"  {name} ...", flush=True)
-    yield
-    print(f"  {name}: {_clock(time.monotonic() - started)}", flush=True)
-
-
-def _clock(seconds: float) -> str:
-    """Return minutes and seconds, such as 3:07."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

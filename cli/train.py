@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from generator.config import (
     DiscoverConfig,
     EvaluationConfig,
+    FilterConfig,
     GeneratorConfig,
     LearnConfig,
+    NoiseConfig,
     ReinforceConfig,
 )
 from generator.recipes import RECIPES
@@ -36,6 +38,8 @@ def train(
     learn: LearnConfig = LearnConfig(),
     reinforce: ReinforceConfig = ReinforceConfig(),
     evaluation: EvaluationConfig = EvaluationConfig(),
+    noise: NoiseConfig = NoiseConfig(),
+    filtered: FilterConfig = FilterConfig(),
 ) -> None:
     """Train a recipe's policies on the run's demonstrations; a killed training goes on.
 
@@ -51,6 +55,8 @@ def train(
         learn: Stage 2.
         reinforce: Stage 3.
         evaluation: How success is measured.
+        noise: Noise of every rollout, the collection's included.
+        filtered: Filtered cloning, where the clone is too weak for PPO.
     """
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
@@ -59,7 +65,9 @@ def train(
     chosen, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
     demonstrations = load_demonstrations(folder, chosen, pack)
     environments = BatchEnvironment(chosen, slots, pack)
-    config = GeneratorConfig(seed, discover, learn, reinforce, evaluation, horizon_factor)
+    config = GeneratorConfig(
+        seed, discover, learn, reinforce, evaluation, horizon_factor, noise, filtered
+    )
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)
     print(folder.policies(chosen, recipe, seed))
@@ -72,4 +80,12 @@ def _print_success(result: TrainedRecipe) -> None:
             print(
                 f"{stage:<10} {policy:<10} {row['success']:.0%} of {row['episodes']} held-out "
                 f"episodes (95% {row['low']:.0%} to {row['high']:.0%})"
+            )
+        if "budget" in report:
+            print(f"{stage:<10} {report['budget']['why']}")
+        if "stopped" in report:
+            steps = report["environment_steps"]
+            print(
+                f"{stage:<10} {report['stopped']}: {steps['total']} environment steps, of which "
+                f"{steps['evaluation']} of evaluations"
             )

@@ -16,6 +16,15 @@ CORES_VARIABLE = "DLR_CORES"
 _VARIABLES = (CORES_VARIABLE, "OMP_NUM_THREADS", "LP_NUM_THREADS", "MUJOCO_GL")
 """Environment variables that change speed: cores, threads of BLAS and OpenGL, OpenGL's backend."""
 
+_INSTRUCTION_SETS = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+}
+"""Environment variables by which PyTorch, its libraries and NumPy choose their instructions."""
+
 _MMAP_THRESHOLD = -3
 """glibc's `M_MMAP_THRESHOLD`."""
 
@@ -32,6 +41,18 @@ def cores() -> int:
     if not given.isdecimal() or int(given) < 1:
         raise SettingError(f"{CORES_VARIABLE} is a number of cores, such as 4, not {given!r}")
     return int(given)
+
+
+def instruction_sets() -> dict[str, str]:
+    """Return the environment in which libraries use the same instructions on all x86-64 types.
+
+    A library that chooses by the processor sums in another order on another type, so the last
+    bits of what is trained differ. It looks as it loads: give this to a fresh process. On other
+    processors than x86-64 with AVX2 it is empty. What the caller has set stays.
+    """
+    if "avx2" not in _first_field(Path("/proc/cpuinfo"), "flags").split():
+        return {}
+    return {name: os.environ.get(name, value) for name, value in _INSTRUCTION_SETS.items()}
 
 
 def describe_machine() -> dict[str, Any]:

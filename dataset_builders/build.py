@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import DatasetError
 from common.files import check_name
@@ -12,10 +12,7 @@ from dataset_builders import import_tfds
 
 if TYPE_CHECKING:
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
-
-
-CONFIGS = ("dlr", "o2o_rl", "demonstrations")
-"""Configs, each with the name of the method whose episodes it publishes."""
+    from dataset_builders.sources import Choice
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,22 @@ class BuildConfig:
     data_dir: Path
     """TFDS data folder; the dataset becomes `<data_dir>/libero_rl/<config>/1.0.0`."""
     config: str = "dlr"
-    """Which episodes to publish: `dlr`, `o2o_rl`, or `demonstrations`, those of no policy."""
+    """Which episodes to publish: a recipe's (`dlr`, `o2o_rl`), `human`, `scripted`, `amplified`,
+    `demonstrations` (all that no policy made), several joined by `+`, such as `human+dlr`; with
+    `_10` at the end ten of each task, spread evenly over patterns and ways."""
     resolution: int = 256
     """Height and width of the pictures in pixels."""
     cameras: tuple[str, ...] = ("image=agentview", "wrist_image=robot0_eye_in_hand")
     """Pictures to render, as `feature=camera`."""
     val_fraction: float = 0.0
     """Share of the start states whose episodes form the split `val`."""
+    failures: bool = False
+    """Publish failed episodes, too, in the split `failures`."""
+    replay: float = 0.02
+    """Share of the episodes that are simulated again from what the dataset stores, and the first
+    of each task, method, pattern and way; 0 leaves that out."""
+    file_format: Literal["tfrecord", "array_record"] = "tfrecord"
+    """Format of the shards; OpenVLA's and Octo's loaders take the first alone."""
     assets: str | None = None
     """Asset pack to render with; by default the one found for every command."""
     workers: int | None = None
@@ -48,9 +54,9 @@ class BuildConfig:
 def build(config: BuildConfig) -> Path:
     """Build a dataset and return its folder; one that is there already is left as it is.
 
-    A build that was killed leaves nothing that matters: TFDS writes into a temporary folder and
-    renames it at the end. Run it again; what it left is removed. A dataset that is replaced stays
-    until the new one is whole.
+    A build works in `unfinished_1.0.0` beside the dataset, whose finished shards can be read as a
+    dataset meanwhile. One that was killed goes on when it is run again, and renders nothing twice
+    but what was in work. A dataset that is replaced stays until the new one is whole.
 
     Raises:
         TrajectoryError: the trajectories are missing or damaged.
@@ -60,12 +66,10 @@ def build(config: BuildConfig) -> Path:
     """
     from common.files import ensure_writable
     from common.workers import run_in_fresh_process
-    from dataset_builders.episodes import list_episodes
+    from dataset_builders.sources import choose_episodes
 
-    if config.config not in CONFIGS:
-        raise DatasetError(f"unknown config {config.config!r}; there are {', '.join(CONFIGS)}")
     parse_cameras(config.cameras)
-    list_episodes(config.trajectories, config.config)
+    choose_episodes(config.trajectories, _choice(config))
     ensure_writable(config.data_dir)
     return run_in_fresh_process(build_in_this_process, config)
 
@@ -77,15 +81,17 @@ def build_in_this_process(config: BuildConfig) -> Path:
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl
     from dataset_builders.replacing import making_way
 
-    settings = {"data_dir": config.data_dir, "config": _builder_config(config)}
+    chosen = _builder_config(config)
+    settings = {"data_dir": config.data_dir, "config": chosen, "file_format": config.file_format}
     folder = Path(LiberoRl(**settings).data_path)
     with lock_file(folder) as lock, making_way(folder, config.overwrite):
         builder = LiberoRl(**settings)
         if builder.is_prepared():
             _check_same_content(builder, config)
             return folder
-        tfds.disable_progress_bar()  # ours knows the number of episodes
+        tfds.disable_progress_bar()
         builder.assets, builder.workers, builder.lock = config.assets, config.workers, lock
+        builder.replay = config.replay
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=config.trajectories, beam_options=_beam_options(config)
@@ -94,12 +100,35 @@ def build_in_this_process(config: BuildConfig) -> Path:
     return folder
 
 
-def _builder_config(config: BuildConfig) -> LiberoRlConfig:
-    """Return the builder's configuration; a name of its own for pictures unlike the default's."""
-    from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
+def _choice(config: BuildConfig) -> Choice:
+    """Return which episodes are published.
 
-    base = next(item for item in LiberoRl.BUILDER_CONFIGS if item.name == config.config)
-    cameras = parse_cameras(config.cameras)
+    Raises:
+        DatasetError: the configuration's name says nothing that there is.
+    """
+    from dataset_builders.sources import DEMONSTRATIONS, Choice, parse_choice
+    from generator.recipes import RECIPES
+
+    method, size = parse_choice(check_name(config.config, "a config", DatasetError))
+    known = (*RECIPES, DEMONSTRATIONS, "human", "scripted", "amplified")
+    if unknown := [part for part in method.split("+") if part not in known]:
+        raise DatasetError(
+            f"unknown config {unknown[0]!r}; there are {', '.join(known)}, several joined by `+`, "
+            "and a number of episodes of each task, as in human+dlr_10"
+        )
+    return Choice(method, size, config.failures)
+
+
+def _builder_config(config: BuildConfig) -> LiberoRlConfig:
+    """Return the builder's configuration; a name of its own for what is unlike the default."""
+    from dataset_builders.libero_rl.libero_rl_dataset_builder import (
+        LiberoRl,
+        LiberoRlConfig,
+        named_config,
+    )
+
+    _choice(config)
+    base, cameras = named_config(config.config), parse_cameras(config.cameras)
     name = base.name
     if config.resolution != base.resolution:
         name += f"_{config.resolution}px"
@@ -107,16 +136,19 @@ def _builder_config(config: BuildConfig) -> LiberoRlConfig:
         name += "_" + "_".join(cameras.values())
     if config.val_fraction != base.val_fraction:
         name += f"_val{config.val_fraction:g}"
-    if name == base.name:
-        return base
+    if config.failures:
+        name += "_failures"
+    if name in LiberoRl.builder_configs:  # (of which TFDS wants the very object)
+        return LiberoRl.builder_configs[name]
     return LiberoRlConfig(
         name=name,
         description=base.description,
         method=base.method,
-        only_successes=base.only_successes,
+        episodes_per_task=base.episodes_per_task,
         resolution=config.resolution,
         cameras=cameras,
         val_fraction=config.val_fraction,
+        failures=config.failures,
     )
 
 
@@ -149,11 +181,11 @@ def _beam_options(config: BuildConfig) -> Any:
 
 def _check_same_content(builder: LiberoRl, config: BuildConfig) -> None:
     """Raise DatasetError if the dataset on disk was built from other trajectories."""
-    from dataset_builders.episodes import list_episodes
     from dataset_builders.provenance import describe_dataset
+    from dataset_builders.sources import choose_episodes
 
     chosen = builder.builder_config
-    refs = list_episodes(config.trajectories, chosen.method, chosen.only_successes)
+    refs = choose_episodes(config.trajectories, chosen.choice)
     wanted = describe_dataset(refs, chosen.resolution, chosen.cameras)
     present = dict(builder.info.metadata or {})
     if any(present.get(name) != wanted[name] for name in ("sources", "episodes")):

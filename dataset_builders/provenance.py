@@ -1,4 +1,4 @@
-"""What a whole dataset says of itself, and how its episodes are split."""
+"""What a whole dataset says of itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DatasetError
+from common.json_files import read_sealed
 from common.versions import package_version
-from dataset_builders.episodes import EpisodeRef
+from dataset_builders.sources import EpisodeRef
 from simulation.recordings.trajectories import TrajectoryFile
 
 CONTROL_FREQUENCY_HZ = 20
@@ -42,6 +43,15 @@ def describe_dataset(
     }
 
 
+def _attempts(path: Path) -> int | None:
+    """Return how many attempts `dlr collect` made for a file; None where nothing says so."""
+    ledger = path.with_name(f"{path.name}.attempts.json")
+    if not ledger.is_file():
+        return None
+    content = read_sealed(ledger, "a list of attempts", DatasetError, "delete it")
+    return len(content["outcomes"])
+
+
 def _files(refs: Sequence[EpisodeRef]) -> list[tuple[Path, str]]:
     return sorted({(Path(ref.path), ref.name) for ref in refs}, key=lambda item: item[1])
 
@@ -58,31 +68,5 @@ def _describe_source(path: Path, name: str) -> dict[str, Any]:
             "asset_digest": source.asset_digest,
             "versions": source.versions,
             "config": source.config,
+            "attempts": _attempts(path),
         }
-
-
-def split_episodes(refs: Sequence[EpisodeRef], val_fraction: float) -> dict[str, list[EpisodeRef]]:
-    """Return the splits `train` and, for a positive fraction, `val`.
-
-    Episodes with the same task and start state (official init state, or seed of a fresh reset)
-    stay together, so the splits share no start state. The choice depends on those alone.
-
-    Raises:
-        DatasetError: a split would be empty.
-    """
-    if not 0 <= val_fraction < 1:
-        raise DatasetError(f"val_fraction must be in [0, 1), not {val_fraction}")
-    if val_fraction == 0:
-        return {"train": list(refs)}
-    starts = sorted({ref.start for ref in refs}, key=lambda s: hashlib.sha256(s.encode()).digest())
-    held_out = set(starts[: round(val_fraction * len(starts))])
-    splits = {
-        "train": [ref for ref in refs if ref.start not in held_out],
-        "val": [ref for ref in refs if ref.start in held_out],
-    }
-    if not all(splits.values()):
-        raise DatasetError(
-            f"val_fraction {val_fraction} of {len(starts)} start states leaves a split empty: "
-            "choose another fraction, or 0 for `train` alone"
-        )
-    return splits

@@ -12,6 +12,13 @@ from common.files import output_errors
 _UNFINISHED = "incomplete."
 """Beginning of the name that TFDS gives to a folder until it is whole."""
 _REPLACED = f"{_UNFINISHED}replaced_"
+_WORK = "unfinished_"
+"""Beginning of the name of the folder that a build works in."""
+
+
+def work_folder(folder: Path) -> Path:
+    """Return where a dataset's build keeps what it has finished, for the next one to go on."""
+    return folder.with_name(f"{_WORK}{folder.name}")
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -19,6 +26,13 @@ def remove_unfinished(folder: Path) -> None:
     for left in folder.parent.glob(f"{_UNFINISHED}*_{folder.name}"):
         if not left.name.startswith(_REPLACED):
             shutil.rmtree(left)
+
+
+def remove_work(folder: Path) -> None:
+    """Remove the folder that a build worked in, once the dataset is whole."""
+    work = work_folder(folder)
+    if work.exists():
+        shutil.rmtree(work)
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.errors import DemonstrationError, TrajectoryError, UnknownTaskError
 from common.machine import cores
+from common.workers.progress import Bar
 from demonstrations.amplify import find_amplifier
 from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
-from demonstrations.demonstration import Demonstration
+from demonstrations.demonstration import Demonstration, Moments
 from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
 from demonstrations.official import official_file
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
@@ -154,7 +154,7 @@ def _demonstrate_all(
     total = config.episodes_per_way * len(ways)
     with (
         ThreadPoolExecutor(cores()) as pool,
-        tqdm(total=total, desc="demonstrate", disable=None) as bar,
+        Bar("demonstrate", total) as bar,
     ):
         succeeds = list(pool.map(work, range(len(ways))))
         bar.update(len(ways))
@@ -237,7 +237,14 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
         for state in episode.states:
             env.set_state(state)
             observations.append(env.policy_state())
+        moments = Moments(episode.states, episode.info.seed, episode.fixtures)
         demonstrations.append(
-            Demonstration(np.stack(observations), episode.proprio, episode.labels, episode.info.way)
+            Demonstration(
+                np.stack(observations),
+                episode.proprio,
+                episode.labels,
+                episode.info.way,
+                moments,
+            )
         )
     return demonstrations

@@ -1,12 +1,14 @@
-"""`python -m experiments.clones`: is the data fit to learn from? A clone for each of many tasks.
+"""`python -m experiments.clones`: is the data fit to learn from? Clones for each of many tasks.
 
-Each task is demonstrated in all of its ways, cloned by `learn` alone, and the clone is rolled out
-from held-out starts. One small file a task, `results/clones/SUITE/TASK.json`, tells success with
-its interval, and the likelihood of the demonstrations beside that of those kept for validation.
+Each task is demonstrated in all of its ways and cloned twice, with the patterns that `discover`
+finds and without; each clone is rolled out from held-out starts. One small file a task,
+`results/clones/SUITE/TASK.json`, tells success with its interval, the likelihood of the
+demonstrations beside that of those kept for validation, and the CPU seconds that `learn` took.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from common.errors import DlrError
 from common.machine import describe_machine
 from common.workers import Processes, attempt_items
-from generator.config import GeneratorConfig
+from generator.config import EvaluationConfig, GeneratorConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
 
 TASKS = (
@@ -52,7 +54,7 @@ class CloneItem:
     episodes_per_way: int
     """Demonstrations of each way."""
     config: GeneratorConfig
-    """Settings and seed of `learn` and of the evaluation."""
+    """Settings and seed of `discover`, `learn` and the evaluation."""
     assets: AssetPack
     """Asset pack."""
     work: Path
@@ -66,8 +68,10 @@ def clone(item: CloneItem) -> str:
     from common.json_files import write_sealed
     from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
+    from generator.context import Context
+    from generator.learn import COST
     from generator.run_folder import RunFolder
-    from generator.stages import Context, Learn, run_stage
+    from generator.stages import Discover, Learn, run_stage
     from simulation.assets.digests import file_sha256
     from simulation.environment import BatchEnvironment, Environment
     from simulation.tasks import get_task
@@ -77,22 +81,51 @@ def clone(item: CloneItem) -> str:
     with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
         demonstrations = observe(file, Environment(task, item.assets))
     environments = BatchEnvironment(task, 8, item.assets)
-    context = Context(task, environments, demonstrations, item.config)
     inputs = {"demonstrations": file_sha256(run.demonstrations(task))}
-    _, record = run_stage(Learn(), context, inputs, run.stages(task))
+    recipes = {"one": (Learn(),), "patterns": (Discover(), Learn(reads=("discover",)))}
+    clones = {}
+    for name, stages in recipes.items():
+        context, records = Context(task, environments, demonstrations, item.config), {}
+        digests = dict(inputs)
+        for stage in stages:
+            folder, record = run_stage(stage, context, digests, run.stages(task))
+            records[stage.name], digests[stage.name] = record, record["result"]
+        clones[name] = {
+            "held_out_success": _success(records["learn"]),
+            "cost": json.loads((folder / COST).read_text()),
+            "records": records,
+        }
     environments.close()
-    (success,) = record["report"]["held_out_success"]
-    outcome: dict[str, Any] = {
+    outcome = {
         "task": task.key,
         "pack": item.assets.name,
         "demonstrations": len(demonstrations),
         "ways": sorted({demonstration.way for demonstration in demonstrations}),
-        "record": record,
+        "clones": clones,
         "machine": describe_machine(),
     }
     write_sealed(item.out / f"{task.key}.json", outcome)
-    low, high, n = (success[name] for name in ("low", "high", "episodes"))
-    return f"{success['success']:.0%} ({low:.0%} to {high:.0%}) of {n}"
+    return ", ".join(_line(name, found) for name, found in clones.items())
+
+
+def _success(record: dict[str, Any]) -> dict[str, float]:
+    """Return success over all patterns, with its interval."""
+    from common.intervals import wilson_interval
+
+    groups = record["report"]["held_out_success"]
+    episodes = sum(group["episodes"] for group in groups)
+    successes = round(sum(group["success"] * group["episodes"] for group in groups))
+    low, high = wilson_interval(successes, episodes)
+    return {"success": successes / episodes, "low": low, "high": high, "episodes": episodes}
+
+
+def _line(name: str, clone: dict[str, Any]) -> str:
+    success, report = clone["held_out_success"], clone["records"]["learn"]["report"]
+    loss = [report[part]["negative_log_likelihood"] for part in ("training", "validation")]
+    return (
+        f"{name} {success['success']:.0%} ({success['low']:.0%} to {success['high']:.0%}) of "
+        f"{success['episodes']}, {loss[0]:.1f} and {loss[1]:.1f} nats"
+    )
 
 
 def clones(
@@ -102,7 +135,7 @@ def clones(
     work: Path = Path("runs/clones"),
     out: Path = Path("results/clones"),
     workers: int | None = None,
-    config: GeneratorConfig = GeneratorConfig(),
+    config: GeneratorConfig = GeneratorConfig(evaluation=EvaluationConfig(episodes=10)),
 ) -> None:
     """Clone demonstrations of many tasks and evaluate each clone from held-out starts.
 
@@ -113,7 +146,7 @@ def clones(
         work: folder of demonstrations and stages; what is there is not made again.
         out: folder of the results.
         workers: processes; by default one for each core.
-        config: settings and seed.
+        config: settings and seed; `evaluation.episodes` are those of each pattern.
 
     Raises:
         DlrError: tasks failed; the others' results are written.

@@ -102,11 +102,11 @@ class StudyResult:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Settings, asset pack, versions, machine, commit."""
 
-    @property
-    def path(self) -> Path:
-        """Place of the file below the folder of results."""
-        name = self.seed if isinstance(self.seed, str) else f"seed_{self.seed}"
-        return Path(self.task) / self.recipe / f"{name}.json"
+
+def result_path(task: str, recipe: str, seed: int | str) -> Path:
+    """Return the place of a result's file below the folder of results."""
+    name = seed if isinstance(seed, str) else f"seed_{seed}"
+    return Path(task) / recipe / f"{name}.json"
 
 
 def write_result(result: StudyResult, folder: Path = RESULTS) -> Path:
@@ -115,7 +115,7 @@ def write_result(result: StudyResult, folder: Path = RESULTS) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    path = folder / result.path
+    path = folder / result_path(result.task, result.recipe, result.seed)
     write_sealed(path, {"format": _FORMAT, **asdict(result)})
     return path
 

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+import numpy as np
 
 from common.errors import DlrError
 from common.intervals import wilson_interval
 from common.json_files import read_sealed, write_sealed
 from common.reproducible import reproducible
+from common.workers.progress import Bar
 from generator.checkpoints import policy_hash
-from generator.config import CollectConfig
+from generator.config import CollectConfig, NoiseConfig
 from generator.policies.policy import Exploration, Policy
-from generator.rollout import Environments, held_out_specs, rollouts, to_episode
+from generator.rollout import Environments, Rollout, held_out_specs, rollouts
 from simulation.assets.resolve import AssetPack
-from simulation.recordings.trajectories import TrajectoryWriter
-from simulation.starts import COLLECTION_SEED
+from simulation.recordings.trajectories import (
+    Episode,
+    EpisodeInfo,
+    TrajectoryFile,
+    TrajectoryWriter,
+)
+from simulation.starts import COLLECTION_SEED, stored_index
 from simulation.tasks import Task
 
+_LIST = "a list of attempts"
 _REMEDY = "delete it, and the attempts are made again"
 
 
@@ -36,11 +44,16 @@ class CollectReport:
     """What a collection attempted and kept."""
 
     path: Path
-    """The trajectory file."""
+    """The trajectory file; it is not there if nothing succeeded and that was allowed."""
     attempts: list[int]
     """Episodes attempted, per group; none if the list of them, beside the file, is gone."""
     successes: list[int]
     """Those that succeeded, per group, all of which are kept."""
+    unreleased: list[int] = field(default_factory=list)
+    """Those, per group, that reached the goal and were not kept, as the fingers did not let go or
+    the goal did not outlast it; none where that was not asked for."""
+    cpu_seconds: float = 0.0
+    """What all attempts took."""
 
     def rates(self) -> list[dict[str, float]]:
         """Return success and its 95% Wilson interval per group; NaN where no attempt is known."""
@@ -59,6 +72,7 @@ def collect(
     assets: AssetPack,
     method: str,
     config: CollectConfig,
+    noise: NoiseConfig,
     path: Path,
     provenance: Mapping[str, Any] | None = None,
 ) -> CollectReport:
@@ -76,12 +90,13 @@ def collect(
         assets: asset pack of the environments.
         method: the recipe's name.
         config: settings.
+        noise: of the motion, as the policy was trained and evaluated with.
         path: the HDF5 file to write.
         provenance: written into the file beside config and policy hash.
 
     Raises:
         CollectionError: groups differ from the policy's patterns or do not divide the episodes,
-            or a group reached `maximum_attempts` per wanted episode.
+            or a group reached `maximum_attempts` per wanted episode and all are required.
         BusyError: another process is writing the file.
         OutputError: the file cannot be written.
     """
@@ -94,17 +109,23 @@ def collect(
         )
     settings = {
         "collect": asdict(config),
+        "noise": asdict(noise),
         "policy_hash": policy_hash(policy),
         "method": method,
         "provenance": dict(provenance or {}),
     }
-    with TrajectoryWriter(path, task, assets, settings, config.episodes) as writer:
-        ledger = _Ledger(path.with_name(path.name + ".attempts.json"), settings, config)
+    expected = config.episodes if config.require_all else 1
+    with TrajectoryWriter(path, task, assets, settings, expected) as writer:
+        ledger = _Ledger(_attempts(path), settings, config)
         if not writer.finished:
             ledger.forget_lost(writer.done)
-            _collect_missing(policy, environments, task.horizon, method, config, writer, ledger)
-            writer.finish().close()
-    return CollectReport(path, ledger.attempts(), ledger.successes())
+            exploration = Exploration(noise.std, noise.memory)
+            _collect_missing(
+                policy, environments, task.horizon, method, config, exploration, writer, ledger
+            )
+            if writer.done or config.require_all:
+                writer.finish().close()
+    return ledger.report(path)
 
 
 def _collect_missing(
@@ -113,26 +134,29 @@ def _collect_missing(
     horizon: int,
     method: str,
     config: CollectConfig,
+    exploration: Exploration,
     writer: TrajectoryWriter,
     ledger: _Ledger,
 ) -> None:
     """Run waves of attempts until every group is complete."""
     digest = policy_hash(policy)
-    with reproducible(), tqdm(total=config.episodes, desc="collect", disable=None) as bar:
-        bar.update(sum(ledger.successes()))
+    with reproducible(), Bar("collect", config.episodes, sum(ledger.successes())) as bar:
         while wave := ledger.next_wave():
+            began = time.process_time()
             specs = [_spec(attempt, policy, config) for attempt in wave]
             stream = rollouts(
-                policy, environments, specs, horizon,
-                exploration=Exploration(config.motion_noise), capture=True,
+                policy, environments, specs, horizon, exploration=exploration, capture=True,
+                through_release=config.through_release,
             )  # fmt: skip
-            outcome = {}
+            outcome, unreleased = {}, set()
             for position, done in stream:
                 outcome[wave[position]] = done.success
+                if done.reached and not done.success:
+                    unreleased.add(wave[position])
                 if done.success:
                     writer.add(wave[position], to_episode(done, method, digest))
                     bar.update()
-            ledger.record(outcome)
+            ledger.record(outcome, unreleased, time.process_time() - began)
 
 
 def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
@@ -147,6 +171,55 @@ def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
     return specs[group]
 
 
+def read_report(path: Path) -> CollectReport:
+    """Return what was attempted and kept for a trajectory file, or where nothing succeeded.
+
+    Raises:
+        TrajectoryError: the list of attempts beside it is gone, and the file is missing or damaged.
+        CollectionError: the list is damaged.
+    """
+    attempts = _attempts(path)
+    if attempts.exists():
+        settings = read_sealed(attempts, _LIST, CollectionError, _REMEDY)["settings"]
+    else:
+        with TrajectoryFile(path) as file:
+            settings = file.config
+    return _Ledger(attempts, settings, CollectConfig(**settings["collect"])).report(path)
+
+
+def _attempts(path: Path) -> Path:
+    """Return the file beside a trajectory file that lists its attempts."""
+    return path.with_name(path.name + ".attempts.json")
+
+
+def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
+    """Return a captured rollout as a trajectory to store, its actions clipped as executed.
+
+    Raises:
+        ValueError: the rollout was run without `capture`.
+    """
+    capture, spec = done.capture, done.spec
+    if capture is None:
+        raise ValueError("only a rollout with capture=True can be stored")
+    return Episode(
+        states=capture.states,
+        actions=np.clip(done.actions, -1, 1).astype(np.float64),
+        proprio=done.proprio,
+        joints=capture.joints,
+        final_state=capture.final_state,
+        final_proprio=capture.final_proprio,
+        fixtures=capture.fixtures,
+        info=EpisodeInfo(
+            seed=spec.seed,
+            init_index=stored_index(spec.init_index),
+            pattern=spec.pattern,
+            method=method,
+            policy_hash=policy_hash,
+            success=done.success,
+        ),
+    )
+
+
 class _Ledger:
     """Which attempts were made and which succeeded, on disk; attempt j * groups + g is g's j-th."""
 
@@ -154,10 +227,14 @@ class _Ledger:
         self.path, self.config = path, config
         self.settings = json.loads(json.dumps(settings, default=str))
         self.outcomes: dict[int, bool] = {}
+        self.unreleased: set[int] = set()
+        self.cpu_seconds = 0.0
         if path.exists():
-            content = read_sealed(path, "a list of attempts", CollectionError, _REMEDY)
+            content = read_sealed(path, _LIST, CollectionError, _REMEDY)
             if content["settings"] == self.settings:
                 self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
+                self.unreleased = set(content["unreleased"])
+                self.cpu_seconds = content["cpu_seconds"]
 
     def forget_lost(self, kept: set[int]) -> None:
         """Forget successes whose episode is not on disk, so that they are run again."""
@@ -175,6 +252,14 @@ class _Ledger:
         """Return the successes of each group."""
         return [sum(self._of(group)) for group in range(self.config.groups)]
 
+    def report(self, path: Path) -> CollectReport:
+        """Return what was attempted and kept for a trajectory file."""
+        groups = self.config.groups
+        numbers = [n % groups for n in self.unreleased]
+        unreleased = [numbers.count(group) for group in range(groups)]
+        kept = self.attempts(), self.successes(), unreleased
+        return CollectReport(path, *kept, self.cpu_seconds)
+
     def next_wave(self) -> list[int]:
         """Return the next attempts, none when every group is complete.
 
@@ -182,11 +267,14 @@ class _Ledger:
             CollectionError: a group is hopeless.
         """
         groups, wanted = self.config.groups, self.config.episodes // self.config.groups
+        most = wanted * self.config.maximum_attempts
         wave: list[int] = []
         for group in range(groups):
             made, succeeded = len(self._of(group)), sum(self._of(group))
             missing = min(wanted - succeeded, max(1, self.config.wave // groups))
-            if missing > 0 and made + missing > wanted * self.config.maximum_attempts:
+            if not self.config.require_all:
+                missing = min(missing, most - made)
+            if missing > 0 and made + missing > most:
                 raise CollectionError(
                     f"pattern {group} succeeded in {succeeded} of {made} attempts, and {wanted} "
                     "successes are wanted: train it longer, or ask for fewer episodes"
@@ -195,8 +283,16 @@ class _Ledger:
             wave += [n * groups + group for n, _ in zip(unused, range(missing), strict=False)]
         return sorted(wave)
 
-    def record(self, outcome: Mapping[int, bool]) -> None:
-        """Add a wave's outcomes and write the ledger."""
+    def record(self, outcome: Mapping[int, bool], unreleased: set[int], seconds: float) -> None:
+        """Add a wave's outcomes and CPU seconds, and write the ledger."""
+        self.cpu_seconds += seconds
         self.outcomes |= outcome
+        self.unreleased |= unreleased
         ordered = {str(k): self.outcomes[k] for k in sorted(self.outcomes)}
-        write_sealed(self.path, {"settings": self.settings, "outcomes": ordered})
+        content = {
+            "settings": self.settings,
+            "outcomes": ordered,
+            "unreleased": sorted(self.unreleased),
+            "cpu_seconds": self.cpu_seconds,
+        }
+        write_sealed(self.path, content)

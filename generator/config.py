@@ -11,7 +11,11 @@ class DiscoverConfig:
     """Stage 1: a VAE with a mixture prior over proprioceptive states."""
 
     patterns: int = 3
-    """Number K of patterns."""
+    """Number K of patterns, unless it is chosen."""
+    choose_patterns: bool = False
+    """Take as many patterns as there are distinct ways, be it one, and at most `most_patterns`."""
+    most_patterns: int = 4
+    """Most ways that are looked for."""
     latent_dim: int = 4
     """Dimension of the continuous latent u."""
     hidden: int = 64
@@ -38,10 +42,10 @@ class DiscoverConfig:
 class LearnConfig:
     """Stage 2: pattern-conditioned behaviour cloning by maximum likelihood (Eq. 11)."""
 
-    hidden: tuple[int, ...] = (256, 256, 256)
+    hidden: tuple[int, ...] = (256, 256)
     """Widths of the policy's hidden layers."""
-    steps: int = 8000
-    """Gradient steps."""
+    steps: int = 3000
+    """Gradient steps at most."""
     batch_size: int = 256
     """State-action pairs in a minibatch."""
     learning_rate: float = 1e-3
@@ -50,71 +54,122 @@ class LearnConfig:
     """AdamW's decoupled weight decay."""
     observation_noise: float = 0.02
     """Standard deviation of the noise on normalised observations."""
-    ema_decay: float = 0.999
+    ema_decay: float = 0.99
     """Decay of the exponential moving average of the weights that is kept; 0 turns it off."""
     validation_share: float = 0.1
-    """Share of trajectories kept for the validation loss."""
+    """Share of trajectories kept from training, whose likelihood chooses the weights."""
+    validate_every: int = 200
+    """Gradient steps between two looks at it."""
+    patience: int = 5
+    """Looks without a better one after which training ends."""
     checkpoint_every: int = 1000
     """Gradient steps between checkpoints."""
+    chunk: int = 1
+    """Actions that are decided at once and carried out before the policy looks again."""
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Noise of the motion actions, the same in training, every evaluation and the collection.
+
+    It is no policy's own, so that success before and after `reinforce`, and of different recipes,
+    can be compared.
+    """
+
+    std: float = 0.04
+    """Standard deviation of what each step adds, in units of the action (1 is 5 cm or 0.5 rad)."""
+    memory: float = 0.3
+    """Share of the noise that the next step inherits (an AR(1) process): slow noise moves the arm
+    off its path, where quick noise of the same size averages out."""
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Filtered cloning: roll the clone out, keep its successes, clone again with these."""
+
+    episodes: int = 96
+    """Episodes of each pattern."""
+    wave: int = 48
+    """Episodes between two records of progress."""
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """How much comes after `learn`: the least pattern's held-out success decides."""
+
+    weak: float = 0.5
+    """Below this success filtered cloning comes first."""
+    strong: float = 0.95
+    """From this success on PPO is short: it may only keep success and shorten episodes."""
+    steps: int = 200_000
+    """Environment steps of PPO at most, its evaluations included."""
+    short_steps: int = 50_000
+    """The same of a short PPO."""
 
 
 @dataclass(frozen=True)
 class ReinforceConfig:
     """Stage 3: PPO on the sparse success reward, close to the cloned policy (Eq. 12)."""
 
-    iterations: int = 32
-    """Iterations of rollouts and update at most."""
-    episodes: int = 72
-    """Episodes in an iteration; a multiple of the number of patterns."""
-    initial_std: float = 0.06
-    """Standard deviation of the six motion actions when training starts."""
-    noise_memory: float = 0.3
-    """Share of the motion noise that the next step inherits (an AR(1) process): slow noise moves
-    the arm off its path, where quick noise of the same size averages out."""
-    gamma: float = 0.995
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    """How many environment steps."""
+    iterations: int = 100
+    """Iterations of rollouts and update at most, within the budget of steps."""
+    episodes: int = 48
+    """Episodes of each pattern in an iteration; `warmup_episodes` of one that has reached the
+    target in the last, while others have not."""
+    gamma: float = 0.998
     """Discount; the return of a success after T steps is gamma^(T-1)."""
     advantage_floor: float = 0.05
     """Least standard deviation that advantages are divided by, so that a solved pattern rests."""
     gae_lambda: float = 0.95
-    """Lambda of generalised advantage estimation."""
+    """Lambda of generalised advantage estimation, once the critic is warm."""
     clip: float = 0.25
     """Clipping range of the probability ratio."""
     epochs: int = 6
-    """Passes over an iteration's data."""
+    """Passes over an iteration's data at most."""
     minibatches: int = 4
     """Minibatches in a pass."""
-    learning_rate: float = 7e-5
+    learning_rate: float = 2e-5
     """Actor's step size at the start; afterwards it follows `desired_kl`."""
     maximum_learning_rate: float = 1e-3
-    """Upper end of the actor's adaptive step size; the lower end is a hundredth of it."""
-    critic_hidden: tuple[int, ...] = (256, 256, 256)
+    """Upper end of the actor's adaptive step size."""
+    critic_hidden: tuple[int, ...] = (256, 256)
     """Widths of the critic's hidden layers."""
     critic_learning_rate: float = 1e-3
     """Critic's step size."""
-    desired_kl: float = 0.05
-    """KL of an iteration's update that the step size aims at (rsl_rl's adaptive rule)."""
-    maximum_kl: float = 0.2
-    """An iteration's remaining passes are dropped once its update's KL exceeds this."""
-    initial_kl_coefficient: float = 0.05
+    desired_kl: float = 0.015
+    """KL of an iteration's update: passes end once it is reached, and a longer step is cut back."""
+    initial_kl_coefficient: float = 0.01
     """Weight of KL(pi || pi_BC), in closed form over all visited states."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus."""
     gradient_norm: float = 0.5
     """Clipping norm of the gradients."""
-    critic_warmup: int = 1
-    """Iterations that train the critic alone."""
-    critic_warmup_epochs: int = 20
-    """Passes of the critic in those iterations."""
+    critic_warmup: int = 3
+    """Iterations that train the critic alone, on Monte-Carlo returns; twice as many at most while
+    it does not explain the next iteration's returns."""
+    warmup_episodes: int = 16
+    """Episodes of each pattern in such an iteration."""
+    critic_warmup_epochs: int = 10
+    """Passes of the critic over the warm-up's episodes so far, in each of those iterations."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of an official init state."""
+    demonstration_starts: float = 0.0
+    """Share of episodes that start at a state of a demonstration, near its end first and further
+    back as success from there rises (RFCL); 0 for none."""
+    replay: float = 0.0
+    """Weight of the cloning loss on successes of earlier iterations; 0 for none."""
+    replay_iterations: int = 4
+    """Iterations whose successes are replayed."""
+    residual: bool = False
+    """Train a correction of the frozen clone, zero at first, instead of all its weights (ResiP)."""
     evaluate_every: int = 4
     """Iterations between evaluations on held-out init states."""
-    evaluation_episodes: int = 30
+    evaluation_episodes: int = 24
     """Episodes per pattern of such an evaluation."""
     target_success: float = 0.95
     """Held-out success that every pattern is to reach."""
-    saturated_evaluations: int = 2
-    """Consecutive evaluations at the target after which training stops."""
+    saturated_evaluations: int = 1
+    """Consecutive evaluations at the target after which training stops, unless it is short."""
     patience: int = 4
     """Evaluations without a better one after which training stops."""
 
@@ -124,17 +179,14 @@ class EvaluationConfig:
     """How the success of a policy is measured, the one that is reported and PPO's own checks."""
 
     episodes: int = 50
-    """Held-out episodes per pattern in the reported success after `learn` and `reinforce`."""
-    motion_noise: float = 0.5
-    """What the policy's standard deviation is multiplied by: as in the collection, for without any
-    noise an arm that hovers hovers for ever."""
+    """Held-out episodes per pattern in the reported success after each stage."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of a held-out init state."""
 
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """Rolling out the final policy and keeping its successes."""
+    """Rolling out the final policy and keeping its successes, with the noise of its training."""
 
     episodes: int = 36
     """Successful episodes to keep, the same for each recipe."""
@@ -144,10 +196,13 @@ class CollectConfig:
     """Episodes attempted between two records of progress, over all groups."""
     maximum_attempts: int = 5
     """Attempts per wanted episode after which a group is given up."""
+    through_release: bool = False
+    """Go on after the goal is first reached until the fingers have let go, and keep an episode only
+    if the goal still holds then; otherwise an episode ends as it reaches the goal."""
+    require_all: bool = True
+    """Fail if a group is given up; otherwise what succeeded of it is kept."""
     fresh_share: float = 0.5
     """Share of episodes that start from a fresh reset instead of a held-out init state."""
-    motion_noise: float = 0.5
-    """What the policy's standard deviation is multiplied by: 1 as in training, 0 for the mean."""
 
 
 @dataclass(frozen=True)
@@ -166,3 +221,7 @@ class GeneratorConfig:
     """How success is measured."""
     horizon_factor: float = 1.5
     """Training episodes last this times the longest demonstration, or the task's horizon."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    """Noise of every rollout."""
+    filtered: FilterConfig = field(default_factory=FilterConfig)
+    """Filtered cloning."""

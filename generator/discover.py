@@ -13,7 +13,7 @@ q(z|s) is flat where ways share states and sharp where they differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,15 @@ from common.tensors import build_module, fitting, load_tensors, save_tensors
 from generator.checkpoints import versions
 from generator.config import DiscoverConfig
 from generator.networks import Normalizer
-from generator.paths import FEATURES, FLOORS, PATH_POINTS, DiscoveryError, features, path_mixture
+from generator.paths import (
+    FEATURES,
+    FLOORS,
+    PATH_POINTS,
+    DiscoveryError,
+    count_ways,
+    features,
+    path_mixture,
+)
 
 _PATH_FLOOR = 0.01
 """Least responsibility that the path's mixture leaves to the encoder's evidence."""
@@ -149,26 +157,35 @@ class PatternEncoder:
 
 
 def discover(
-    trajectories: Sequence[np.ndarray], config: DiscoverConfig, seed: int
+    trajectories: Sequence[np.ndarray],
+    config: DiscoverConfig,
+    seed: int,
+    ways: Sequence[str] | None = None,
 ) -> PatternEncoder:
     """Fit the mixture VAE to demonstrations and freeze it.
 
     Args:
         trajectories: proprioceptive states (T_i, 8) of successful demonstrations.
-        config: settings.
+        config: settings; those of the encoder have the number of patterns that was chosen.
         seed: of initialisation and minibatches.
+        ways: known way of each, empty where unknown; only the report's `agreement` looks at it,
+            which compares the plain mixture of paths (`path_mixture`) with the encoder.
 
     Raises:
         DiscoveryError: fewer trajectories than twice the patterns, or values not finite.
     """
-    if len(trajectories) < 2 * config.patterns:
+    least = 2 if config.choose_patterns else 2 * config.patterns
+    if len(trajectories) < least:
         raise DiscoveryError(
-            f"{len(trajectories)} demonstrations are too few for {config.patterns} patterns: "
-            f"give at least {2 * config.patterns}"
+            f"{len(trajectories)} demonstrations are too few for {least // 2} patterns: "
+            f"give at least {least}"
         )
     if not all(np.isfinite(t).all() and len(t) > 1 for t in trajectories):
         raise DiscoveryError("a demonstration has fewer than two states, or NaN or infinity")
     paths = [features(t) for t in trajectories]
+    distinct, evidence = count_ways(paths, config.most_patterns, seed)
+    if config.choose_patterns:
+        config = replace(config, patterns=distinct)
     responsibilities, score = path_mixture(paths, config, seed)
     responsibilities = _in_order(paths, responsibilities)
     torch.manual_seed(seed)
@@ -176,7 +193,18 @@ def discover(
     model.normalizer.fit(np.concatenate(paths), floor=FLOORS, constant=0.0)
     losses = _train(model, paths, responsibilities, config, seed)
     encoder = PatternEncoder(model.eval().requires_grad_(False), config, {})
-    encoder.report.update(_report(encoder, trajectories, paths, responsibilities, score), **losses)
+    encoder.report.update(
+        _report(encoder, trajectories, responsibilities, score),
+        distinct_ways=distinct,
+        evidence_of_ways=evidence,
+        **losses,
+    )
+    known = [i for i, way in enumerate(ways or []) if way]
+    if ways is not None and known:
+        names = [ways[i] for i in known]
+        plain = mutual_information(responsibilities[known].argmax(axis=1), names)
+        measures = agreement(encoder, [trajectories[i] for i in known], names)
+        encoder.report["agreement"] = {**measures, "path_mixture": plain}
     return encoder
 
 
@@ -262,7 +290,6 @@ def _in_order(paths: Sequence[np.ndarray], responsibilities: np.ndarray) -> np.n
 def _report(
     encoder: PatternEncoder,
     trajectories: Sequence[np.ndarray],
-    paths: list[np.ndarray],
     initial: np.ndarray,
     score: float,
 ) -> dict[str, Any]:
@@ -277,6 +304,30 @@ def _report(
         "path_mixture_score": score,
         "agreement_with_path_mixture": float((labels == initial.argmax(axis=1)).mean()),
         "mean_confidence": float(posteriors.max(axis=1).mean()),
+    }
+
+
+def agreement(
+    encoder: PatternEncoder, trajectories: Sequence[np.ndarray], ways: Sequence[str]
+) -> dict[str, float]:
+    """Return the mutual information of known ways and of what an encoder says of them, each 0..1.
+
+    `trajectory`: labels by `classify_trajectory`; `state`: argmax of q(z|s) (section D.3), every
+    state by itself; `state_majority`: what most states of a trajectory say.
+
+    Args:
+        encoder: the encoder.
+        trajectories: proprioceptive states (T_i, 8).
+        ways: the known way of each.
+    """
+    states = [encoder.log_posterior(t).argmax(axis=1) for t in trajectories]
+    majority = [int(np.bincount(labels).argmax()) for labels in states]
+    by_state = [way for way, labels in zip(ways, states, strict=True) for _ in labels]
+    found = [encoder.classify_trajectory(t) for t in trajectories]
+    return {
+        "trajectory": mutual_information(found, ways),
+        "state": mutual_information(np.concatenate(states), by_state),
+        "state_majority": mutual_information(majority, ways),
     }
 
 

@@ -1,9 +1,15 @@
-"""Stage 2, learn: clone labelled demonstrations into pi(a|s,z) by maximum likelihood (Eq. 11)."""
+"""Stage 2, learn: clone labelled demonstrations into pi(a|s,z) by maximum likelihood (Eq. 11).
+
+What is kept is what trajectories that were never trained on find likeliest: training ends when
+their likelihood falls, and the standard deviation is that of their errors. One that is trained
+along shrinks with the errors on demonstrations that the network knows by heart.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import trange
+from tqdm import tqdm
 
-from common.errors import DemonstrationError
+from common.errors import DemonstrationError, SettingError
+from common.files import write_json
 from common.reproducible import reproducible
 from common.tensors import (
     fitting,
@@ -28,7 +35,11 @@ from common.tensors import (
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import save_policy
 from generator.config import LearnConfig
-from generator.policies.gaussian import GaussianPolicy
+from generator.policies.chunk import ChunkPolicy, chunks
+from generator.policies.gaussian import ActionDistribution, GaussianPolicy
+
+COST = "cost.json"
+"""File in a stage's folder that says how many CPU seconds it took."""
 
 
 def learn(
@@ -54,34 +65,34 @@ def learn(
 
     Returns:
         the policy and a report with losses on training and validation trajectories; where too
-        few are given to hold any out (`held_out` is 0), both are those of all.
+        few are given to hold any out (`held_out` is 0), both are those of all. `steps` were taken
+        until nothing became better, `best_step` is the one whose weights are kept. What it took is
+        in `out_dir`'s `cost.json`, for it differs from run to run.
 
     Raises:
         DemonstrationError: there is nothing to learn from.
+        SettingError: a chunk without an action.
     """
-    _check(demonstrations)
+    _check(demonstrations, config)
     with reproducible():
         training, validation = _split(demonstrations, labels, config, seed)
-        trainer = _Trainer(training, config, patterns, seed)
+        trainer = _Trainer(training, validation, config, patterns, seed)
         state = out_dir / "training.safetensors"
         if state.exists():
             trainer.load(state)
-        for step in trange(
-            trainer.step,
-            config.steps,
-            initial=trainer.step,
-            total=config.steps,
-            desc="learn",
-            disable=None,
-        ):
-            trainer.train_step(step)
-            if (step + 1) % config.checkpoint_every == 0:
-                trainer.save(state)
+        with tqdm(total=config.steps, initial=trainer.step, desc="learn", disable=None) as bar:
+            while not trainer.finished:
+                trainer.train_step()
+                bar.update()
+                if trainer.step % config.checkpoint_every == 0:
+                    trainer.save(state)
         policy = trainer.result()
         report = {
             "trajectories": len(demonstrations),
             "held_out": _held_out(len(demonstrations), config),
             "states": sum(len(d.actions) for d in demonstrations),
+            "steps": trainer.step,
+            "best_step": trainer.best_step,
             "training": _losses(policy, training),
             "validation": _losses(policy, validation),
             "std": policy.std.tolist(),
@@ -89,11 +100,14 @@ def learn(
     save_policy(
         out_dir / "policy.safetensors", policy, {"config": asdict(config), "seed": seed, **report}
     )
+    write_json(out_dir / COST, {"cpu_seconds": trainer.cpu_seconds})
     state.unlink(missing_ok=True)
     return policy, report
 
 
-def _check(demonstrations: Sequence[Demonstration]) -> None:
+def _check(demonstrations: Sequence[Demonstration], config: LearnConfig) -> None:
+    if config.chunk < 1:
+        raise SettingError(f"a chunk has at least one action, not {config.chunk}")
     if not demonstrations:
         raise DemonstrationError("there are no demonstrations to learn from")
     for i, d in enumerate(demonstrations):
@@ -107,7 +121,15 @@ def _check(demonstrations: Sequence[Demonstration]) -> None:
 class _Data:
     observations: Tensor
     patterns: Tensor
-    actions: Tensor
+    trace: Mapping[str, Tensor]
+    """What a policy that acts as the demonstrator meant to would note of its decisions."""
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    def __getitem__(self, index: Tensor) -> _Data:
+        trace = {name: part[index] for name, part in self.trace.items()}
+        return _Data(self.observations[index], self.patterns[index], trace)
 
 
 def _held_out(trajectories: int, config: LearnConfig) -> int:
@@ -132,7 +154,7 @@ def _split(
             _Data(
                 _tensor([demonstrations[i].observations for i in part]),
                 torch.from_numpy(np.concatenate([labels[i] for i in part]).astype(np.int64)),
-                _tensor([demonstrations[i].actions for i in part]),
+                _trace([demonstrations[i].actions for i in part], config.chunk),
             )
         )
     return parts[0], parts[1]
@@ -142,77 +164,137 @@ def _tensor(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
 
 
-class _Trainer:
-    """Weights, their moving average and the optimiser."""
+def _trace(actions: list[np.ndarray], chunk: int) -> dict[str, Tensor]:
+    """Return what the policy would note, had it decided these actions."""
+    if chunk == 1:
+        return {"chosen": _tensor(actions)}
+    traces = [chunks(a, chunk) for a in actions]
+    length = np.concatenate([t["length"] for t in traces])
+    return {"chosen": _tensor([t["chosen"] for t in traces]), "length": torch.from_numpy(length)}
 
-    def __init__(self, data: _Data, config: LearnConfig, patterns: int, seed: int) -> None:
-        self.data, self.config, self.seed, self.step = data, config, seed, 0
+
+def _new_policy(observation_dim: int, patterns: int, config: LearnConfig) -> GaussianPolicy:
+    if config.chunk == 1:
+        return GaussianPolicy(observation_dim, patterns, config.hidden)
+    return ChunkPolicy(observation_dim, patterns, config.hidden, config.chunk)
+
+
+class _Trainer:
+    """Weights, their moving average, the best of these so far, and the optimiser."""
+
+    def __init__(
+        self, training: _Data, validation: _Data, config: LearnConfig, patterns: int, seed: int
+    ) -> None:
+        self.training, self.validation = training, validation
+        self.config, self.seed, self.step = config, seed, 0
+        self.best_loss, self.best_step, self._spent = float("inf"), 0, 0.0
+        self._started = time.process_time()
         torch.manual_seed(seed)
-        self.policy = GaussianPolicy(data.observations.shape[1], patterns, config.hidden)
-        self.policy.normalizer.fit(data.observations.numpy())
+        self.policy = _new_policy(training.observations.shape[1], patterns, config)
+        self.policy.normalizer.fit(training.observations.numpy())
+        self.policy.raw_log_std.requires_grad_(False)
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
+        self.best = copy.deepcopy(self.average)
         self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            [p for p in self.policy.parameters() if p.requires_grad],
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
 
-    def train_step(self, step: int) -> None:
-        """Take gradient step number `step`."""
+    @property
+    def finished(self) -> bool:
+        """Whether all steps were taken, or the last ones made nothing better."""
         config = self.config
+        stale = self.step - self.best_step >= config.patience * config.validate_every
+        return self.step >= config.steps or (stale and self.step % config.validate_every == 0)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of training so far, earlier processes' included, s."""
+        return self._spent + time.process_time() - self._started
+
+    def train_step(self) -> None:
+        """Take the next gradient step; compare with the best weights when it is time."""
+        config, step = self.config, self.step
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1 + np.cos(np.pi * step / config.steps))
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        batch = torch.randint(len(self.data.actions), (config.batch_size,), generator=rng)
-        features = self.policy.features(self.data.observations[batch], self.data.patterns[batch])
+        rows = torch.randint(len(self.training), (config.batch_size,), generator=rng)
+        batch = self.training[rows]
+        features = self.policy.features(batch.observations, batch.patterns)
         noise = torch.randn((config.batch_size, self.policy.observation_dim), generator=rng)
         features[:, : self.policy.observation_dim] += config.observation_noise * noise
-        loss = (
-            -self.policy.distribution(features)
-            .log_prob({"chosen": self.data.actions[batch]})
-            .mean()
-        )
+        loss = -self.policy.distribution(features, batch.trace).log_prob(batch.trace).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.policy.constrain()
-        self._average(step)
+        self._average()
         self.step = step + 1
+        if self.step % config.validate_every == 0 or self.step == config.steps:
+            self._validate()
 
     @torch.no_grad()
-    def _average(self, step: int) -> None:
-        decay = min(self.config.ema_decay, (step + 1) / (step + 10))
+    def _average(self) -> None:
+        decay = min(self.config.ema_decay, (self.step + 1) / (self.step + 10))
         average: list[Tensor] = list(self.average.parameters())
         current: list[Tensor] = list(self.policy.parameters())
         torch._foreach_lerp_(average, current, 1 - decay if self.config.ema_decay else 1.0)
 
+    def _validate(self) -> None:
+        """Fit the standard deviation to the errors on validation; keep what is better."""
+        motion, _ = _distribution(self.average, self.validation).errors(self.validation.trace)
+        std = motion.pow(2).mean(dim=0).sqrt()
+        self.average.set_std(std)
+        self.policy.set_std(std)
+        loss = _losses(self.average, self.validation)["negative_log_likelihood"]
+        if loss < self.best_loss:
+            self.best_loss, self.best_step = loss, self.step
+            self.best.load_state_dict(self.average.state_dict())
+
     def result(self) -> GaussianPolicy:
-        """Return the averaged weights as a policy that can be trained further."""
-        return self.average.requires_grad_(True).eval()
+        """Return the best averaged weights as a policy that can be trained further."""
+        return self.best.requires_grad_(True).eval()
 
     def save(self, path: Path) -> None:
         """Write all that `load` needs to continue."""
         tensors = {
             **prefixed("policy", self.policy.state_dict()),
             **prefixed("average", self.average.state_dict()),
+            **prefixed("best", self.best.state_dict()),
             **optimizer_tensors("optimizer", self.optimizer),
         }
-        save_tensors(path, "learn_training", tensors, {"step": self.step})
+        progress = {name: getattr(self, name) for name in _PROGRESS}
+        save_tensors(path, "learn_training", tensors, progress)
 
     def load(self, path: Path) -> None:
         """Continue from `save`."""
-        tensors, content = load_tensors(path, "learn_training")
-        load_module(self.policy, select("policy", tensors), path)
-        load_module(self.average, select("average", tensors), path)
+        tensors, progress = load_tensors(path, "learn_training")
+        for name in ("policy", "average", "best"):
+            load_module(getattr(self, name), select(name, tensors), path)
         with fitting(path):
             load_optimizer("optimizer", self.optimizer, tensors)
-            self.step = content["step"]
+            for name in ("step", "best_step", "best_loss"):
+                setattr(self, name, progress[name])
+            self._spent = progress["cpu_seconds"]
+
+
+_PROGRESS = ("step", "best_step", "best_loss", "cpu_seconds")
+
+
+def _distribution(policy: GaussianPolicy, data: _Data) -> ActionDistribution:
+    """Return the decisions on data; with gradients on, for rows by themselves take long."""
+    with torch.enable_grad():
+        features = policy.features(data.observations, data.patterns)
+        return policy.distribution(features, data.trace)
 
 
 @torch.no_grad()
 def _losses(policy: GaussianPolicy, data: _Data) -> dict[str, float]:
-    distribution = policy(data.observations, data.patterns)
-    mode = distribution.mode()
+    distribution = _distribution(policy, data)
+    motion, gripper = distribution.errors(data.trace)
     return {
-        "negative_log_likelihood": float(-distribution.log_prob({"chosen": data.actions}).mean()),
-        "motion_error": float((mode - data.actions)[:, :6].abs().mean()),
-        "gripper_accuracy": float((mode[:, 6] * data.actions[:, 6] > 0).float().mean()),
+        "negative_log_likelihood": float(-distribution.log_prob(data.trace).mean()),
+        "motion_error": float(motion.abs().mean()),
+        "gripper_accuracy": float(gripper.float().mean()),
     }

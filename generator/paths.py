@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -21,6 +22,14 @@ _FLAT = 0.05
 """A view of the paths that spreads less than this, in units of `FLOORS`, holds no ways."""
 _PATH_NOISE = 0.25
 """Least variance within a cluster of paths, in units of `FLOORS` squared."""
+DISTINCT = 4.5
+"""Distance of two clusters' centres, in standard deviations within, from which they are two ways:
+halves of one normal spread lie 2.7 apart, and halves of a uniform one 3.5."""
+_PRICE = 0.25
+"""Nats per path that a further way must explain, beyond what BIC asks: the best of many views is
+compared."""
+_SHARE = 0.1
+_CHOICE_RESTARTS = 2
 
 
 class DiscoveryError(DlrError, ValueError):
@@ -73,17 +82,53 @@ def path_mixture(
     Returns:
         responsibilities (N, K) and the winner's score in nats.
     """
-    best: tuple[float, np.ndarray] | None = None
-    for view in _views(np.stack([resample(p) for p in paths])):
-        found = _tied_mixture(view, config, seed)
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found
+    views = _views(np.stack([resample(p) for p in paths]))
+    found = [
+        _tied_mixture(view, config.patterns, config.restarts, seed)
+        for view in map(_project, views)
+        if view is not None
+    ]
+    best = max((f for f in found if f is not None), key=lambda f: f.score, default=None)
     if best is None:
         raise DiscoveryError(
             f"no split of the demonstrations into {config.patterns} patterns was found: "
             "give demonstrations that solve the task in more ways, or ask for fewer patterns"
         )
-    return best[1], best[0]
+    return best.responsibilities, best.score
+
+
+def count_ways(
+    paths: Sequence[np.ndarray], most: int, seed: int
+) -> tuple[int, dict[str, dict[str, float]]]:
+    """Return how many distinct ways paths show, and what speaks for each number K of them.
+
+    The mixtures are those of `path_mixture`. Clusters count if each lies `DISTINCT` from each: a
+    spread that is cut in two lies closer, and two ways in one cluster widen what all are measured
+    by. Of the numbers of which this holds, one cluster more must explain `_PRICE` more, and a tenth
+    of what fewer explain.
+
+    Args:
+        paths: features (T_i, 10).
+        most: ways at most, of which each needs two paths.
+        seed: of the mixtures.
+
+    Returns:
+        the number of ways, and for each K > 1 (as text) the best view's `gain`, nats per path
+        beyond a single Gaussian, and how far `apart` its closest clusters lie; nothing where
+        clusters that lie far enough apart are in no view.
+    """
+    views = [_project(v) for v in _views(np.stack([resample(p) for p in paths]))]
+    evidence: dict[str, dict[str, float]] = {}
+    chosen, explained = 1, 0.0
+    for k in range(2, min(most, len(paths) // 2) + 1):
+        found = [_tied_mixture(v, k, _CHOICE_RESTARTS, seed) for v in views if v is not None]
+        distinct = [f for f in found if f is not None and f.apart >= DISTINCT]
+        if distinct:
+            winner = max(distinct, key=lambda f: f.gain)
+            evidence[str(k)] = {"gain": winner.gain, "apart": winner.apart}
+            if winner.gain - explained >= max(_PRICE * (k - chosen), _SHARE * explained):
+                chosen, explained = k, winner.gain
+    return chosen, evidence
 
 
 def _views(paths: np.ndarray) -> list[np.ndarray]:
@@ -101,27 +146,52 @@ def _views(paths: np.ndarray) -> list[np.ndarray]:
     return views
 
 
-def _tied_mixture(
-    view: np.ndarray, config: DiscoverConfig, seed: int
-) -> tuple[float, np.ndarray] | None:
-    """Return (score, responsibilities) of the best balanced mixture, or None."""
-    n, k = len(view), config.patterns
+def _project(view: np.ndarray) -> np.ndarray | None:
+    """Return a view's principal components that spread by more than a unit; None if it is flat."""
+    n, size = view.shape
     if view.std(axis=0).max() < _FLAT:
         return None
-    components = PCA(min(6, n - 1, view.shape[1]), random_state=seed).fit(view)
+    components = PCA(min(6, n - 1, size), random_state=0).fit(view)
     kept = max(1, int((components.explained_variance_ > 1.0).sum()))
-    points = components.transform(view)[:, :kept]
+    return components.transform(view)[:, :kept]
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """A balanced mixture of paths."""
+
+    gain: float
+    """What it explains beyond a single Gaussian by BIC, nats per path."""
+    balance: float
+    """Entropy of the clusters' shares, 1 where they are equal."""
+    apart: float
+    """Least distance of two centres, in standard deviations within."""
+    responsibilities: np.ndarray
+    """Shape: (N, K)."""
+
+    @property
+    def score(self) -> float:
+        """By which mixtures of the same number of clusters are compared."""
+        return self.gain * self.balance
+
+
+def _tied_mixture(points: np.ndarray, k: int, restarts: int, seed: int) -> _Mixture | None:
+    """Return the mixture of K Gaussians of one covariance; None if one has hardly a share."""
     single = GaussianMixture(1, covariance_type="tied", reg_covar=_PATH_NOISE).fit(points)
     mixture = GaussianMixture(
         k,
         covariance_type="tied",
         reg_covar=_PATH_NOISE,
-        n_init=config.restarts,
+        n_init=restarts,
         random_state=seed,
     ).fit(points)
-    shares = mixture.predict_proba(points).mean(axis=0)
+    responsibilities = mixture.predict_proba(points)
+    shares = responsibilities.mean(axis=0)
     if shares.min() < 0.3 / k:
         return None
     balance = float(-(shares * np.log(shares)).sum() / np.log(k)) if k > 1 else 1.0
-    gain = float(single.bic(points) - mixture.bic(points)) / (2 * n)
-    return gain * balance, mixture.predict_proba(points)
+    gain = float(single.bic(points) - mixture.bic(points)) / (2 * len(points))
+    offsets = mixture.means_[:, None] - mixture.means_
+    squared = np.einsum("abi,ij,abj->ab", offsets, mixture.precisions_, offsets)
+    apart = float(np.sqrt(squared[~np.eye(k, dtype=bool)].min())) if k > 1 else 0.0
+    return _Mixture(gain, balance, apart, responsibilities)

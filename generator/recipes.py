@@ -15,9 +15,10 @@ from common.errors import CheckpointError, DemonstrationError, DlrError
 from common.json_files import read_sealed, write_sealed
 from demonstrations.demonstration import Demonstration
 from generator.config import GeneratorConfig
+from generator.context import Context
 from generator.stages import (
-    Context,
     Discover,
+    Filter,
     Learn,
     Reinforce,
     Stage,
@@ -56,13 +57,47 @@ RECIPES = {
             "dlr",
             "DLR",
             "Successful episodes of Discover, Learn and Reinforce: several patterns.",
-            (Discover(), Learn(reads=("discover",)), Reinforce(reads=("discover", "learn"))),
+            (
+                Discover(),
+                Learn(reads=("discover",)),
+                Filter(reads=("discover", "learn")),
+                Reinforce(reads=("discover", "filter")),
+            ),
         ),
         Recipe(
             "o2o_rl",
             "O2O-RL",
             "Successful episodes of offline-to-online RL without patterns.",
-            (Learn(), Reinforce()),
+            (Learn(), Filter(), Reinforce(reads=("filter",))),
+        ),
+        Recipe(
+            "clone",
+            "Clone",
+            "Successful episodes of a clone without patterns.",
+            (Learn(),),
+        ),
+        Recipe(
+            "dlr_clone",
+            "DLR without RL",
+            "Successful episodes of a clone with discovered patterns.",
+            (Discover(), Learn(reads=("discover",))),
+        ),
+        Recipe(
+            "filtered_clone",
+            "Filtered clone",
+            "Successful episodes of a clone of demonstrations and a first clone's successes.",
+            (Learn(), Filter(always=True)),
+        ),
+        Recipe(
+            "dlr_shuffled",
+            "DLR, labels shuffled",
+            "Successful episodes of DLR with the labels permuted among the demonstrations.",
+            (
+                Discover(),
+                Learn(reads=("discover",), shuffled=True),
+                Filter(reads=("discover", "learn"), shuffled=True),
+                Reinforce(reads=("discover", "filter")),
+            ),
         ),
     )
 }

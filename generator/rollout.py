@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,15 +11,18 @@ import numpy as np
 
 from common.errors import SettingError
 from generator.policies.policy import Exploration, Policy
-from simulation.recordings.trajectories import Episode, EpisodeInfo
 from simulation.scene import Fixtures
 from simulation.starts import (
     FIRST_HELD_OUT_INIT,
     OFFICIAL_INITS,
     STARTS_PER_TRAINING_SEED,
     TRAINING_SEEDS,
-    stored_index,
 )
+
+RELEASED_STEPS = 3
+"""Steps in a row in which the goal holds and no finger touches anything: then the hand let go."""
+RELEASE_LIMIT = 60
+"""Control steps, 3 s, that a policy has for that after its first success."""
 
 
 class Environments(Protocol):
@@ -30,7 +34,7 @@ class Environments(Protocol):
 
     @property
     def envs(self) -> Sequence[Any]:
-        """One environment per slot, each with `state`, `joints`, `proprio` and `fixtures`."""
+        """One environment per slot, with `state`, `joints`, `proprio`, `fixtures` and `resume`."""
 
     def reset(
         self, slots: Sequence[int], seeds: Sequence[int], init_indices: Sequence[int | None]
@@ -47,6 +51,20 @@ class Environments(Protocol):
         """Return proprioceptive states (n, 8)."""
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A moment of a demonstration that an episode starts from."""
+
+    state: np.ndarray
+    """Of the simulator. Shape: (1 + nq + nv,), float64."""
+    seed: int
+    """Seed of the demonstration's reset."""
+    fixtures: Fixtures
+    """Poses of the fixtures."""
+    grips: np.ndarray
+    """Gripper actions so far. Shape: (t,), of the t steps that went before."""
+
+
 @dataclass(frozen=True)
 class EpisodeSpec:
     """What determines an episode, given task and policy."""
@@ -59,6 +77,13 @@ class EpisodeSpec:
     """Pattern z, fixed for the episode; -1 where the policy has none."""
     stream: int = 0
     """Which of the independent streams of action noise for this initial state."""
+    start: Start | None = None
+    """Moment of a demonstration to start from instead; its steps count towards the horizon."""
+
+    @property
+    def first(self) -> int:
+        """Steps that went before the episode's first."""
+        return 0 if self.start is None else len(self.start.grips)
 
     def noise(self) -> np.random.Generator:
         """Return the generator of the episode's action noise."""
@@ -79,8 +104,11 @@ class Rollout:
     trace: Mapping[str, np.ndarray]
     """What the policy noted of its decisions, arrays with T rows."""
     success: bool
+    """Whether the goal held at the end; where a release was asked for, with the fingers free."""
     capture: Capture | None = None
     """Simulator states, where they were asked for."""
+    reached: bool = False
+    """Whether the goal held at some time."""
 
     def __len__(self) -> int:
         """Return T."""
@@ -103,6 +131,24 @@ class Capture:
     """Poses of the fixtures."""
 
 
+@dataclass
+class Cost:
+    """What computing took, in CPU seconds of this process."""
+
+    simulation: float = 0.0
+    """Resets and steps."""
+    policy: float = 0.0
+    """Observations and actions."""
+    update: float = 0.0
+    """Learning."""
+
+    def add(self, part: str, since: float) -> float:
+        """Count the time from `since` to now towards a part; return now."""
+        now = time.process_time()
+        setattr(self, part, getattr(self, part) + now - since)
+        return now
+
+
 def rollouts(
     policy: Policy,
     environments: Environments,
@@ -111,27 +157,36 @@ def rollouts(
     *,
     exploration: Exploration = Exploration(),
     capture: bool = False,
+    cost: Cost | None = None,
+    through_release: bool = False,
 ) -> Iterator[tuple[int, Rollout]]:
     """Run an episode per spec and yield `(position in specs, rollout)` as they end.
 
     Slots take specs in order as they fall free. An episode ends at its first success, or as a
-    failure after `horizon` steps.
+    failure after `horizon` steps. With `through_release` the policy goes on after that success
+    until no finger has touched anything for `RELEASED_STEPS` steps in which the goal held, or as a
+    failure after `RELEASE_LIMIT` more steps.
 
     Args:
         policy: pi(a|s,z).
         environments: slots of one task.
         specs: the episodes.
         horizon: steps at most.
-        exploration: how the policy's own randomness is used.
+        exploration: the motion's noise.
         capture: record simulator states too.
+        cost: what the time is counted towards.
+        through_release: go on until the fingers have let go.
     """
+    cost = cost or Cost()
     waiting = iter(enumerate(specs))
     running: dict[int, _Running] = {}
     while True:
         free = [slot for slot in range(environments.num_envs) if slot not in running]
         started = dict(zip(free, waiting, strict=False))
         if started:
+            since = time.process_time()
             _start(environments, started)
+            cost.add("simulation", since)
             running |= {
                 slot: _Running(i, spec, policy.noise(spec.noise(), exploration), capture)
                 for slot, (i, spec) in started.items()
@@ -139,16 +194,21 @@ def rollouts(
         if not running:
             return
         slots = sorted(running)
-        _step(policy, environments, slots, [running[s] for s in slots])
+        _step(policy, environments, slots, [running[s] for s in slots], cost)
         for slot in slots:
-            if running[slot].success or len(running[slot].actions) == horizon:
+            if running[slot].over(environments.envs[slot], horizon, through_release):
                 episode = running.pop(slot)
                 yield episode.index, episode.finish(environments.envs[slot])
 
 
 def _start(environments: Environments, started: dict[int, tuple[int, EpisodeSpec]]) -> None:
-    specs = [spec for _, spec in started.values()]
-    environments.reset(list(started), [s.seed for s in specs], [s.init_index for s in specs])
+    fresh = {slot: spec for slot, (_, spec) in started.items() if spec.start is None}
+    if fresh:
+        seeds, inits = zip(*((s.seed, s.init_index) for s in fresh.values()), strict=True)
+        environments.reset(list(fresh), seeds, inits)
+    for slot, (_, spec) in started.items():
+        if (start := spec.start) is not None:
+            environments.envs[slot].resume(start.seed, start.state, start.fixtures, start.grips)
 
 
 OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
@@ -158,8 +218,13 @@ OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
 
 
 def _step(
-    policy: Policy, environments: Environments, slots: list[int], episodes: list[_Running]
+    policy: Policy,
+    environments: Environments,
+    slots: list[int],
+    episodes: list[_Running],
+    cost: Cost,
 ) -> None:
+    since = time.process_time()
     seen = OBSERVERS[policy.observes](environments, slots)
     observations = np.asarray(seen, dtype=np.float32)
     proprio = environments.proprio(slots)
@@ -169,7 +234,9 @@ def _step(
         episode.before(observations[i], proprio[i], environments.envs[slot])
         episode.actions.append(decision.actions[i])
         episode.trace.append({name: part[i] for name, part in decision.trace.items()})
+    since = cost.add("policy", since)
     results = environments.step(slots, decision.actions)
+    cost.add("simulation", since)
     for episode, success in zip(episodes, results, strict=True):
         episode.success = bool(success)
 
@@ -179,6 +246,8 @@ class _Running:
 
     def __init__(self, index: int, spec: EpisodeSpec, noise: Any, capture: bool) -> None:
         self.index, self.spec, self.capture, self.success = index, spec, capture, False
+        self.reached: int | None = None
+        self.resting = 0
         self.noise = noise
         self.observations: list[np.ndarray] = []
         self.proprio: list[np.ndarray] = []
@@ -186,6 +255,21 @@ class _Running:
         self.trace: list[dict[str, np.ndarray]] = []
         self.states: list[np.ndarray] = []
         self.joints: list[np.ndarray] = []
+
+    @property
+    def steps(self) -> int:
+        """Steps so far, with those before the episode's first."""
+        return self.spec.first + len(self.actions)
+
+    def over(self, environment: Any, horizon: int, through_release: bool) -> bool:
+        """Return whether the episode has ended, and settle whether it is a success."""
+        if self.success and self.reached is None:
+            self.reached = self.steps
+        if not through_release or self.reached is None:
+            return self.success or self.steps >= horizon
+        self.resting = self.resting + 1 if self.success and not environment.touching() else 0
+        self.success = self.resting >= RELEASED_STEPS
+        return self.success or self.steps >= self.reached + RELEASE_LIMIT
 
     def before(self, observation: np.ndarray, proprio: np.ndarray, environment: Any) -> None:
         """Note what is seen before an action."""
@@ -214,6 +298,7 @@ class _Running:
             {name: np.stack([part[name] for part in self.trace]) for name in self.trace[0]},
             self.success,
             captured,
+            self.reached is not None,
         )
 
 
@@ -225,6 +310,7 @@ def rollout(
     *,
     exploration: Exploration = Exploration(),
     capture: bool = False,
+    cost: Cost | None = None,
 ) -> list[Rollout]:
     """Return the rollouts of `rollouts`, in the order of specs."""
     stream = rollouts(
@@ -234,6 +320,7 @@ def rollout(
         horizon,
         exploration=exploration,
         capture=capture,
+        cost=cost,
     )
     return [finished for _, finished in sorted(stream, key=lambda item: item[0])]
 
@@ -296,31 +383,3 @@ def evaluate(
     """Return the success of each spec. Shape: (len(specs),), bool."""
     done = rollout(policy, environments, specs, horizon, exploration=exploration)
     return np.array([r.success for r in done], dtype=bool)
-
-
-def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
-    """Return a captured rollout as a trajectory to store, its actions clipped as executed.
-
-    Raises:
-        ValueError: the rollout was run without `capture`.
-    """
-    capture, spec = done.capture, done.spec
-    if capture is None:
-        raise ValueError("only a rollout with capture=True can be stored")
-    return Episode(
-        states=capture.states,
-        actions=np.clip(done.actions, -1, 1).astype(np.float64),
-        proprio=done.proprio,
-        joints=capture.joints,
-        final_state=capture.final_state,
-        final_proprio=capture.final_proprio,
-        fixtures=capture.fixtures,
-        info=EpisodeInfo(
-            seed=spec.seed,
-            init_index=stored_index(spec.init_index),
-            pattern=spec.pattern,
-            method=method,
-            policy_hash=policy_hash,
-            success=done.success,
-        ),
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ DEFAULT_RUN = Path("runs/default")
 """Folder of a run that the user gives no name."""
 SLOTS = 36
 """Environments stepped together; results do not depend on it."""
+LEARN = "learn"
+"""Name of the stage whose policy is measured beside the final one."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,24 @@ class RunFolder:
         """Folder that datasets are built from."""
         return self.root / "trajectories"
 
+    def learned(self, task: Task, recipe: str, seed: int) -> Path:
+        """Successful episodes of a recipe's policy after `learn`, for the report alone."""
+        return self.root / "learned" / task.key / recipe / f"{_seed(seed)}.hdf5"
+
+    @property
+    def progress(self) -> Path:
+        """Folder in which work items tell how far they are."""
+        return self.root / ".progress"
+
     @property
     def datasets(self) -> Path:
         """TFDS data folder."""
         return self.root / "datasets"
+
+    @property
+    def dataset_parts(self) -> Path:
+        """Folder of the TFDS data folders of single tasks."""
+        return self.root / "dataset_parts"
 
 
 def _seed(seed: int) -> str:
@@ -88,8 +104,17 @@ def train_recipe(
     environments: BatchEnvironment,
     demonstrations: Sequence[Demonstration],
     config: GeneratorConfig,
+    until: str = "",
 ) -> TrainedRecipe:
     """Run a recipe's stages in a run's folder, those that are finished excepted.
+
+    Args:
+        run: the run's folder.
+        recipe: the recipe's name.
+        environments: slots of the task.
+        demonstrations: what the recipe learns from.
+        config: settings and seed.
+        until: the last stage to run; by default the recipe's last.
 
     Raises:
         BusyError: another process is training there.
@@ -99,10 +124,13 @@ def train_recipe(
     from generator.recipes import get_recipe, run_recipe
 
     task = environments.task
-    folder = run.policies(task, recipe, config.seed)
+    folder, chosen = run.policies(task, recipe, config.seed), get_recipe(recipe)
+    if until:
+        names = [stage.name for stage in chosen.stages]
+        chosen = replace(chosen, stages=chosen.stages[: names.index(until) + 1])
     with lock_folder(folder):
         return run_recipe(
-            get_recipe(recipe), task, environments, demonstrations, config, folder, run.stages(task)
+            chosen, task, environments, demonstrations, config, folder, run.stages(task)
         )
 
 
@@ -121,16 +149,56 @@ def collect_episodes(
         CollectionError: the policy succeeds too seldom.
         OutputError: the run's folder cannot be written.
     """
-    from generator.collect import collect
     from generator.recipes import get_recipe
 
+    path = run.trajectories(environments.task, recipe, seed)
+    stage = get_recipe(recipe).stages[-1].name
+    return _collect(run, recipe, seed, stage, environments, assets, config, recipe, path)
+
+
+def collect_learned(
+    run: RunFolder,
+    recipe: str,
+    seed: int,
+    environments: BatchEnvironment,
+    assets: AssetPack,
+    config: CollectConfig,
+) -> CollectReport:
+    """Collect with the policy that a recipe's stage `learn` made, for the report.
+
+    Raises:
+        UsageError: that stage is not finished in this run.
+        CollectionError: the policy succeeds too seldom, and the settings want all episodes.
+        OutputError: the run's folder cannot be written.
+    """
+    path = run.learned(environments.task, recipe, seed)
+    method = f"{recipe}_{LEARN}"
+    return _collect(run, recipe, seed, LEARN, environments, assets, config, method, path)
+
+
+def _collect(
+    run: RunFolder,
+    recipe: str,
+    seed: int,
+    stage: str,
+    environments: BatchEnvironment,
+    assets: AssetPack,
+    config: CollectConfig,
+    method: str,
+    path: Path,
+) -> CollectReport:
+    from generator.collect import collect
+    from generator.config import NoiseConfig
+    from generator.recipes import get_recipe
+    from generator.stages import read_record
+
     task = environments.task
-    last = get_recipe(recipe).stages[-1]
-    record = final_record(run, task, recipe, seed)
-    policy = last.load(run.policies(task, recipe, seed) / last.name)
+    maker = next(s for s in get_recipe(recipe).stages if s.name == stage)
+    folder = run.policies(task, recipe, seed) / stage
+    record = read_record(folder)
     provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
-    path = run.trajectories(task, recipe, seed)
-    return collect(policy, environments, task, assets, recipe, config, path, provenance)
+    policy, noise = maker.load(folder), NoiseConfig(**record["settings"]["noise"])
+    return collect(policy, environments, task, assets, method, config, noise, path, provenance)
 
 
 def final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:
@@ -143,44 +211,3 @@ def final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str
     from generator.stages import read_record
 
     return read_record(run.policies(task, recipe, seed) / get_recipe(recipe).stages[-1].name)
-
-
-@dataclass(frozen=True)
-class TrainingItem:
-    """A recipe's training on a task with a seed, and its collection, as one work item."""
-
-    run: RunFolder
-    """The run's folder, which holds the task's demonstrations."""
-    task: str
-    """The task's key."""
-    recipe: str
-    """The recipe's name."""
-    config: GeneratorConfig
-    """Settings and seed of the training."""
-    collect: CollectConfig
-    """How many episodes, and from where."""
-    assets: AssetPack
-    """Asset pack to train with."""
-    slots: int = SLOTS
-    """Environments stepped together."""
-
-
-def train_and_collect(item: TrainingItem) -> list[int]:
-    """Run a recipe's stages and collect its successes, what is done excepted.
-
-    Returns:
-        The successes of each group.
-
-    Raises:
-        UsageError: the task's demonstrations are not there.
-    """
-    from simulation.environment import BatchEnvironment
-    from simulation.tasks import get_task
-
-    task = get_task(item.task)
-    demonstrations = load_demonstrations(item.run, task, item.assets)
-    environments = BatchEnvironment(task, item.slots, item.assets)
-    train_recipe(item.run, item.recipe, environments, demonstrations, item.config)
-    seed, pack = item.config.seed, item.assets
-    report = collect_episodes(item.run, item.recipe, seed, environments, pack, item.collect)
-    return report.successes

@@ -4,52 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
 
 from common.errors import CheckpointError, UsageError
 from common.files import ensure_writable
 from common.json_files import read_sealed, write_sealed
 from common.locks import lock_file
-from demonstrations.demonstration import Demonstration
+from common.workers.progress import tell
 from generator.config import GeneratorConfig
-from simulation.starts import FINAL_EVALUATION_SEED
-from simulation.tasks import Task
+from generator.context import Context
 
 if TYPE_CHECKING:
     from generator.discover import PatternEncoder
     from generator.policies.policy import Policy
     from generator.reward import Reward
-    from generator.rollout import Environments
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the stages of a run share."""
-
-    task: Task
-    environments: Environments
-    demonstrations: Sequence[Demonstration]
-    config: GeneratorConfig
-    results: dict[str, Any] = field(default_factory=dict)
-    """Name of a finished stage -> what its `load` returned."""
-
-    @property
-    def encoder(self) -> PatternEncoder | None:
-        """The frozen q(z|s); None in a recipe without discovery."""
-        return self.results.get("discover")
-
-    @property
-    def horizon(self) -> int:
-        """Control steps of a training episode at most."""
-        lengths = [len(d.actions) for d in self.demonstrations]
-        longest = float(np.quantile(lengths, 0.95))
-        return min(self.task.horizon, math.ceil(longest * self.config.horizon_factor))
+    from generator.rollout import Rollout
 
 
 class Stage(Protocol):
@@ -92,19 +65,16 @@ class Discover:
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Fit the encoder; report its agreement with known ways."""
         from common.reproducible import reproducible
-        from generator.discover import discover, mutual_information
+        from generator.discover import discover
 
-        trajectories = [d.proprio for d in context.demonstrations]
+        config, demonstrations = context.config, context.demonstrations
+        ways = [d.way for d in demonstrations]
         with reproducible():
-            encoder = discover(trajectories, context.config.discover, context.config.seed)
-        report = dict(encoder.report)
-        known = [d for d in context.demonstrations if d.way]
-        if known:
-            labels = [encoder.classify_trajectory(d.proprio) for d in known]
-            ways = [d.way for d in known]
-            report["mutual_information_with_ways"] = mutual_information(labels, ways)
+            encoder = discover(
+                [d.proprio for d in demonstrations], config.discover, config.seed, ways
+            )
         encoder.save(folder / self.file)
-        return report
+        return encoder.report
 
     def load(self, folder: Path) -> PatternEncoder:
         """Return the encoder."""
@@ -120,22 +90,77 @@ class Learn:
     name: str = "learn"
     file: str = "policy.safetensors"
     reads: tuple[str, ...] = ()
+    shuffled: bool = False
+    """Permute the labels among the demonstrations: patterns that say nothing, as a control."""
 
     def settings(self, config: GeneratorConfig) -> dict[str, Any]:
         """Return what it reads of the settings."""
-        return {"learn": asdict(config.learn), "evaluation": asdict(config.evaluation)}
+        return {"learn": asdict(config.learn), **_measuring(config)}
 
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Clone; report held-out success."""
         from generator.learn import learn
 
-        encoder, config = context.encoder if self.reads else None, context.config
-        labels = [encoder.label(d.proprio) for d in context.demonstrations] if encoder else None
-        patterns = encoder.patterns if encoder else 0
+        config, labels = context.config, context.labels(self.shuffled)
         policy, report = learn(
-            context.demonstrations, labels, config.learn, patterns, config.seed, folder
+            context.demonstrations, labels, config.learn, context.patterns, config.seed, folder
         )
-        return {**report, "held_out_success": held_out_success(context, policy)}
+        measured = _held_out(context, policy)[0]
+        return {**report, **measured, "environment_steps": _counts(0, measured)}
+
+    def load(self, folder: Path) -> Policy:
+        """Return the policy."""
+        return _load_policy(folder / self.file)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Filtered cloning where the clone is too weak for PPO: its successes are cloned too."""
+
+    name: str = "filter"
+    file: str = "policy.safetensors"
+    reads: tuple[str, ...] = ("learn",)
+    shuffled: bool = False
+    """As `Learn`'s."""
+    always: bool = False
+    """Do it whatever the clone's success."""
+
+    def settings(self, config: GeneratorConfig) -> dict[str, Any]:
+        """Return what it reads of the settings."""
+        return {
+            "learn": asdict(config.learn),
+            "filtered": asdict(config.filtered),
+            "weak": config.reinforce.budget.weak,
+            "horizon_factor": config.horizon_factor,
+            **_measuring(config),
+        }
+
+    def run(self, context: Context, folder: Path) -> dict[str, Any]:
+        """Clone again if need be; report why, and held-out success."""
+        from generator.checkpoints import save_policy
+        from generator.finetuning.budget import choose_budget
+        from generator.finetuning.filtered import filtered_clone
+
+        config, learned = context.config, context.reports["learn"]
+        budget = choose_budget(learned["held_out_success"], config.reinforce.budget)
+        chosen = {"budget": budget.report(), "always": self.always}
+        if not self.always and budget.choice != "filter first":
+            save_policy(folder / self.file, context.results["learn"], {"filtered": False})
+            same = {name: learned[name] for name in ("held_out_success", "evaluation_steps")}
+            return {"filtered": False, **chosen, **same, "environment_steps": _counts(0, {})}
+        policy, report = filtered_clone(
+            context.results["learn"],
+            context.environments,
+            context.demonstrations,
+            context.labels(self.shuffled),
+            None if self.shuffled else context.encoder,
+            config,
+            context.horizon,
+            folder,
+        )
+        measured = _held_out(context, policy)[0]
+        steps = _counts(report["gathered"].pop("environment_steps"), measured)
+        return {"filtered": True, **chosen, **report, **measured, "environment_steps": steps}
 
     def load(self, folder: Path) -> Policy:
         """Return the policy."""
@@ -151,11 +176,12 @@ def sparse_success(context: Context) -> Reward:
 
 @dataclass(frozen=True)
 class Reinforce:
-    """Stage 3: PPO on a reward, close to the cloned policy."""
+    """Stage 3: PPO on a reward, close to the policy that it starts from."""
 
     name: str = "reinforce"
     file: str = "policy.safetensors"
     reads: tuple[str, ...] = ("learn",)
+    """The last one named is where PPO starts from."""
     reward: Callable[[Context], Reward] = sparse_success
     """Maker of what PPO maximises."""
 
@@ -163,61 +189,76 @@ class Reinforce:
         """Return what it reads of the settings."""
         return {
             "reinforce": asdict(config.reinforce),
-            "evaluation": asdict(config.evaluation),
             "horizon_factor": config.horizon_factor,
+            **_measuring(config),
         }
 
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
-        """Fine-tune; report held-out success."""
-        from generator.reinforce import Finetuning, reinforce
+        """Fine-tune; report the budget and why, held-out success, and what the theorem asks."""
+        from generator.finetuning.budget import choose_budget
+        from generator.finetuning.learner import Finetuning
+        from generator.finetuning.theorem import theorem
+        from generator.reinforce import reinforce
 
-        config = context.config
+        config, start = context.config, self.reads[-1]
+        before = context.reports[start]
+        budget = choose_budget(before["held_out_success"], config.reinforce.budget)
         policy, report = reinforce(
-            context.results["learn"],
+            context.results[start],
             context.environments,
             context.encoder,
             Finetuning(
                 config.reinforce,
                 config.evaluation,
+                config.noise,
                 self.reward(context),
                 context.horizon,
                 config.seed,
+                max(budget.steps - before["evaluation_steps"], 1),
+                budget.choice == "keep and shorten",
+                context.demonstrations,
+                context.trajectory_patterns(),
             ),
             folder,
         )
-        return {**report, "held_out_success": held_out_success(context, policy)}
+        measured, episodes = _held_out(context, policy)
+        for name in ("evaluation", "total"):
+            report["environment_steps"][name] += measured["evaluation_steps"]
+        bounds = theorem(
+            (context.results[start], policy),
+            episodes,
+            (before["held_out_success"], measured["held_out_success"]),
+            config.noise.std,
+        )
+        return {"budget": budget.report(), **report, **measured, "theorem": bounds}
 
     def load(self, folder: Path) -> Policy:
         """Return the policy."""
         return _load_policy(folder / self.file)
 
 
+def _measuring(config: GeneratorConfig) -> dict[str, Any]:
+    """Return the settings that held-out success is measured with."""
+    return {"evaluation": asdict(config.evaluation), "noise": asdict(config.noise)}
+
+
+def _held_out(context: Context, policy: Policy) -> tuple[dict[str, Any], list[Rollout]]:
+    from generator.held_out import held_out
+
+    horizon, config = context.task.horizon, context.config
+    return held_out(policy, context.environments, context.encoder, horizon, config)
+
+
+def _counts(training: int, measured: Mapping[str, Any]) -> dict[str, int]:
+    """Return environment steps of training, of an evaluation, and together."""
+    evaluation = measured.get("evaluation_steps", 0)
+    return {"training": training, "evaluation": evaluation, "total": training + evaluation}
+
+
 def _load_policy(path: Path) -> Policy:
     from generator.checkpoints import load_policy
 
     return load_policy(path)[0]
-
-
-def held_out_success(context: Context, policy: Policy) -> list[dict[str, float]]:
-    """Return success per pattern with its Wilson interval, on episodes that selected nothing."""
-    from common.intervals import wilson_interval
-    from common.reproducible import reproducible
-    from generator.policies.policy import Exploration
-    from generator.rollout import evaluate, held_out_specs
-
-    evaluation = context.config.evaluation
-    n = evaluation.episodes
-    specs = held_out_specs(range(n), FINAL_EVALUATION_SEED, policy.patterns, evaluation.fresh_share)
-    exploration = Exploration(evaluation.motion_noise)
-    with reproducible():
-        success = evaluate(
-            policy, context.environments, specs, context.task.horizon, exploration=exploration
-        )
-    rows = []
-    for rate in success.reshape(n, -1).T:
-        low, high = wilson_interval(int(rate.sum()), n)
-        rows.append({"success": float(rate.mean()), "low": low, "high": high, "episodes": n})
-    return rows
 
 
 def run_stage(
@@ -228,7 +269,7 @@ def run_stage(
     The folder's name ends with the key: a digest of the stage with its options, its settings, the
     task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
     are another folder, and recipes share stages. `record.json` holds report, settings, inputs,
-    versions, and the sha256 of the result.
+    versions, the CPU seconds of the process that finished it, and the sha256 of the result.
 
     Args:
         stage: the stage.
@@ -256,8 +297,11 @@ def run_stage(
     folder = parent / f"{stage.name}-{key[:12]}"
     with lock_file(folder):
         if not (folder / RECORD).exists():
+            tell(stage.name)
+            began = time.process_time()
             report = stage.run(context, ensure_writable(folder))
             content = {**read, "versions": versions(), "report": report}
+            content["cpu_seconds"] = time.process_time() - began
             write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
     record = read_record(folder)
     if record["result"] != _sha256(folder / stage.file):
@@ -266,6 +310,7 @@ def run_stage(
             "runs the stage again"
         )
     context.results[stage.name] = stage.load(folder)
+    context.reports[stage.name] = record["report"]
     return folder, record
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.trajectories import Trajectory
 from common.errors import UsageError
+from generator.collect import CollectReport, read_report
 from generator.discover import PatternEncoder
 from generator.recipes import RECIPES, read_summary
 from generator.run_folder import RunFolder
@@ -69,13 +70,27 @@ def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack | None) -> T
         candidate=candidate,
         provenance=_provenance(run, task, seed),
         demonstrations=_trajectories(run.demonstrations(task), encoder),
-        others=[
-            Source(recipe.label, _trajectories(path, encoder))
-            for name, recipe in RECIPES.items()
-            if name not in (BASELINE, CANDIDATE)
-            and (path := run.trajectories(task, name, seed)).exists()
-        ],
+        others=_others(run, task, seed, encoder),
     )
+
+
+def _others(run: RunFolder, task: Task, seed: int, encoder: PatternEncoder) -> list[Source]:
+    """Return what was collected after `learn`, by the recipes compared first, and other recipes'.
+
+    What RL has made of the ways can so be told from what the clone never had.
+    """
+    found = []
+    for name in sorted(RECIPES, key=lambda name: name not in (BASELINE, CANDIDATE)):
+        label = RECIPES[name].label
+        places = {f"{label}, after learn": run.learned(task, name, seed)}
+        if name not in (BASELINE, CANDIDATE):
+            places = {label: run.trajectories(task, name, seed)} | places
+        found += [
+            Source(title, _trajectories(path, encoder))
+            for title, path in places.items()
+            if path.exists()
+        ]
+    return found
 
 
 def _trajectories(path: Path, encoder: PatternEncoder) -> list[Trajectory]:
@@ -116,7 +131,7 @@ def _recipe_outcome(
     trajectories = [to_trajectory(episode, encoder) for episode in episodes]
     nmi = None
     if patterns:
-        nmi = read_record(folder / "discover")["report"].get("mutual_information_with_ways")
+        nmi = read_record(folder / "discover")["report"].get("agreement", {}).get("trajectory")
     return RecipeOutcome(
         name=RECIPES[recipe].label,
         trajectories=trajectories,
@@ -125,7 +140,7 @@ def _recipe_outcome(
         recognised=_recognised(episodes, encoder) if patterns else {},
         discovery_nmi=nmi,
         curves=_curves(learned, reinforced, patterns),
-        collection=_collection(episodes),
+        collection=_collection(episodes, read_report(run.trajectories(task, recipe, seed))),
         filmstrips=filmstrips,
     )
 
@@ -168,12 +183,15 @@ def _curves(
     return curves
 
 
-def _collection(episodes: Sequence[Episode]) -> dict[str, Any]:
+def _collection(episodes: Sequence[Episode], report: CollectReport) -> dict[str, Any]:
     lengths = [len(episode) for episode in episodes]
+    reached = len(episodes) + sum(report.unreleased)
     return {
         "episodes": len(episodes),
         "mean length": round(sum(lengths) / len(lengths), 1),
         "from official init states": sum(episode.info.init_index >= 0 for episode in episodes),
+        "kept of those that reached the goal": round(len(episodes) / reached, 3),
+        "sha256 of the policy": episodes[0].info.policy_hash,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 from common.errors import InvalidActionError, InvalidStateError
 from common.machine import cores
 from simulation.assets.resolve import AssetPack
+from simulation.goal_features import GoalFeatures
 from simulation.physics.control import (
     ACTION_DIM,
     ControllerState,
@@ -22,11 +24,14 @@ from simulation.physics.control import (
 from simulation.physics.sampling import Sample
 from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task
+from simulation.touch import FingerTouch
 
 SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 """What is applied meanwhile: stay, with the gripper open."""
+GRIPPER_SPEED = 0.01
+"""By which the fingers' command changes in a substep, as robosuite ramps it."""
 
 
 class Environment:
@@ -58,6 +63,7 @@ class Environment:
         self._view = SimulatorView.of(self.model, self.data)
         self._loop = ControlLoop(self._view, self.scene.robot, self._controller)
         self._init_states: np.ndarray | None = None
+        self._goal = GoalFeatures(self.scene)
         self.reset(seed=0)
 
     def reset(
@@ -97,6 +103,30 @@ class Environment:
         if init_state is None:
             self.data.qacc_warmstart[:] = placement.warmstart
 
+    def resume(
+        self, seed: int, state: np.ndarray, fixtures: Fixtures, grips: Sequence[float]
+    ) -> None:
+        """Start in the midst of an episode: the arm at rest in `state`, the fingers as they were.
+
+        Unlike after `reset` with a state, the first action's goal is computed from this pose.
+
+        Args:
+            seed: of the episode's reset.
+            state: as `state()` returned it, float64 (1 + nq + nv,).
+            fixtures: of the episode.
+            grips: seventh action of each step so far.
+
+        Raises:
+            InvalidStateError: the state does not belong to this task.
+        """
+        self.reset(seed, init_state=state, fixtures=fixtures)
+        self.set_state(state)
+        controller, change = self._controller, np.array([-1.0, 1.0]) * GRIPPER_SPEED
+        for grip in grips:
+            ramped = controller.gripper + change * np.sign(grip) * self.scene.robot.substeps
+            controller.gripper[:] = np.clip(ramped, -1.0, 1.0)
+        controller.stale[0] = 0
+
     def step(self, action: np.ndarray) -> bool:
         """Apply one action for 50 ms and return whether the task's goal holds.
 
@@ -128,6 +158,14 @@ class Environment:
     def success(self) -> bool:
         """Return whether the task's goal predicate holds."""
         return self.scene.success(self.model, self.data)
+
+    def touching(self) -> bool:
+        """Return whether a finger touches anything but the robot."""
+        return self._touch(self.data)
+
+    @functools.cached_property
+    def _touch(self) -> FingerTouch:
+        return FingerTouch(self.model)
 
     def state(self) -> np.ndarray:
         """Return the simulator's state: time, qpos, qvel; float64 (1 + nq + nv,)."""
@@ -186,7 +224,7 @@ class Environment:
         names += [f"{name}_qpos" for name in self.scene.joint_names]
         for fixture in self.scene.fixture_names:
             names += [f"{fixture}_to_eef_{a}" for a in "xyz"]
-        return tuple(names)
+        return (*names, *self._goal.names)
 
     def policy_state(self) -> np.ndarray:
         """Return what a state-based policy sees, float64 (P,), named by `policy_state_names`.
@@ -194,7 +232,8 @@ class Environment:
         End-effector position (m, world) and rotation (first two columns of its matrix), arm
         joints (rad), gripper positions and velocities; of each movable object position,
         rotation and position relative to the end-effector (world axes); joints of drawers,
-        doors and knobs; fixtures relative to the end-effector.
+        doors and knobs; fixtures relative to the end-effector; and what the goal is about, as
+        `simulation.goal_features` has it.
         """
         data, scene = self.data, self.scene
         eef = data.site_xpos[scene.robot.site]
@@ -211,7 +250,7 @@ class Environment:
             parts += [position, rotation, position - eef]
         parts += [data.qpos[scene.joint_qpos]]
         parts += [(data.xpos[body] - eef) for body in scene.fixture_bodies]
-        return np.concatenate(parts)
+        return np.concatenate([*parts, self._goal.read(data)])
 
     def object_position(self, name: str) -> np.ndarray:
         """Return the origin of an object, fixture or site of the task, m, world frame (3,).

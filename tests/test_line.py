@@ -20,8 +20,9 @@ TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 RECIPES = ("dlr", "o2o_rl")
 SHORT = (
     "--discover.steps=300", "--learn.steps=1500", "--evaluation.episodes=2", "--slots=6",
-    "--reinforce.iterations=1", "--reinforce.episodes=6", "--reinforce.evaluate-every=1",
-    "--reinforce.evaluation-episodes=1", "--reinforce.epochs=1",
+    "--reinforce.iterations=1", "--reinforce.episodes=2", "--reinforce.evaluate-every=1",
+    "--reinforce.evaluation-episodes=1", "--reinforce.epochs=1", "--reinforce.critic-warmup=0",
+    "--reinforce.budget.weak=0",
 )  # fmt: skip
 
 
@@ -56,19 +57,17 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     learned = folder / "policies" / TASK / "stages"
     kill_once(lambda: any(learned.glob("discover-*/record.json")), "train", TASK, *place, *SHORT)
     assert not any(learned.glob("learn-*/record.json"))
-    for recipe in RECIPES:
-        run("train", TASK, *place, *SHORT, "--recipe", recipe)
-        run("collect", TASK, *place, "--recipe", recipe, "--episodes", 3, "--slots", 6,
-            "--maximum-attempts", 40)  # fmt: skip
-        run("build", "--trajectories", folder / "trajectories", "--data-dir", folder / "datasets",
-            "--config", recipe, "--resolution", 64)  # fmt: skip
+    others = ("--demonstrations.episodes-per-way", 3, "--demonstrations.fresh-share", 0,
+              "--collect.episodes", 3, "--collect.maximum-attempts", 40)  # fmt: skip
+    said = run("generate", TASK, *place, *SHORT, *others, "--build")
+    assert "5 of 5 done, 0 failed" in said
     return folder
 
 
 def test_stages_are_done_once_and_shared_by_name(line: Path) -> None:
     folders = (line / "policies" / TASK / "stages").iterdir()
     stages = sorted(path.name.split("-")[0] for path in folders if path.name[0] != ".")
-    assert stages == ["discover", "learn", "learn", "reinforce", "reinforce"]
+    assert stages == ["discover", *(["filter"] * 2), *(["learn"] * 2), *(["reinforce"] * 2)]
     for recipe in RECIPES:
         path = line / "policies" / TASK / recipe / "seed_0" / "recipe.json"
         summary = json.loads(path.read_text())
@@ -77,7 +76,7 @@ def test_stages_are_done_once_and_shared_by_name(line: Path) -> None:
 
 def test_datasets_are_what_was_collected(line: Path) -> None:
     for recipe in RECIPES:
-        said = run("verify", line / "datasets/libero_rl" / f"{recipe}_64px" / "1.0.0")
+        said = run("verify", line / "dataset_parts" / TASK / "libero_rl" / recipe / "1.0.0")
         assert "3 episodes" in said
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from common.errors import DatasetError
 from common.json_files import read_sealed, write_sealed
+from dataset_builders.describing.statistics import openness
 from vla_adapters.records import Numbers, Records
 from vla_adapters.samples import ACTION_DIM, STATE_DIM, Moments, Statistics
 
@@ -69,15 +70,6 @@ def moments(values: npt.NDArray[np.float32]) -> Moments:
     return Moments(
         exact.mean(axis=0), exact.std(axis=0), exact.min(axis=0), exact.max(axis=0), low, high
     )
-
-
-def openness(gripper: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return OpenVLA's gripper action, 1 to open and 0 to close, of the environment's.
-
-    As `libero_dataset_transform` in OpenVLA's `rlds/oxe/transforms.py`: clipped to [0, 1], then
-    inverted. Same shape.
-    """
-    return 1 - np.clip(gripper, 0, 1)
 
 
 def openvla_layout(statistics: Statistics) -> dict[str, dict[str, Any]]:

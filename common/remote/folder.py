@@ -69,8 +69,8 @@ def local_folder(
 def _check_there(address: str, names: Sequence[str], files: Mapping[str, RemoteFile]) -> None:
     if absent := [name for name in names if name not in files]:
         raise DatasetError(
-            f"{address} holds no {absent[0]}: nothing was published there, or its upload has not "
-            "ended; check the address, or run `dlr publish` again"
+            f"cannot read {address}: it holds no {absent[0]}; nothing was published there, or its "
+            "upload has not ended: check the address, or run `dlr publish` again"
         )
 
 

@@ -188,10 +188,10 @@ def _floats(feature: Any, dim: int) -> npt.NDArray[np.float32]:
 
 
 def _plain(feature: Any) -> Any:
-    """Return the one value of a metadata feature: text, an integer or a number."""
-    if feature.bytes_list.value:
-        return feature.bytes_list.value[0].decode()
-    return (*feature.int64_list.value, *feature.float_list.value, None)[0]
+    """Return the value of a metadata feature, or a list if it has not just one."""
+    texts = [text.decode(errors="replace") for text in feature.bytes_list.value]
+    values = [*texts, *feature.int64_list.value, *feature.float_list.value]
+    return values[0] if len(values) == 1 else values
 
 
 def _cameras(builder: Any, dataset: str) -> dict[str, tuple[int, int]]:

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
-import functools
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import dataset_builder
+from tensorflow_datasets.core.dataset_info import write_dataset_info_proto
 
+from common.errors import DatasetError
 from common.files import output_errors
 from common.locks import Lock, lock_file
-from common.manifest import MANIFEST, write_manifest
-from common.workers import Processes, run_beside, run_items
-from dataset_builders.episodes import (
-    DEFAULT_CAMERAS,
+from common.manifest import MANIFEST, check_manifest, write_manifest
+from common.workers import Backend, Beam, Processes
+from dataset_builders.certificate import chosen_for_replay
+from dataset_builders.describing.card import Numbers, write_card
+from dataset_builders.describing.statistics import decode_numbers, write_statistics
+from dataset_builders.episodes import DEFAULT_CAMERAS, PictureConfig
+from dataset_builders.features import EPISODE, OBSERVATION, STEP, Feature, picture
+from dataset_builders.finishing import describe_shards, place_shards
+from dataset_builders.provenance import describe_dataset
+from dataset_builders.records.formats import FORMATS
+from dataset_builders.replacing import remove_unfinished, remove_work, work_folder
+from dataset_builders.shards import SHARD_BYTES, Finished, Shard, plan_shards, write_shards
+from dataset_builders.sources import (
     DEMONSTRATIONS,
-    EpisodeRef,
-    PictureConfig,
-    list_episodes,
-    render_episode,
+    FAILURES,
+    Choice,
+    choose_episodes,
+    parse_choice,
+    split_episodes,
 )
-from dataset_builders.provenance import describe_dataset, split_episodes
-from dataset_builders.replacing import remove_unfinished
 from generator.recipes import RECIPES
+
+_LICENSE = """Apache-2.0, as the project that built it. LIBERO's tasks, initial states and assets,
+which the episodes and pictures follow from, are MIT; objects that LIBERO took from other
+collections are as their makers license them. LIBERO's human demonstrations, if there are some, are
+CC BY 4.0."""
+_HOMEPAGE = "https://libero-project.github.io"
+_SIZES = (10, 50, 200)
+"""Episodes of each task that have configurations of their own; `dlr build` takes any number."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -33,36 +54,63 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
     """Which episodes to publish and how to picture them."""
 
     method: str = ""
-    """Publish the episodes of this method; "demonstrations" publishes those that no policy made,
-    "" all."""
+    """Publish the episodes of these methods; `+` joins several, "demonstrations" stands for those
+    that no policy made, "" for all."""
     resolution: int = 256
     """Height and width of the pictures in pixels."""
     cameras: dict[str, str] = dataclasses.field(default_factory=lambda: dict(DEFAULT_CAMERAS))
     """Observation feature -> LIBERO camera."""
-    only_successes: bool = True
-    """Leave failed episodes out."""
+    episodes_per_task: int = 0
+    """Publish so many episodes of each task, spread evenly over methods, patterns and ways; 0
+    publishes all. A smaller number's episodes are among those of a larger one."""
+    failures: bool = False
+    """Publish failed episodes, too, in the split `failures`."""
     val_fraction: float = 0.0
     """Share of the start states whose episodes form the split `val`; 0 makes `train` alone."""
 
+    @property
+    def choice(self) -> Choice:
+        """Which episodes are published."""
+        return Choice(self.method, self.episodes_per_task, self.failures)
 
-class LiberoRl(tfds.core.GeneratorBasedBuilder):
+
+def named_config(name: str) -> LiberoRlConfig:
+    """Return the configuration of a name: methods joined by `+`, then `_` and episodes per task."""
+    method, size = parse_choice(name)
+    words = [
+        _DESCRIPTIONS.get(part, f"Successful episodes of {part}.") for part in method.split("+")
+    ]
+    if size:
+        words.append(f"{size} episodes of each task, spread evenly over patterns and ways.")
+    return LiberoRlConfig(
+        name=name, method=method, episodes_per_task=size, description=" ".join(words)
+    )
+
+
+_DESCRIPTIONS = {
+    **{recipe.name: recipe.description for recipe in RECIPES.values()},
+    DEMONSTRATIONS: "Successful demonstrations, scripted or by people.",
+    "human": "People's demonstrations, without their no-ops where they succeed without them.",
+    "scripted": "Successful demonstrations by scripted skills, in several ways.",
+    "amplified": "Successful demonstrations made from recordings, in several ways.",
+}
+"""Source -> what its episodes are; each is a configuration."""
+_NAMES = (*_DESCRIPTIONS, *(f"human+{recipe}" for recipe in RECIPES))
+
+
+class LiberoRl(dataset_builder.FileReaderBuilder):
     """Builds `libero_rl`, each config of it, from the trajectory files in `--manual_dir`."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "First release: pictures, states, actions; digests, starts and a certificate.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     `--manual_dir` is the folder of trajectory files (*.hdf5) that `dlr collect` wrote.
     """
     BUILDER_CONFIGS: ClassVar[list[LiberoRlConfig]] = [
-        *(
-            LiberoRlConfig(name=recipe.name, method=recipe.name, description=recipe.description)
-            for recipe in RECIPES.values()
-        ),
-        LiberoRlConfig(
-            name=DEMONSTRATIONS,
-            method=DEMONSTRATIONS,
-            description="Successful demonstrations, scripted or by people.",
-        ),
+        *(named_config(name) for name in _NAMES),
+        *(named_config(f"{name}_{size}") for name in _NAMES for size in _SIZES),
     ]
 
     assets: str | None = None
@@ -71,7 +119,11 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
     """Rendering processes; by default one for each core."""
     lock: Lock | None = None
     """The dataset's lock, of one who has it; by default it is taken while building."""
-    _with_beam = False
+    replay: float = 0.02
+    """Share of the episodes that are simulated again while the dataset is built, and the first of
+    each task, method, pattern and way; 0 leaves that out."""
+    shard_bytes: int = SHARD_BYTES
+    """Size of a shard, about."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Return features and provenance; the latter is filled in while building."""
@@ -84,11 +136,13 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=None,
+            homepage=_HOMEPAGE,
+            redistribution_info={"license": _LICENSE},
             metadata=tfds.core.MetadataDict(),
         )
 
     def download_and_prepare(self, **settings: Any) -> None:
-        """Build alone, without what killed builds have left; note what describes the records.
+        """Build alone, and go on with what a killed build has finished.
 
         Raises:
             BusyError: another process is building the dataset.
@@ -99,111 +153,142 @@ class LiberoRl(tfds.core.GeneratorBasedBuilder):
         with alone, output_errors(folder):
             remove_unfinished(folder)
             super().download_and_prepare(**settings)
-            if not (folder / MANIFEST).exists():
-                write_manifest(folder, sorted(path.name for path in folder.glob("*.json")))
+            try:
+                sealed = check_manifest(folder, DatasetError, "")
+            except DatasetError:
+                sealed = {}
+            if not sealed:
+                _write_manifest(folder)
+            remove_work(folder)
 
     def _download_and_prepare(
         self,
         dl_manager: tfds.download.DownloadManager,
         download_config: tfds.download.DownloadConfig,
     ) -> None:
-        """Note whether Beam was asked for, then build."""
-        self._with_beam = bool(download_config.beam_options or download_config.beam_runner)
-        super()._download_and_prepare(dl_manager, download_config)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        """Return what makes each split."""
-        config, folder = self.builder_config, Path(dl_manager.manual_dir)
-        refs = list_episodes(folder, config.method, config.only_successes)
-        self.info.metadata.update(describe_dataset(refs, config.resolution, config.cameras))
+        """Render what is missing, and put the dataset together in TFDS's temporary folder."""
+        config, source = self.builder_config, Path(dl_manager.manual_dir)
+        target = Path(self.data_path)
+        work = work_folder(target.with_name(str(self.version)))
+        refs = choose_episodes(source, config.choice)
         splits = split_episodes(refs, config.val_fraction)
-        return {name: self._generate_examples(members) for name, members in splits.items()}
-
-    def _generate_examples(self, refs: list[EpisodeRef]) -> Any:
-        """Return (key, example) pairs of the episodes, from a process pool or from Beam."""
-        config = self.builder_config
         pictures = PictureConfig(config.resolution, tuple(config.cameras.items()), self.assets)
-        if not self._with_beam:
-            render = functools.partial(render_episode, pictures=pictures)
-            return run_items(render, refs, Processes(self.workers), "rendering")
-        beam = tfds.core.lazy_imports.apache_beam
-        render = functools.partial(run_beside, render_episode)
-        return beam.Create(refs) | beam.Reshuffle() | beam.Map(render, pictures)
+        self.info.metadata.update(describe_dataset(refs, config.resolution, config.cameras))
+        shards = plan_shards(
+            self.name,
+            splits,
+            pictures,
+            work,
+            self.info.file_format.value,
+            chosen_for_replay(refs, self.replay),
+            self.shard_bytes,
+        )
+        backend = _backend(download_config, work, self.workers)
+        finished = write_shards(shards, work, backend, lambda done: self._show(done, shards, work))
+        place_shards(finished, target)
+        self.info.metadata.update(describe_shards(finished, target))
+        name, numbers = f"{self.name}/{config.name}", Numbers(refs)
+        write_statistics(target, name.replace("/", "_"), _numbers(finished, numbers))
+        told = dict(self.info.metadata)
+        write_card(target, name, config.description or "", told, numbers, finished, refs)
+        infos = [
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[len(item.shard.items) for item in items],
+                num_bytes=sum(item.bytes for item in items),
+                filename_template=self._get_filename_template(split_name=split),
+            )
+            for split, items in _by_split(finished)
+        ]
+        self.info.set_splits(tfds.core.splits.SplitDict(infos))
+        self.info.download_size = 0
+        self.info.write_to_directory(target)
+        _write_manifest(target)
+
+    def _show(self, finished: list[Finished], shards: list[Shard], work: Path) -> None:
+        """Let the shards so far, if there are some, be read as a dataset in the work's folder."""
+        if not finished:
+            return
+        totals = collections.Counter(shard.split for shard in shards)
+        proto = type(self.info.as_proto)()
+        proto.CopyFrom(self.info.as_proto)
+        del proto.splits[:]
+        for split, items in _by_split(finished):
+            name = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
+            proto.splits.add(
+                name=split,
+                shard_lengths=[len(item.shard.items) for item in items],
+                num_bytes=sum(item.bytes for item in items),
+                filepath_template=f"{name}-of-{totals[split]:05d}",
+            )
+        self.info.features.save_config(work)
+        write_dataset_info_proto(proto, dataset_info_dir=work)
+
+
+def _numbers(finished: list[Finished], seen: Numbers) -> Iterator[np.ndarray]:
+    """Yield the numbers of each success; all go into what the card tells, too."""
+    for item in finished:
+        for line in item.lines():
+            numbers = decode_numbers(line["numbers"])
+            seen.add(line["key"], numbers)
+            if item.shard.split != FAILURES:
+                yield numbers
+
+
+def _by_split(finished: list[Finished]) -> list[tuple[str, list[Finished]]]:
+    """Return each split's shards, which lie one after another."""
+    groups = itertools.groupby(finished, key=lambda item: item.shard.split)
+    return [(split, list(items)) for split, items in groups]
+
+
+def _write_manifest(folder: Path) -> None:
+    """Note the digests of all that describes the records; their own are in SHA256SUMS."""
+    others = (p.name for p in folder.iterdir() if p.is_file() and not _is_shard(p))
+    write_manifest(folder, sorted(name for name in others if name != MANIFEST))
+
+
+def _is_shard(path: Path) -> bool:
+    return any(f".{known}-" in path.name for known in FORMATS)
+
+
+def _backend(
+    download_config: tfds.download.DownloadConfig, work: Path, workers: int | None
+) -> Backend:
+    """Return where parts are rendered: a runner of Beam, if one is asked for, or processes."""
+    options = download_config.beam_options
+    if options is None:
+        return Processes(workers)
+    flags = []
+    for name, value in options.get_all_options(drop_default=True).items():
+        values = value if isinstance(value, list) else [value]
+        flags += [f"--{name}" if value is True else f"--{name}={value}" for value in values]
+    return Beam(tuple(flags), str(work))
 
 
 def _step_features(config: LiberoRlConfig) -> dict[str, Any]:
-    size = (config.resolution, config.resolution, 3)
-    scalar, tensor = tfds.features.Scalar, tfds.features.Tensor
-    pictures = {
-        feature: tfds.features.Image(
-            shape=size,
-            dtype=np.uint8,
-            encoding_format="jpeg",
-            doc=f"Camera {camera}, rotated by 180 degrees from the simulator's raw picture "
-            "(OpenVLA's convention); picture[:, ::-1] is upright and unmirrored.",
-        )
-        for feature, camera in config.cameras.items()
+    pictures = {OBSERVATION + n: picture(c, config.resolution) for n, c in config.cameras.items()}
+    steps = pictures | dict(STEP)
+    observed = {
+        n.removeprefix(OBSERVATION): f for n, f in steps.items() if n.startswith(OBSERVATION)
     }
-    return {
-        "observation": tfds.features.FeaturesDict(
-            {
-                **pictures,
-                "state": tensor(
-                    shape=(8,),
-                    dtype=np.float32,
-                    doc="End-effector position (m, world), axis-angle (rad), gripper joints (m).",
-                ),
-                "joint_state": tensor(
-                    shape=(7,), dtype=np.float32, doc="Joint angles of the arm (rad)."
-                ),
-            }
-        ),
-        "action": tensor(
-            shape=(7,),
-            dtype=np.float32,
-            doc="Translation (x 0.05 m), rotation (x 0.5 rad), gripper (-1 opens, +1 closes), "
-            "in [-1, 1]; valid on the last step too.",
-        ),
-        "discount": scalar(dtype=np.float32, doc="Always 1."),
-        "reward": scalar(dtype=np.float32, doc="1 on the last step of a success, else 0."),
-        "is_first": scalar(dtype=np.bool_, doc="First step of the episode."),
-        "is_last": scalar(dtype=np.bool_, doc="Last step of the episode."),
-        "is_terminal": scalar(
-            dtype=np.bool_, doc="The action of this step reached the goal; false on a timeout."
-        ),
-        "language_instruction": tfds.features.Text(doc="The task in words."),
-    }
+    others = {name: _feature(f) for name, f in steps.items() if not name.startswith(OBSERVATION)}
+    observation = {name: _feature(feature) for name, feature in observed.items()}
+    return {"observation": tfds.features.FeaturesDict(observation), **others}
 
 
 def _metadata_features() -> tfds.features.FeaturesDict:
-    texts = {
-        "file_path": "Trajectory file, relative to the folder that was built.",
-        "method": "Recipe that made the policy: dlr, o2o_rl; or scripted, human.",
-        "way": "The demonstrator's way, for scripted demonstrations; else empty.",
-        "task": "LIBERO task.",
-        "suite": "LIBERO suite.",
-        "policy_hash": "sha256 of the policy's checkpoint.",
-        "asset_pack": "LIBERO asset pack of physics and pictures.",
-        "asset_digest": "Digest of that pack.",
-        "mujoco_version": "MuJoCo that ran the episode.",
-        "robosuite_version": "robosuite that ran the episode.",
-        "hf_libero_version": "hf-libero that ran the episode.",
-        "generator_version": "dlr-vla that ran the episode.",
-        "content_digest": "sha256 of all other content of this episode.",
-    }
-    numbers = {
-        "trajectory_index": (np.int32, "Index of the episode in its file."),
-        "pattern": (np.int32, "Behaviour pattern z; -1 if the policy has none."),
-        "seed": (np.int64, "Seed of the episode."),
-        "init_index": (np.int32, "Official init state, 0 to 49; -1 for a fresh reset."),
-        "success": (np.bool_, "The task's predicate held at the end."),
-    }
-    return tfds.features.FeaturesDict(
-        {
-            **{name: tfds.features.Text(doc=doc) for name, doc in texts.items()},
-            **{
-                name: tfds.features.Scalar(dtype=dtype, doc=doc)
-                for name, (dtype, doc) in numbers.items()
-            },
-        }
-    )
+    return tfds.features.FeaturesDict({name: _feature(item) for name, item in EPISODE.items()})
+
+
+def _feature(feature: Feature) -> Any:
+    """Return a feature as TFDS has it."""
+    if feature.dtype is str:
+        return tfds.features.Text(doc=feature.doc)
+    if feature.dtype is bytes:
+        shape, jpeg = feature.shape, "jpeg"
+        return tfds.features.Image(
+            shape=shape, dtype=np.uint8, encoding_format=jpeg, doc=feature.doc
+        )
+    if feature.shape:
+        return tfds.features.Tensor(shape=feature.shape, dtype=feature.dtype, doc=feature.doc)
+    return tfds.features.Scalar(dtype=feature.dtype, doc=feature.doc)

@@ -40,6 +40,22 @@ def masked_crc32c(content: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def frame(content: bytes) -> bytes:
+    """Return a record as a TFRecord file holds it: length and content, each with its checksum."""
+    length = struct.pack("<Q", len(content))
+    header = length + _FOOTER.pack(masked_crc32c(length))
+    return header + content + _FOOTER.pack(masked_crc32c(content))
+
+
+HEADER_BYTES, FOOTER_BYTES = _HEADER.size, _FOOTER.size
+"""What a record of a TFRecord file has before and behind its content."""
+
+
+def unframe(record: bytes) -> bytes:
+    """Return the content of what `frame` made."""
+    return record[_HEADER.size : -_FOOTER.size]
+
+
 def records(path: AnyFile) -> Iterator[Record]:
     """Yield the records of a file, in order, each checked.
 

@@ -10,8 +10,9 @@ import numpy as np
 from common.errors import DemonstrationError
 from demonstrations.amplify.kinds import family, instance, split
 from demonstrations.amplify.shapes import support_height
-from demonstrations.amplify.source import FINGERS, Frames, Source
+from demonstrations.amplify.source import Frames, Source
 from simulation.environment import Environment
+from simulation.touch import FINGERS
 
 _LIFT_STEPS = 12
 """Control steps after the fingers began to close that still belong to the grasp."""

@@ -14,9 +14,7 @@ from simulation.environment import Environment
 from simulation.physics.goal import POSITION_SCALE, ROTATION_SCALE
 from simulation.recordings.recordings import Recording
 from simulation.tasks import Task
-
-FINGERS = ("gripper0_leftfinger", "gripper0_rightfinger")
-"""Bodies of the fingers."""
+from simulation.touch import FINGERS
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ STATE = "simulator_state"
 
 
 class GeneratorPolicy(Policy):
-    """Acts with a share of its own noise, as in the evaluation that `dlr train` reports.
+    """Acts with the noise of the evaluation that `dlr train` reports.
 
-    An episode's noise is drawn from its seed and pattern as a rollout's is, one draw a step; the
-    motion's is multiplied by `noise`. The gripper, which hesitates otherwise, is always sampled.
+    An episode's noise is drawn from its seed and pattern as a rollout's is, one draw a step. The
+    gripper, which hesitates otherwise, is always sampled from the policy.
 
     Args:
         network: pi(a|s,z).
         policy_hash: hash of its weights.
         pattern: pattern z of all episodes; by default episode k's is k modulo K.
-        noise: share of the motion's noise; 0 acts by the mean. By default the reported one.
+        noise: std of the motion's noise; 0 acts by the mean. By default the reported one.
 
     Raises:
         PolicyError: the policy has no such pattern.
@@ -45,12 +45,14 @@ class GeneratorPolicy(Policy):
         pattern: int | None = None,
         noise: float | None = None,
     ) -> None:
-        from generator.config import EvaluationConfig
+        from generator.config import NoiseConfig
+        from generator.policies.policy import Exploration
 
         if pattern is not None and not 0 <= pattern < network.patterns:
             raise PolicyError(f"the policy has {network.patterns} patterns, but not {pattern}")
         self._network, self._hash, self._pattern = network, policy_hash, pattern
-        self._scale = EvaluationConfig().motion_noise if noise is None else noise
+        usual = NoiseConfig()
+        self._exploration = Exploration(usual.std if noise is None else noise, usual.memory)
         self._streams: dict[EpisodeKey, tuple[int, Noise]] = {}
 
     @classmethod
@@ -93,24 +95,23 @@ class GeneratorPolicy(Policy):
 
     def _noise(self, key: EpisodeKey, step: int) -> Noise:
         """Return the noise as it is at a step, whichever steps were asked for before."""
-        from generator.policies.policy import Exploration
         from generator.rollout import EpisodeSpec
 
         drawn, noise = self._streams.get(key, (0, None))
         if noise is None or drawn > step:
             rng = EpisodeSpec(key.seed, None, self._pattern_of(key)).noise()
-            drawn, noise = 0, self._network.noise(rng, Exploration(self._scale))
+            drawn, noise = 0, self._network.noise(rng, self._exploration)
         noise.skip(step - drawn)
         self._streams[key] = (step + 1, noise)
         return noise
 
     def identity(self) -> dict[str, Any]:
-        """Return the hash of the weights, the pattern and the share of noise."""
+        """Return the hash of the weights, the pattern and the noise's std."""
         return {
             "kind": "generator",
             "policy_hash": self._hash,
             "pattern": self._pattern,
-            "noise": self._scale,
+            "noise": self._exploration.std,
         }
 
     def _pattern_of(self, key: EpisodeKey) -> int:

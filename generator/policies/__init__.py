@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Policy
+from generator.policies.residual import ResidualPolicy
 
-POLICIES: dict[str, type[Policy]] = {"gaussian": GaussianPolicy}
+POLICIES: dict[str, type[Policy]] = {
+    "gaussian": GaussianPolicy,
+    "chunk": ChunkPolicy,
+    "residual": ResidualPolicy,
+}
 """Kind, as checkpoints name it -> class."""

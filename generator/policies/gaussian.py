@@ -17,7 +17,7 @@ MOTION = 6
 """The first six actions, Gaussian: end-effector translation and rotation."""
 ACTIONS = 7
 """With the gripper, Bernoulli: +1 closes, -1 opens."""
-MINIMUM_STD, MAXIMUM_STD = 0.02, 0.2
+MINIMUM_STD, MAXIMUM_STD = 0.02, 0.5
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,14 @@ class ActionDistribution:
         """Return the likeliest actions. Shape: (n, 7)."""
         return torch.cat([self.mean, _gripper(self.logit > 0)], dim=-1)
 
+    def errors(self, trace: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return chosen less likeliest motion (n, 6), and whether the gripper is right (n,)."""
+        chosen = trace["chosen"]
+        return chosen[:, :MOTION] - self.mean, (chosen[:, MOTION] > 0) == (self.logit > 0)
+
     def sample(self, noise: Tensor) -> Tensor:
-        """Return actions from noise (n, 7): six standard normals and a uniform in [0, 1)."""
-        motion = self.mean + torch.exp(self.log_std) * noise[:, :MOTION]
+        """Return actions from noise (n, 7): what is added to motion, and a uniform in [0, 1)."""
+        motion = self.mean + noise[:, :MOTION]
         return torch.cat([motion, _gripper(noise[:, MOTION] < torch.sigmoid(self.logit))], dim=-1)
 
 
@@ -73,26 +78,24 @@ def _gripper(close: Tensor) -> Tensor:
 
 
 class GaussianNoise:
-    """One episode's noise: six standard normals, of which a share is remembered, and a uniform."""
+    """One episode's noise: six normals, a share of which is carried on, and a uniform."""
 
     def __init__(self, rng: np.random.Generator, exploration: Exploration) -> None:
         self._rng, self._exploration = rng, exploration
         self.carry = np.zeros(MOTION, np.float32)
 
-    def draw(self) -> np.ndarray:
-        """Return the next step's fresh noise for `ActionDistribution.sample`. Shape: (7,)."""
-        noise = np.append(self._rng.standard_normal(MOTION), self._rng.random()).astype(np.float32)
-        noise[:MOTION] *= self._exploration.scale
-        return noise
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a step's fresh noise for `ActionDistribution.sample` (7,) and the carried (6,)."""
+        fresh = np.append(self._rng.standard_normal(MOTION), self._rng.random()).astype(np.float32)
+        fresh[:MOTION] *= self._exploration.std
+        carried = self.carry
+        self.carry = self._exploration.memory * (carried + fresh[:MOTION])
+        return fresh, carried
 
     def skip(self, steps: int) -> None:
         """Pass over the noise of steps that are not asked for."""
         for _ in range(steps):
             self.draw()
-
-    def remember(self, fresh: np.ndarray) -> None:
-        """Carry a share of the motion's noise, this step's fresh part (6,) included, on."""
-        self.carry = self._exploration.memory * (self.carry + fresh)
 
 
 class GaussianPolicy(Policy):
@@ -128,9 +131,14 @@ class GaussianPolicy(Policy):
         return self.log_std.exp()
 
     def explore(self, std: float) -> None:
-        """Set the standard deviation of all motion actions."""
-        with torch.no_grad():
-            self.raw_log_std.fill_(float(np.log(std)))
+        """Set the standard deviation that all motion actions are scored with; it is fixed then."""
+        self.raw_log_std.requires_grad_(False)
+        self.set_std(torch.full((MOTION,), std))
+
+    @torch.no_grad()
+    def set_std(self, std: Tensor) -> None:
+        """Set the standard deviations (6,), within their bounds."""
+        self.raw_log_std.copy_(std.clamp(MINIMUM_STD, MAXIMUM_STD).log())
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -174,12 +182,9 @@ class GaussianPolicy(Policy):
             torch.from_numpy(np.asarray(observations, dtype=np.float32)),
             torch.from_numpy(np.asarray(pattern, dtype=np.int64)),
         )
-        fresh = np.stack([episode.draw() for episode in noise])
-        carried = np.stack([episode.carry for episode in noise])
+        fresh, carried = map(np.stack, zip(*[episode.draw() for episode in noise], strict=True))
         actions = policy.sample(torch.from_numpy(fresh)).numpy()
         actions[:, :MOTION] += carried
         chosen = actions.copy()
         chosen[:, :MOTION] -= carried
-        for episode, part in zip(noise, fresh[:, :MOTION] * self.std.numpy(), strict=True):
-            episode.remember(part)
         return Decision(actions, {"chosen": chosen})

@@ -18,14 +18,16 @@ Trace = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Exploration:
-    """How a policy's own randomness is used."""
+    """The noise of the six motion actions: an AR(1) process of its own, whatever the policy's std.
 
-    scale: float = 1.0
-    """What the noise of the six motion actions is multiplied by: 1 to sample from the policy, 0
-    for its mean. The gripper is always sampled: its policy hesitates at the moment of grasping,
-    and the likelier of its two actions may be to wait forever."""
+    The gripper is always sampled from the policy, which hesitates at the moment of grasping, where
+    the likelier of its two actions may be to wait forever.
+    """
+
+    std: float = 0.0
+    """Standard deviation of what each step adds, in units of the action; 0 for the mean action."""
     memory: float = 0.0
-    """Share of the motion noise that the next step inherits (an AR(1) process)."""
+    """Share of the noise that the next step inherits."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def explore(self, std: float) -> None:
-        """Set the standard deviation of the motion actions, with which fine-tuning starts."""
+        """Fix the standard deviation that motion is scored with; acting, `Exploration`'s holds."""
 
     @property
     @abstractmethod

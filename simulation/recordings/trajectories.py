@@ -269,6 +269,16 @@ class TrajectoryFile:
         return [EpisodeInfo(**info) for info in json.loads(self._infos)]
 
     @property
+    def lengths(self) -> Sequence[int]:
+        """Control steps of each episode, without reading the episodes."""
+        return [int(steps) for steps in self._steps]
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The sha256 of each episode's content, without reading the episodes."""
+        return [digest.tobytes().hex() for digest in self._digests]
+
+    @property
     def task(self) -> Task:
         """The task of all episodes."""
         return get_task(str(self.attributes["task"]))

@@ -30,10 +30,12 @@ from eval_harness.runner import RunConfig
 from generator.checkpoints import load_policy
 from generator.collect import collect
 from generator.config import (
+    BudgetConfig,
     CollectConfig,
     EvaluationConfig,
     GeneratorConfig,
     LearnConfig,
+    NoiseConfig,
     ReinforceConfig,
 )
 from generator.run_folder import RunFolder, train_recipe
@@ -49,7 +51,15 @@ DEMONSTRATIONS = 15
 CONFIG = GeneratorConfig(
     learn=LearnConfig(steps=900, hidden=(128, 128), ema_decay=0.99, checkpoint_every=50),
     reinforce=ReinforceConfig(
-        iterations=4, episodes=6, evaluate_every=2, evaluation_episodes=2, epochs=1, patience=9
+        BudgetConfig(weak=0),
+        iterations=4,
+        episodes=6,
+        critic_warmup=1,
+        warmup_episodes=3,
+        evaluate_every=2,
+        evaluation_episodes=2,
+        epochs=1,
+        patience=9,
     ),
     evaluation=EvaluationConfig(episodes=3),
 )
@@ -104,7 +114,9 @@ def _train(sources: Path, folder: Path) -> None:
 def _collect(sources: Path, folder: Path) -> None:
     trained = RunFolder(sources / "train").policies(TASK, "o2o_rl", 0)
     policy, _ = load_policy(trained / "learn" / "policy.safetensors")
-    collect(policy, Masses(), TASK, embedded_pack(), "o2o_rl", COLLECT, folder / "x.hdf5")
+    collect(
+        policy, Masses(), TASK, embedded_pack(), "o2o_rl", COLLECT, NoiseConfig(), folder / "x.hdf5"
+    )
 
 
 def _build(sources: Path, folder: Path) -> None:
@@ -126,7 +138,9 @@ def _trajectories(folder: Path) -> list[str]:
 def _stage_files(folder: Path) -> list[str]:
     policies = RunFolder(folder).policies(TASK, "o2o_rl", 0)
     names = ("policy.safetensors", "record.json")
-    files = [policies / stage / name for stage in ("learn", "reinforce") for name in names]
+    files = [
+        policies / stage / name for stage in ("learn", "filter", "reinforce") for name in names
+    ]
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cli import quickstart as stages
 from cli.main import main
+from common.workers import Backend, Outcome
 from generator.run_folder import RunFolder
+from generator.work.plan import Plan
+from reports.run_progress import RunProgress
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack
 
@@ -21,8 +23,13 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path, As
     write_embedded_pack(tmp_path / "other")
     (tmp_path / "other/README.md").write_text("another pack")
     monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path / "other"))
-    monkeypatch.setattr(stages, "_make_trajectories", lambda *arguments: None)
-    monkeypatch.setattr(stages, "_make_dataset", lambda *arguments: Path("dataset"))
+
+    def work(run: RunFolder, plan: Plan, backend: Backend) -> RunProgress:
+        result = {"policy_hash": "0a" * 32, "folder": "dataset"}
+        ended = [Outcome(index, result, None, 1.0) for index in range(len(plan.items))]
+        return RunProgress(run, plan.items, 2, ended)
+
+    monkeypatch.setattr("cli.generate.work", work)
 
     def report(run: RunFolder, pack: AssetPack, seed: int) -> tuple[Path, Path]:
         runs.append((run.root, pack))
@@ -37,7 +44,8 @@ def test_the_embedded_pack_is_used_whatever_is_installed(
 ) -> None:
     main(["quickstart"])
     assert made == [(Path("runs/quickstart"), embedded_pack())]
-    last = capsys.readouterr().out.splitlines()[-1]
+    *said, last = capsys.readouterr().out.splitlines()
+    assert sum("0a0a0a" in line for line in said) == len(("dlr", "o2o_rl"))
     assert "`dlr assets install`, then `dlr quickstart --assets libero`" in last
 
 

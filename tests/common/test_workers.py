@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import WorkerError
-from common.workers import Backend, Beam, Outcome, Processes, attempt_items, run_items
+from common.workers import After, Backend, Beam, Outcome, Processes, attempt_items, run_items
 
 ITEMS = [f"[{number} ** 2, __import__('os').getpid()]" for number in range(7)]
 """Expressions, evaluated by a function that every process can import: `eval`."""
@@ -141,3 +141,17 @@ def _until_gone(process_id: int) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"process {process_id} is still running")
+
+
+@pytest.mark.parametrize("name", ["processes", "beam"])
+def test_items_wait_for_others_and_are_left_out_after_failures(tmp_path: Path, name: str) -> None:
+    made = tmp_path / "made"
+    items = ["1 / 0", f"open({str(made)!r}, 'x').close()", "2", f"len(open({str(made)!r}).read())"]
+    items += ["3", "4"]
+    after = After([(), (), (0,), (1,), (2,), (0, 3)], frozenset([5]))
+    outcomes = attempt_items(eval, items, backends(tmp_path)[name], "waiting", after)
+    ended = {outcome.index: outcome for outcome in outcomes}
+    assert sorted(ended) == [0, 1, 2, 3, 4, 5]
+    assert (ended[3].result, ended[5].result) == (0, 4)
+    assert [ended[index].left_out for index in range(6)] == [False, False, True, False, True, False]
+    assert ended[4].error == "left out: ZeroDivisionError: division by zero"

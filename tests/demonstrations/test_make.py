@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from common.errors import DemonstrationError, InvalidStateError, TrajectoryError, UnknownTaskError
-from dataset_builders.episodes import list_episodes
-from dataset_builders.provenance import split_episodes
+from dataset_builders.sources import list_episodes, split_episodes
 from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import (
     count_attempts,

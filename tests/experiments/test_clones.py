@@ -8,7 +8,7 @@ from pathlib import Path
 from common.errors import DlrError
 from common.json_files import read_sealed
 from experiments.clones import TASKS, CloneItem, clone
-from generator.config import EvaluationConfig, GeneratorConfig, LearnConfig
+from generator.config import DiscoverConfig, EvaluationConfig, GeneratorConfig, LearnConfig
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
 
@@ -23,10 +23,13 @@ def test_the_tasks_are_twenty_of_seven_skills() -> None:
 
 def test_a_clone_is_evaluated_and_written(tmp_path: Path) -> None:
     learn = LearnConfig(hidden=(16,), steps=4, checkpoint_every=2)
-    config = GeneratorConfig(learn=learn, evaluation=EvaluationConfig(episodes=2))
+    config = GeneratorConfig(
+        discover=DiscoverConfig(steps=20), learn=learn, evaluation=EvaluationConfig(episodes=1)
+    )
     item = CloneItem(DRAWER, 2, config, embedded_pack(), tmp_path / "work", tmp_path / "out")
     line = clone(item)
-    assert line.endswith("of 2")
+    assert line.startswith("one ") and "of 1, " in line and "of 3, " in line
     found = read_sealed(tmp_path / "out" / f"{DRAWER}.json", "a clone", DlrError, "again")
     assert found["demonstrations"] == 6 and len(found["ways"]) == 3
+    assert found["clones"]["patterns"]["records"].keys() == {"discover", "learn"}
     assert clone(replace(item)) == line

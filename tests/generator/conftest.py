@@ -14,7 +14,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from demonstrations.demonstration import Demonstration
+from demonstrations.demonstration import Demonstration, Moments
 from simulation.scene import Fixtures
 
 DIFFERENCES = ("carry_side", "rim", "yaw", "carry_height")
@@ -79,6 +79,16 @@ class PointMass:
         self.goal = np.append(rng.uniform([0.02, 0.17], [0.08, 0.23]), 0.0)
         self.closed, self.held, self.time = False, False, 0.0
 
+    def state(self) -> np.ndarray:
+        return np.concatenate([[self.time], self.eef, self.item, self.goal])
+
+    def resume(
+        self, seed: int, state: np.ndarray, fixtures: Fixtures, grips: Sequence[float]
+    ) -> None:
+        self.time, (self.eef, self.item, self.goal) = state[0], np.split(state[1:].copy(), 3)
+        self.closed = len(grips) > 0 and grips[-1] > 0
+        self.held = self.closed and bool(np.array_equal(self.eef, self.item))
+
     def step(self, action: np.ndarray) -> bool:
         self.time += 0.05
         motion = 0.04 * np.clip(np.asarray(action[:3], dtype=np.float64), -1, 1)
@@ -103,11 +113,11 @@ class PointMass:
         finger = 0.02 if self.closed else 0.04
         return np.concatenate([self.eef, [np.pi, 0, 0], [finger, -finger]])
 
-    def state(self) -> np.ndarray:
-        return np.concatenate([[self.time], self.eef, self.item])
-
     def joints(self) -> np.ndarray:
         return np.zeros(7)
+
+    def touching(self) -> bool:
+        return self.closed
 
     def fixtures(self) -> Fixtures:
         return Fixtures(("table",), np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
@@ -158,7 +168,7 @@ def _demonstrate(seed: int, way: int, noise: float) -> Demonstration | None:
     via = (env.item + env.goal) / 2 + [0.12 * way, 0, 0.15]
     targets = [(env.item + 0.1 * up, -1), (env.item, -1), (env.item, 1), (via, 1)]
     targets += [(env.goal + 0.05 * up, 1), (env.goal, 1), (env.goal, -1)]
-    observations, proprio, actions = [], [], []
+    observations, proprio, actions, states = [], [], [], []
     for target, gripper in targets:
         for _ in range(25):
             toward = np.clip((target - env.eef) / 0.04 * 0.5, -1, 1)
@@ -166,9 +176,14 @@ def _demonstrate(seed: int, way: int, noise: float) -> Demonstration | None:
             observations.append(env.policy_state())
             proprio.append(env.proprio())
             actions.append(action)
+            states.append(env.state())
             if env.step(action):
                 return Demonstration(
-                    np.stack(observations), np.stack(proprio), np.stack(actions), f"way{way + 1}"
+                    np.stack(observations),
+                    np.stack(proprio),
+                    np.stack(actions),
+                    f"way{way + 1}",
+                    Moments(np.stack(states), seed, env.fixtures()),
                 )
             if np.linalg.norm(target - env.eef) < 0.012:
                 break

@@ -2,16 +2,18 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from generator.collect import CollectionError, CollectReport, collect
-from generator.config import CollectConfig, LearnConfig
+from generator.collect import CollectionError, CollectReport, collect, read_report
+from generator.config import CollectConfig, LearnConfig, NoiseConfig
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
+from generator.rollout import RELEASED_STEPS
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import TrajectoryFile
 from simulation.tasks import get_task
@@ -21,6 +23,7 @@ from tests.generator.test_learn import way_labels
 TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 PACK = AssetPack("none", Path(), "0" * 64)
 CONFIG = CollectConfig(episodes=18, wave=6)
+NOISE = NoiseConfig()
 
 
 def trained(patterns: int) -> GaussianPolicy:
@@ -35,7 +38,7 @@ def trained(patterns: int) -> GaussianPolicy:
 def run(path: Path, patterns: int = 3, environments: PointMasses | None = None) -> CollectReport:
     """Collect with a fixed policy."""
     environments = environments or PointMasses()
-    return collect(trained(patterns), environments, TASK, PACK, "dlr", CONFIG, path)
+    return collect(trained(patterns), environments, TASK, PACK, "dlr", CONFIG, NOISE, path)
 
 
 @pytest.fixture(autouse=True)
@@ -97,10 +100,50 @@ def test_hopeless_pattern(tmp_path: Path) -> None:
     policy = GaussianPolicy(17, 3, (8,))
     config = CollectConfig(episodes=3, maximum_attempts=2)
     with pytest.raises(CollectionError, match="pattern 0 succeeded in 0 of 2"):
-        collect(policy, PointMasses(), TASK, PACK, "dlr", config, tmp_path / "x.hdf5")
+        collect(policy, PointMasses(), TASK, PACK, "dlr", config, NOISE, tmp_path / "x.hdf5")
+
+
+def test_what_a_weak_policy_gives_is_kept_where_not_all_is_required(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    policy = GaussianPolicy(17, 3, (8,))
+    config = CollectConfig(episodes=3, maximum_attempts=2, require_all=False)
+    environments = PointMasses()
+    for _ in range(2):
+        report = collect(
+            policy, environments, TASK, PACK, "dlr", config, NoiseConfig(), tmp_path / "none.hdf5"
+        )
+        assert (report.attempts, report.successes) == ([2, 2, 2], [0, 0, 0])
+        assert not report.path.exists()
+        environments.steps = 0
+    half = CollectConfig(episodes=60, maximum_attempts=1, require_all=False)
+    path = tmp_path / "some.hdf5"
+    report = collect(trained(0), PointMasses(), TASK, PACK, "dlr", half, NoiseConfig(), path)
+    assert sum(report.attempts) == 60 > sum(report.successes) > 0
+    with TrajectoryFile(path) as file:
+        assert len(file) == sum(report.successes)
+    assert read_report(path) == report
+
+
+def test_an_episode_goes_on_until_the_fingers_have_let_go(tmp_path: Path) -> None:
+    """The point mass lets go as it succeeds, so its hand is free two steps later."""
+    policy, config = trained(0), CollectConfig(episodes=6, wave=6)
+    kept = {}
+    for through in (False, True):
+        path = tmp_path / f"{through}.hdf5"
+        chosen = replace(config, through_release=through)
+        report = collect(policy, PointMasses(), TASK, PACK, "dlr", chosen, NoiseConfig(), path)
+        with TrajectoryFile(path) as file:
+            kept[through] = {(e.info.seed, e.info.init_index): e for e in file}
+    assert sum(report.unreleased) >= 0 and read_report(path) == report
+    both = kept[False].keys() & kept[True].keys()
+    assert both
+    for start in both:
+        short, long = kept[False][start], kept[True][start]
+        assert long.info.success and len(long) == len(short) + RELEASED_STEPS - 1
+        np.testing.assert_array_equal(long.states[: len(short)], short.states)
 
 
 def test_groups_must_fit(tmp_path: Path) -> None:
     policy = GaussianPolicy(17, 2, (8,))
     with pytest.raises(CollectionError, match="ask for 2 groups and a multiple of 2 episodes"):
-        collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, tmp_path / "x.hdf5")
+        collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, NOISE, tmp_path / "x.hdf5")

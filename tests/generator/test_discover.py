@@ -15,7 +15,7 @@ from generator.discover import (
     gmm_state_labels,
     mutual_information,
 )
-from generator.paths import DiscoveryError, features, resample
+from generator.paths import DiscoveryError, count_ways, features, resample
 from tests.generator.conftest import DIFFERENCES, synthetic_trajectories
 
 FAST = DiscoverConfig(steps=700)
@@ -31,6 +31,34 @@ def test_finds_ways(difference: str) -> None:
     fresh, fresh_ways = synthetic_trajectories(difference, 60, 100)
     again = [encoder.classify_trajectory(t) for t in fresh]
     assert mutual_information(again, fresh_ways) >= 0.7
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+def test_ways_are_counted(difference: str) -> None:
+    trajectories, ways = synthetic_trajectories(difference, 90)
+    for among in (("way0", "way1", "way2"), ("way0", "way2"), ("way1",)):
+        paths = [features(t) for t, way in zip(trajectories, ways, strict=True) if way in among]
+        assert count_ways(paths, 4, 0)[0] == len(among)
+
+
+def test_patterns_are_as_many_as_the_ways() -> None:
+    trajectories, ways = synthetic_trajectories("carry_side", 90)
+    config = DiscoverConfig(steps=200, choose_patterns=True)
+    for among in (("way0", "way2"), ("way1",)):
+        some = [(t, way) for t, way in zip(trajectories, ways, strict=True) if way in among]
+        encoder = discover([t for t, _ in some], config, 0, [way for _, way in some])
+        assert encoder.patterns == encoder.report["distinct_ways"] == len(among)
+        assert encoder.label(some[0][0]).max() < len(among)
+        assert encoder.report["agreement"]["trajectory"] == 1
+
+
+def test_report_compares_labels_with_known_ways() -> None:
+    trajectories, ways = synthetic_trajectories("carry_side", 90)
+    report = discover(trajectories, FAST, 0, [*ways[:-1], ""]).report
+    assert report["distinct_ways"] == 3
+    assert report["agreement"].keys() == {"trajectory", "state", "state_majority", "path_mixture"}
+    assert report["agreement"]["trajectory"] > 0.9 > report["agreement"]["state"]
+    assert "agreement" not in discover(trajectories, DiscoverConfig(steps=10), 0).report
 
 
 def test_posterior_is_flat_where_ways_share_states_and_sharp_where_they_differ() -> None:

@@ -1,22 +1,26 @@
 """Cloning fits, keeps patterns apart, and continues after kill -9 with the same weights."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.errors import DemonstrationError
+from common.errors import DemonstrationError, SettingError
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import load_policy, policy_hash
 from generator.config import LearnConfig
-from generator.learn import learn
+from generator.learn import COST, learn
+from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
 from generator.rollout import evaluate, held_out_specs
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 
-CONFIG = LearnConfig(steps=600, hidden=(64, 64), ema_decay=0.98, checkpoint_every=20)
+CONFIG = LearnConfig(
+    steps=600, hidden=(64, 64), ema_decay=0.98, checkpoint_every=20, validate_every=100
+)
 
 
 def way_labels(demonstrations: list[Demonstration]) -> list[np.ndarray]:
@@ -39,6 +43,29 @@ def test_clones(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     assert success.mean() > 0.3
     loaded, metadata = load_policy(tmp_path / "policy.safetensors")
     assert policy_hash(loaded) == policy_hash(policy) == metadata["policy_hash"]
+
+
+def test_what_was_never_seen_ends_training_and_sets_the_spread(tmp_path: Path) -> None:
+    """Labels with tremor are learnt by heart; the weights from before that are kept."""
+    demonstrations = point_mass_demonstrations(15, noise=0.3)
+    config = LearnConfig(
+        steps=4000, hidden=(128, 128), validation_share=0.3, validate_every=50, patience=6
+    )
+    policy, report = learn(demonstrations, way_labels(demonstrations), config, 3, 0, tmp_path)
+    assert report["best_step"] == report["steps"] - 300 < 3000
+    assert json.loads((tmp_path / COST).read_text())["cpu_seconds"] > 0
+    likelihoods = [report[part]["negative_log_likelihood"] for part in ("training", "validation")]
+    assert likelihoods[1] - likelihoods[0] < 3
+    assert (policy.std[:3] > 0.2).all()
+
+
+def test_chunks_are_cloned(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    config = dataclasses.replace(CONFIG, chunk=3)
+    policy, report = learn(demonstrations, way_labels(demonstrations), config, 3, 0, tmp_path)
+    assert isinstance(policy, ChunkPolicy) and report["validation"]["gripper_accuracy"] > 0.9
+    assert report["validation"]["motion_error"] < 0.2
+    with pytest.raises(SettingError, match="at least one"):
+        learn(demonstrations, None, dataclasses.replace(CONFIG, chunk=0), 0, 0, tmp_path)
 
 
 def test_report_says_how_many_were_held_out(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from common.json_files import write_sealed
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
 from generator.config import (
+    BudgetConfig,
     DiscoverConfig,
     EvaluationConfig,
+    FilterConfig,
     GeneratorConfig,
     LearnConfig,
     ReinforceConfig,
@@ -29,7 +31,10 @@ CONFIG = GeneratorConfig(
     learn=LearnConfig(steps=600, hidden=(128, 128), ema_decay=0.99),
     reinforce=ReinforceConfig(
         iterations=2,
-        episodes=12,
+        episodes=4,
+        critic_warmup=1,
+        warmup_episodes=2,
+        budget=BudgetConfig(weak=0),
         evaluate_every=1,
         evaluation_episodes=3,
         epochs=2,
@@ -67,7 +72,7 @@ def stages(root: Path) -> list[str]:
 
 def test_dlr(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     result = run(tmp_path, demonstrations)
-    assert result.reports["discover"]["mutual_information_with_ways"] >= 0.8
+    assert result.reports["discover"]["agreement"]["trajectory"] >= 0.8
     assert len(result.reports["reinforce"]["held_out_success"]) == 3
     assert result.encoder is not None and result.policy.patterns == 3
     record = json.loads((tmp_path / "dlr/seed_0/learn/record.json").read_text())
@@ -87,11 +92,11 @@ def test_settings_touch_the_stages_that_read_them(
     first = (tmp_path / "dlr/seed_0/reinforce").resolve()
     harder = dataclasses.replace(CONFIG.reinforce, epochs=3)
     run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, reinforce=harder))
-    assert stages(tmp_path) == ["discover", "learn", "reinforce", "reinforce"]
+    assert stages(tmp_path) == ["discover", "filter", "learn", "reinforce", "reinforce"]
     assert (tmp_path / "dlr/seed_0/reinforce").resolve() != first
     assert (first / "policy.safetensors").exists()
     run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, seed=1))
-    assert stages(tmp_path) == ["discover"] * 2 + ["learn"] * 2 + ["reinforce"] * 3
+    assert stages(tmp_path) == ["discover"] * 2 + ["filter"] * 2 + ["learn"] * 2 + ["reinforce"] * 3
     hashes = {path.read_bytes() for path in tmp_path.glob("dlr/*/learn/policy.safetensors")}
     assert len(hashes) == 2
 
@@ -99,11 +104,11 @@ def test_settings_touch_the_stages_that_read_them(
 def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     result = run(tmp_path, demonstrations, "o2o_rl")
     assert result.encoder is None and result.policy.patterns == 0
-    assert set(result.reports) == {"learn", "reinforce"}
+    assert set(result.reports) == {"learn", "filter", "reinforce"}
     first = demonstrations[0]
     seen_otherwise = dataclasses.replace(first, observations=first.observations + 1e-6)
     run(tmp_path, [seen_otherwise, *demonstrations[1:]], "o2o_rl")
-    assert stages(tmp_path) == ["learn", "learn", "reinforce", "reinforce"]
+    assert stages(tmp_path) == ["filter", "filter", "learn", "learn", "reinforce", "reinforce"]
 
 
 def test_a_damaged_record_or_result_is_refused(
@@ -126,7 +131,7 @@ def test_a_damaged_record_or_result_is_refused(
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    with pytest.raises(RecipeError, match="choose one of dlr, o2o_rl"):
+    with pytest.raises(RecipeError, match="choose one of clone, dlr, dlr_clone"):
         get_recipe("drl")
     with pytest.raises(DemonstrationError, match="no demonstrations"):
         run(tmp_path, [])
@@ -135,3 +140,38 @@ def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
 def test_names_agree() -> None:
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert len({recipe.label for recipe in RECIPES.values()}) == len(RECIPES)
+
+
+BRIEF = dataclasses.replace(
+    CONFIG,
+    discover=DiscoverConfig(steps=200),
+    learn=LearnConfig(steps=200, hidden=(32, 32), ema_decay=0.9),
+    filtered=FilterConfig(episodes=4, wave=2),
+    evaluation=EvaluationConfig(episodes=3),
+)
+
+
+def test_controls_share_stages(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    for recipe in ("dlr", "dlr_clone", "o2o_rl", "clone"):
+        run(tmp_path, demonstrations, recipe, BRIEF)
+    assert stages(tmp_path) == ["discover"] + ["filter"] * 2 + ["learn"] * 2 + ["reinforce"] * 2
+    filtered = run(tmp_path, demonstrations, "filtered_clone", BRIEF)
+    assert filtered.reports["filter"]["filtered"] and len(stages(tmp_path)) == 8
+    shuffled = run(tmp_path, demonstrations, "dlr_shuffled", BRIEF)
+    assert len(stages(tmp_path)) == 11 and stages(tmp_path).count("discover") == 1
+    assert shuffled.policy.patterns == 3
+    assert len(shuffled.reports["reinforce"]["theorem"]) == 3
+
+
+def test_a_weak_clone_is_filtered_first(
+    tmp_path: Path, demonstrations: list[Demonstration]
+) -> None:
+    reinforce = dataclasses.replace(CONFIG.reinforce, budget=BudgetConfig(weak=1.01, strong=2))
+    config = dataclasses.replace(CONFIG, reinforce=reinforce, filtered=BRIEF.filtered)
+    reports = run(tmp_path, demonstrations, "o2o_rl", config).reports
+    assert reports["filter"]["budget"]["choice"] == "filter first"
+    assert "filtered cloning" in reports["filter"]["budget"]["why"]
+    assert reports["filter"]["filtered"] and reports["filter"]["gathered"]["kept"][0] > 0
+    steps = [reports[stage]["environment_steps"] for stage in ("learn", "filter", "reinforce")]
+    assert steps[0]["training"] == 0 and steps[1]["training"] > 0
+    assert all(s["total"] == s["training"] + s["evaluation"] > 0 for s in steps)

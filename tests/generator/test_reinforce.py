@@ -1,5 +1,7 @@
 """PPO improves a weak clone, keeps patterns, and continues after kill -9 with the same weights."""
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -8,14 +10,16 @@ import pytest
 import torch
 
 from common.errors import CheckpointError, SettingError
-from generator.batch import advantages_and_returns, normalise_per_pattern
-from generator.checkpoints import policy_hash
-from generator.config import LearnConfig, ReinforceConfig
-from generator.critic import Critic
+from generator.checkpoints import load_policy, policy_hash
+from generator.config import LearnConfig, NoiseConfig, ReinforceConfig
+from generator.finetuning.batch import advantages_and_returns, make_batch, normalise_per_pattern
+from generator.finetuning.critic import Critic
+from generator.finetuning.learner import Learner
+from generator.finetuning.replay import Replay
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
-from generator.reinforce import Finetuning, _Learner, reinforce
-from generator.rollout import training_specs
+from generator.reinforce import Finetuning, reinforce
+from generator.rollout import rollout, training_specs
 from simulation.starts import EVALUATION_SEED
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 from tests.generator.test_learn import way_labels
@@ -23,7 +27,9 @@ from tests.generator.test_learn import way_labels
 SHORT = ReinforceConfig(
     critic_hidden=(128, 128),
     iterations=4,
-    episodes=12,
+    episodes=4,
+    warmup_episodes=2,
+    critic_warmup=1,
     evaluate_every=2,
     evaluation_episodes=4,
     epochs=3,
@@ -73,15 +79,80 @@ def test_advantages_are_normalised_within_patterns() -> None:
 def test_improves_a_weak_clone(tmp_path: Path) -> None:
     policy = clone(tmp_path / "learn")
     before = policy_hash(policy)
-    config = ReinforceConfig(iterations=14, evaluate_every=7, episodes=36, critic_hidden=(128, 128))
+    config = ReinforceConfig(
+        iterations=14, evaluate_every=7, episodes=12, critic_hidden=(128, 128), desired_kl=0.05
+    )
     _, report = reinforce(policy, PointMasses(), None, Finetuning(config, horizon=75), tmp_path)
     assert policy_hash(policy) == before
     history = report["history"]
     success = [m["success"] for m in history]
     assert np.mean(success[-4:]) > np.mean(success[:3]) + 0.03
     assert {"leakage/0"}.isdisjoint(history[0]) and history[-1]["kl_to_initial/2"] > 0
+    assert [m["warm_up"] for m in history[:4]] == [1, 1, 1, 0]
+    assert history[2]["kl_to_initial/0"] == 0 and history[2]["explained_variance"] > 0
+    updates = [m for m in history if not m["warm_up"]]
+    assert max(m["kl"] for m in updates) < 0.08 and min(m["kl"] for m in updates) > 0.01
+    steps = report["environment_steps"]
+    assert steps["total"] == steps["training"] + steps["evaluation"]
+    assert steps["total"] == sum(m["environment_steps"] for m in history)
+    cost = json.loads((tmp_path / "cost.json").read_text())
+    assert 0 < cost["cpu_share_of_update"] < 1 and cost["cpu_minutes"] > 0
+    assert report["stopped"] in ("solved", "iterations used up")
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert "tensorflow" not in sys.modules
+
+
+def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
+    policy = clone(tmp_path / "learn")
+    demonstrations = point_mass_demonstrations(15, 0.1)
+    config = dataclasses.replace(
+        SHORT, demonstration_starts=0.5, replay=0.1, residual=True, iterations=99, patience=99
+    )
+    settings = Finetuning(
+        config,
+        horizon=75,
+        steps=6000,
+        shorten=True,
+        demonstrations=demonstrations,
+        labels=[int(d.way[-1]) for d in demonstrations],
+    )
+    environments = PointMasses()
+    tuned, report = reinforce(policy, environments, None, settings, tmp_path)
+    assert report["stopped"] == "steps used up" and environments.steps <= 6000
+    assert report["environment_steps"]["total"] == environments.steps > 4000
+    last = report["history"][-1]
+    assert last["reach/0"] > 0.25 and last["success_from_demonstrations/0"] > last["success/0"]
+    assert policy_hash(load_policy(tmp_path / "policy.safetensors")[0]) == policy_hash(tuned)
+    trained, frozen = tuned.state_dict(), policy.state_dict()
+    assert all(torch.equal(trained[n], frozen[n]) for n in frozen if n != "raw_log_std")
+    with pytest.raises(SettingError, match="every pattern"):
+        reinforce(policy, environments, None, Finetuning(config, horizon=75), tmp_path / "x")
+    silent = Finetuning(SHORT, noise=NoiseConfig(std=0.001), horizon=75)
+    with pytest.raises(SettingError, match="cannot learn with noise of the std"):
+        reinforce(policy, environments, None, silent, tmp_path / "x")
+
+
+def test_replay_holds_successes_of_the_last_iterations() -> None:
+    torch.manual_seed(0)
+    policy, replay = GaussianPolicy(17, 3, (8,)), Replay(2)
+    for first in (0, 3, 6):
+        done = rollout(policy, PointMasses(), training_specs(first, 3, 3, 0.5, 0), 5)
+        won = [dataclasses.replace(e, success=i == 1) for i, e in enumerate(done)]
+        replay.keep(make_batch(policy, won))
+        last = won[1]
+    drawn = replay.sample(200, torch.Generator().manual_seed(0))
+    assert drawn is not None
+    features, trace = drawn
+    assert len(torch.unique(features, dim=0)) == 10
+    known = {tuple(row) for row in last.trace["chosen"].tolist()}
+    assert len(known & {tuple(row) for row in trace["chosen"].tolist()}) == 5
+    again = Replay(2)
+    again.load(replay.tensors())
+    torch.testing.assert_close(
+        again.sample(9, torch.Generator().manual_seed(1)),
+        replay.sample(9, torch.Generator().manual_seed(1)),
+    )
+    assert Replay(0).sample(3, torch.Generator()) is None
 
 
 def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
@@ -96,22 +167,11 @@ def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
 def test_refuses_another_policys_checkpoint(tmp_path: Path) -> None:
     policy = clone(tmp_path / "learn")
     state = tmp_path / "training.safetensors"
-    one = Finetuning(ReinforceConfig(iterations=1, episodes=3, evaluation_episodes=1), horizon=75)
-    _Learner(policy, None, one).save(state)
+    one = Finetuning(ReinforceConfig(iterations=1, episodes=1, evaluation_episodes=1), horizon=75)
+    Learner(policy, None, one).save(state)
     policy.explore(0.15)
     with pytest.raises(CheckpointError, match="another cloned policy"):
         reinforce(policy, PointMasses(), None, one, tmp_path)
-
-
-def test_episodes_must_fit_patterns(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="multiple"):
-        reinforce(
-            GaussianPolicy(17, 3, (8,)),
-            PointMasses(),
-            None,
-            Finetuning(ReinforceConfig(episodes=10), horizon=5),
-            tmp_path,
-        )
 
 
 def test_seeds_train_on_different_episodes() -> None:

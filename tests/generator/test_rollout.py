@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from generator.collect import to_episode
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
 from generator.rollout import (
@@ -13,7 +14,6 @@ from generator.rollout import (
     evaluate,
     held_out_specs,
     rollout,
-    to_episode,
     training_specs,
 )
 from simulation.environment import BatchEnvironment
@@ -52,8 +52,10 @@ def test_streams_differ_in_noise_alone() -> None:
     specs = [EpisodeSpec(5, None, -1, stream) for stream in range(2)]
     a, b = rollout(_policy(patterns=0), PointMasses(2), specs, 10)
     np.testing.assert_array_equal(a.observations[0], b.observations[0])
-    assert not np.array_equal(a.actions[:, :6], b.actions[:, :6])
-    quiet = rollout(_policy(patterns=0), PointMasses(2), specs, 1, exploration=Exploration(0))
+    np.testing.assert_array_equal(a.actions[0, :6], b.actions[0, :6])
+    noisy = rollout(_policy(patterns=0), PointMasses(2), specs, 1, exploration=Exploration(0.1))
+    assert not np.array_equal(noisy[0].actions[:, :6], noisy[1].actions[:, :6])
+    quiet = rollout(_policy(patterns=0), PointMasses(2), specs, 1)
     np.testing.assert_array_equal(quiet[0].actions[:, :6], quiet[1].actions[:, :6])
 
 
@@ -61,7 +63,7 @@ def test_timeout_is_a_failure_and_capture_becomes_an_episode() -> None:
     done = rollout(_policy(), PointMasses(2), training_specs(0, 3, 3, 0.5, 0), 12, capture=True)[0]
     assert len(done) == 12 and not done.success
     episode = to_episode(done, "dlr", "hash")
-    assert episode.states.shape == (12, 7) and episode.final_state.shape == (7,)
+    assert episode.states.shape == (12, 10) and episode.final_state.shape == (10,)
     assert np.abs(episode.actions).max() <= 1
     assert not episode.info.success and episode.rewards.sum() == 0
     with pytest.raises(ValueError, match="capture"):

@@ -220,3 +220,23 @@ def test_the_policys_state_is_named_and_finite(pack):
         assert np.isclose(values[f"akita_black_bowl_1_to_eef_{letter}"], difference)
     with pytest.raises(KeyError, match="teapot"):
         env.object_position("teapot")
+
+
+def test_an_episode_is_resumed_in_its_midst(pack, actions):
+    env = Environment(DRAWER, pack)
+    env.reset(seed=3, init_index=7)
+    env.settle()
+    env.restart()
+    states = [env.state()]
+    for action in actions[:30]:
+        env.step(action)
+        states.append(env.state())
+    for resume, nearest in ((True, 0.0), (False, 1e-3)):
+        start = env.fixtures()
+        if resume:
+            env.resume(3, states[20], start, actions[:20, -1])
+        else:
+            env.reset(3, init_state=states[20], fixtures=start)
+        env.step(actions[20])
+        off = np.abs(env.state()[1:10] - states[21][1:10]).max()
+        assert off < 1e-9 if resume else off > nearest

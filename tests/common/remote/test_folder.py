@@ -85,12 +85,14 @@ def test_what_does_not_arrive_as_told_is_not_kept(stored, tmp_path, monkeypatch)
 def test_only_what_is_asked_for_is_copied(stored):
     copy = local_folder(ADDRESS, ["a"], lambda here: ["below/c"] if (here / "a").is_file() else [])
     assert copied(copy) == {name: stored[name] for name in ("a", "below/c")}
-    with pytest.raises(DatasetError, match=r"holds no x: nothing was published there"):
+    with pytest.raises(DatasetError, match=r"holds no x; nothing was published there"):
         local_folder(ADDRESS, ["x"], lambda here: [])
 
 
 def test_a_missing_dataset_elsewhere_is_no_full_disk(cloud):
-    with pytest.raises(DatasetError, match=r"gs://bucket/nothing holds no dataset_info") as caught:
+    with pytest.raises(
+        DatasetError, match=r"gs://bucket/nothing: it holds no dataset_info"
+    ) as caught:
         verify("gs://bucket/nothing")
     assert "make room" not in str(caught.value)
     with pytest.raises(DatasetError, match=r"cannot read gs://no-bucket/x|holds no dataset_info"):

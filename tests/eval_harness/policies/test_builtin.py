@@ -24,7 +24,7 @@ from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
 from generator.checkpoints import load_policy as load_network
 from generator.checkpoints import save_policy
-from generator.config import EvaluationConfig
+from generator.config import NoiseConfig
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
 from generator.rollout import EpisodeSpec
@@ -159,7 +159,7 @@ def test_a_generator_policy_acts_as_in_the_rollouts_that_training_reports(checkp
     network, _ = load_network(checkpoint)
     policy = GeneratorPolicy.load(f"{checkpoint}#1")
     scene = np.zeros(network.architecture()["observation_dim"])
-    exploration = Exploration(EvaluationConfig().motion_noise)
+    exploration = Exploration(NoiseConfig().std, NoiseConfig().memory)
     noise = [network.noise(EpisodeSpec(5, None, 1).noise(), exploration)]
     wanted = [network.act(scene[None], np.array([1]), noise).actions for _ in range(4)]
     acted = [policy.act([look(0, step, **{STATE: scene})])[0] for step in (0, 1, 2, 3)]
@@ -177,7 +177,7 @@ def test_a_generator_policys_noise_is_an_option(checkpoint: Path) -> None:
     steps = [look(0, step, **state) for step in range(3)]
     assert len({tuple(row) for row in mean.act(steps)[:, 0, :6]}) == 1
     assert len({tuple(row) for row in usual.act(steps)[:, 0, :6]}) == 3
-    assert (mean.identity()["noise"], usual.identity()["noise"]) == (0, 0.5)
+    assert (mean.identity()["noise"], usual.identity()["noise"]) == (0, NoiseConfig().std)
     assert GeneratorPolicy.load(f"{checkpoint}#noise=.25").identity()["noise"] == 0.25
     for options, words in (("noise=-1", "from 0 on"), ("loud=1", "loud is no option")):
         with pytest.raises(PolicyError, match=words):

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generator.policies.policy import FloatArray, Policy
-from generator.reward import Reward
+from generator.policies.policy import Policy
 from generator.rollout import Rollout
 
 
@@ -28,16 +27,16 @@ class Batch:
     """Step / horizon. Shape: (n,)."""
     lengths: list[int]
     """Steps of each episode."""
-    rewards: FloatArray
-    """Shape: (n,)."""
+    success: Tensor
+    """Whether the step's episode succeeded. Shape: (n,), bool."""
 
 
-def make_batch(policy: Policy, episodes: Sequence[Rollout], reward: Reward, horizon: int) -> Batch:
-    """Put episodes together."""
+def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) -> Batch:
+    """Put episodes together; `horizon` is what time is a share of."""
     patterns = np.concatenate([np.full(len(e), max(e.spec.pattern, 0)) for e in episodes])
     observations = torch.from_numpy(np.concatenate([e.observations for e in episodes]))
     z = torch.from_numpy(patterns)
-    time = np.concatenate([np.arange(len(e)) / horizon for e in episodes])
+    time = np.concatenate([(e.spec.first + np.arange(len(e))) / horizon for e in episodes])
     with torch.no_grad():
         features = policy.features(observations, z)
     return Batch(
@@ -49,8 +48,13 @@ def make_batch(policy: Policy, episodes: Sequence[Rollout], reward: Reward, hori
         },
         time=torch.from_numpy(time.astype(np.float32)),
         lengths=[len(e) for e in episodes],
-        rewards=np.concatenate([reward(e) for e in episodes]),
+        success=torch.from_numpy(np.concatenate([np.full(len(e), e.success) for e in episodes])),
     )
+
+
+def sums(values: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """Return the sums over consecutive episodes of (n,) values. Shape: (episodes,)."""
+    return np.add.reduceat(values, np.cumsum([0, *lengths[:-1]]))
 
 
 def advantages_and_returns(

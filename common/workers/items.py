@@ -1,22 +1,10 @@
-"""Fresh processes for work that must not share one: TensorFlow here, OpenGL there.
-
-TensorFlow and Mesa's software OpenGL each bring an LLVM and crash in one process. So pictures are
-rendered in processes that never load TensorFlow, and `build` and `verify` load TensorFlow in a
-process of their own. The standard library's pools will not do: their processes import the
-caller's main module, and that of `tfds build` imports TensorFlow. loky's do not.
-"""
+"""Work items: a picklable function over frozen items, on processes of this machine or on Beam."""
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import functools
 import itertools
 import json
-import os
-import signal
-import sys
-import threading
 import time
 import traceback
 import uuid
@@ -30,52 +18,8 @@ from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 from common.errors import DlrError, WorkerError, one_line
-from common.machine import CORES_VARIABLE, cores
-
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
-_ALONE = {**_ONE_THREAD, CORES_VARIABLE: "1", "TQDM_DISABLE": "1"}
-"""Of a process that works on an item alone: one core, and no progress bar of its own."""
-_AHEAD = 2
-"""Items in flight for each process: enough to keep it busy, few enough to bound memory."""
-_WATCH_INTERVAL_S = 0.5
-
-
-def map_in_processes[Item, Result](
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    workers: int | None = None,
-    description: str = "",
-) -> Iterator[Result]:
-    """Yield `function(item)` for each item, in order, with a progress bar and flat memory.
-
-    Args:
-        function: importable by name, or a `functools.partial` of such a function.
-        items: what to map over.
-        workers: processes; by default one for each core.
-        description: label of the progress bar.
-
-    Raises:
-        WorkerError: a process was killed.
-    """
-    workers = max(1, min(workers or cores(), len(items)))
-    remaining = iter(items)
-    pending: collections.deque[Future[Result]] = collections.deque()
-    try:
-        with (
-            _processes(workers, _ONE_THREAD) as executor,
-            tqdm(total=len(items), desc=description, unit="episode") as progress,
-        ):
-            for item in itertools.islice(remaining, _AHEAD * workers):
-                pending.append(executor.submit(function, item))
-            while pending:
-                result = pending.popleft().result()
-                pending.extend(executor.submit(function, i) for i in itertools.islice(remaining, 1))
-                progress.update()
-                yield result
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            f"a process died while {description} (out of memory?): run again with fewer workers"
-        ) from error
+from common.machine import cores
+from common.workers.processes import make_pool_of_one, map_in_processes, run_beside
 
 
 @dataclass(frozen=True)
@@ -92,6 +36,18 @@ class Outcome[Result]:
     """How long it took, without the start of its process."""
     details: str = ""
     """Traceback of an unexpected error."""
+    left_out: bool = False
+    """Whether it was not begun, as an item that it comes after has failed."""
+
+
+@dataclass(frozen=True)
+class After:
+    """Which items wait for which."""
+
+    items: Sequence[Sequence[int]] = ()
+    """For each item, the earlier ones that it comes after; empty where none waits for another."""
+    anyhow: frozenset[int] = frozenset()
+    """Items that begin once those have ended, though some of them have failed."""
 
 
 class Backend(Protocol):
@@ -103,7 +59,11 @@ class Backend(Protocol):
         """Yield `function(item)` for each item, in order."""
 
     def attempt(
-        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        description: str,
+        after: After = After(),
     ) -> Iterator[Outcome[Any]]:
         """Yield each item's outcome, in any order."""
 
@@ -114,6 +74,8 @@ class Processes:
 
     workers: int | None = None
     """How many; by default one for each core."""
+    bar: bool = True
+    """Whether `attempt` shows a progress bar."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
@@ -122,15 +84,21 @@ class Processes:
         return map_in_processes(function, items, self.workers, description)
 
     def attempt(
-        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        description: str,
+        after: After = After(),
     ) -> Iterator[Outcome[Any]]:
         """Yield each item's outcome as it ends, with a progress bar.
 
         An item has a process of its own, which ends with it: a death is no other item's.
         """
         failed = 0
-        with tqdm(total=len(items), desc=description, unit="item") as progress:
-            for outcome in _attempts(function, items, self.workers or cores()):
+        with tqdm(
+            total=len(items), desc=description, unit="item", disable=not self.bar
+        ) as progress:
+            for outcome in _attempts(function, items, self.workers or cores(), after):
                 failed += outcome.error is not None
                 progress.set_postfix(failed=failed, refresh=False)
                 progress.update()
@@ -178,16 +146,26 @@ class Beam:
         return (results[index] for index in range(len(items)))
 
     def attempt(
-        self, function: Callable[[Any], Any], items: Sequence[Any], description: str
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        description: str,
+        after: After = After(),
     ) -> Iterator[Outcome[Any]]:
         """Yield each item's outcome, in order, once all have ended.
+
+        Items that come after others have a pipeline of their own, once those have ended.
 
         Raises:
             WorkerError: the pipeline itself failed.
         """
-        apart = functools.partial(_attempt_apart, function)
-        for index, (result, *others) in enumerate(self.run(apart, items, description)):
-            yield Outcome(index, result, *others)
+        apart, queue = functools.partial(_attempt_apart, function), _Queue(len(items), after)
+        while ready := queue.take(len(items)):
+            results = self.run(apart, [items[index] for index in ready], description)
+            for index, (result, *others) in zip(ready, results, strict=True):
+                outcome = Outcome(index, result, *others)
+                yield outcome
+                yield from queue.end(outcome)
 
 
 def run_items[Item, Result](
@@ -216,6 +194,7 @@ def attempt_items[Item, Result](
     items: Sequence[Item],
     backend: Backend,
     description: str = "",
+    after: After = After(),
 ) -> Iterator[Outcome[Result]]:
     """Yield each item's outcome: one that fails, or whose process dies, leaves the others be.
 
@@ -228,31 +207,69 @@ def attempt_items[Item, Result](
         backend: `Processes()` yields outcomes as items end; `Beam(...)`, for which results must
             be JSON, in order once all have ended.
         description: what is done, for progress and errors.
+        after: which items wait for which; one that waits for an item that has failed is left
+            out, and its outcome says so.
 
     Raises:
         WorkerError: Beam's pipeline failed.
     """
-    return backend.attempt(function, items, description)
+    return backend.attempt(function, items, description, after)
+
+
+class _Queue:
+    """Which items may begin: the first ones, in order, of those that wait for no other."""
+
+    def __init__(self, count: int, after: After) -> None:
+        self._missing = {
+            index: set(after.items[index]) if after.items else set[int]() for index in range(count)
+        }
+        self._anyhow = after.anyhow
+
+    def take(self, count: int) -> list[int]:
+        """Remove and return up to `count` items that may begin."""
+        free = (index for index, missing in self._missing.items() if not missing)
+        taken = list(itertools.islice(free, count))
+        for index in taken:
+            del self._missing[index]
+        return taken
+
+    def end(self, outcome: Outcome[Any]) -> list[Outcome[Any]]:
+        """Let go on what came after an item; if it failed, return what is left out for that."""
+        lost: list[int] = []
+        ended = [outcome.index]
+        for index, missing in list(self._missing.items()):  # which come after earlier ones alone
+            if missing.isdisjoint(ended):
+                continue
+            if outcome.error is None or index in self._anyhow:
+                missing.difference_update(ended)
+            else:
+                del self._missing[index]
+                lost.append(index)
+                ended.append(index)
+        words = f"left out: {outcome.error}"
+        return [Outcome(index, None, words, 0.0, left_out=True) for index in lost]
 
 
 def _attempts(
-    function: Callable[[Any], Any], items: Sequence[Any], workers: int
+    function: Callable[[Any], Any], items: Sequence[Any], workers: int, after: After = After()
 ) -> Iterator[Outcome[Any]]:
     """Yield outcomes as items end, of which `workers` are at work at a time."""
-    waiting = enumerate(items)
+    queue = _Queue(len(items), after)
     running: dict[Future[_Attempt], tuple[int, float, ProcessPoolExecutor]] = {}
     try:
         while True:
-            for index, item in itertools.islice(waiting, workers - len(running)):
-                executor = _executor(1, _ALONE)
-                future = executor.submit(_attempt, function, item)
+            for index in queue.take(workers - len(running)):
+                executor = make_pool_of_one()
+                future = executor.submit(_attempt, function, items[index])
                 running[future] = (index, time.monotonic(), executor)
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 index, began, executor = running.pop(future)
                 executor.shutdown()
-                yield Outcome(index, *_ended(future, began))
+                outcome = Outcome(index, *_ended(future, began))
+                yield outcome
+                yield from queue.end(outcome)
     finally:
         for _, _, executor in running.values():
             executor.shutdown(kill_workers=True)
@@ -305,75 +322,3 @@ def _lines(path: str) -> list[str]:
 
     with FileSystems.open(path) as file:
         return str(file.read().decode()).splitlines()
-
-
-def run_in_fresh_process[Result](
-    function: Callable[..., Result], *arguments: Any, environment: dict[str, str] | None = None
-) -> Result:
-    """Return `function(*arguments)`, computed in a process that ends afterwards.
-
-    Args:
-        function: importable by name.
-        arguments: what it is called with.
-        environment: variables that the process has beside this one's.
-
-    Raises:
-        WorkerError: the process was killed.
-    """
-    try:
-        with _processes(1, environment) as executor:
-            return executor.submit(function, *arguments).result()
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            f"the process of {function.__name__} died (out of memory?): run the command again"
-        ) from error
-
-
-def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Result:
-    """Return `function(*arguments)`, computed in the one process that stays beside this one."""
-    return _companion(os.getpid()).submit(function, *arguments).result()
-
-
-@functools.cache
-def _companion(process_id: int) -> ProcessPoolExecutor:
-    return _executor(1, _ONE_THREAD)
-
-
-@contextlib.contextmanager
-def _processes(
-    workers: int, environment: dict[str, str] | None = None
-) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool whose processes end by themselves, or by force after an exception.
-
-    A process that is killed leaves its semaphores to the resource tracker, which complains.
-    """
-    executor = _executor(workers, environment)
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(kill_workers=True)
-        raise
-    executor.shutdown()
-
-
-def _executor(workers: int, environment: dict[str, str] | None = None) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        workers, initializer=_serve, initargs=(os.getpid(), sys.argv), env=environment
-    )
-
-
-def _serve(parent: int, command: Sequence[str]) -> None:
-    """Work for a command, and speak for it where someone asks which one is at work here."""
-    sys.argv[:] = command
-    _die_with_parent(parent)
-
-
-def _die_with_parent(parent: int) -> None:
-    """Kill this process once its parent is gone, so that a killed build leaves nothing running."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_WATCH_INTERVAL_S)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -11,13 +11,15 @@ from common.errors import DemonstrationError, UsageError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import DemonstrationItem, demonstrate_item
 from generator.config import (
+    BudgetConfig,
     CollectConfig,
     EvaluationConfig,
     GeneratorConfig,
     LearnConfig,
     ReinforceConfig,
 )
-from generator.run_folder import RunFolder, TrainingItem, final_record, train_and_collect
+from generator.run_folder import RunFolder, final_record
+from generator.work.items import TrainingItem
 from simulation.assets.resolve import embedded_pack
 from simulation.recordings.trajectories import TrajectoryFile
 from simulation.tasks import get_task
@@ -27,7 +29,13 @@ OTHER = get_task("KITCHEN_SCENE5_close_the_top_drawer_of_the_cabinet")
 CONFIG = GeneratorConfig(
     learn=LearnConfig(steps=400, hidden=(64, 64)),
     reinforce=ReinforceConfig(
-        iterations=1, episodes=3, evaluate_every=1, evaluation_episodes=1, epochs=1
+        BudgetConfig(weak=0),
+        iterations=1,
+        episodes=3,
+        critic_warmup=0,
+        evaluate_every=1,
+        evaluation_episodes=1,
+        epochs=1,
     ),
     evaluation=EvaluationConfig(episodes=1),
 )
@@ -58,11 +66,11 @@ def test_items_do_all_that_their_task_lacks(tmp_path: Path, one_thread: None) ->
         for task in (OTHER, DRAWER)
     )
     with pytest.raises(UsageError, match="run `dlr demonstrate` for this task first"):
-        train_and_collect(early)
+        early()
     item = pickle.loads(pickle.dumps(training))
-    assert train_and_collect(item) == [1, 1, 1]
+    assert item()["kept"] == [1, 1, 1]
     record = final_record(run, DRAWER, "o2o_rl", 0)
-    assert train_and_collect(item) == [1, 1, 1]
+    assert item()["kept"] == [1, 1, 1]
     assert final_record(run, DRAWER, "o2o_rl", 0) == record
     with TrajectoryFile(run.trajectories(DRAWER, "o2o_rl", 0)) as file:
         assert len(file) == 3

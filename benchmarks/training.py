@@ -1,0 +1,163 @@
+"""Speed of PPO in processes of one core, beside bare stepping and stable-baselines3's PPO."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Result, Setting, Target, benchmark, summarise
+from benchmarks.tasks import DRAWER
+from common.machine import instruction_sets
+from common.workers import run_in_fresh_process
+from demonstrations.config import DemonstrationConfig
+from demonstrations.make import make_demonstrations, observe
+from generator.checkpoints import load_policy
+from generator.config import LearnConfig, ReinforceConfig
+from generator.finetuning.learner import Finetuning, Learner
+from generator.learn import learn
+from generator.rollout import rollout, training_specs
+from generator.run_folder import SLOTS
+from simulation.assets.resolve import AssetPack
+from simulation.environment import SETTLE_STEPS, BatchEnvironment, Environment
+
+_PROCESSES = 2
+_ONE_CORE = {"OMP_NUM_THREADS": "1", "DLR_CORES": "1", "TQDM_DISABLE": "1"}
+_PPO = ReinforceConfig(critic_warmup=0, evaluation_episodes=1, evaluate_every=1000)
+_FINETUNING = Finetuning(_PPO, horizon=150)
+_PEER_STEPS = 2048
+"""Steps between two updates of stable-baselines3's PPO, its default."""
+_PEER_ENVIRONMENTS = 8
+
+
+@benchmark
+def training(setting: Setting) -> list[Result]:
+    """PPO's training steps in two processes, each on one core, by the CPU time that they take.
+
+    First beside the very same episodes' steps in two processes that do nothing else, with and
+    without the episodes' resets; then beside stable-baselines3's PPO with its default settings on
+    `dlr/Libero-v0`, one training, as it has no second process of its own.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        policy = Path(folder) / "policy.safetensors"
+        run_in_fresh_process(_clone, policy.parent, setting.assets, environment=_environment())
+        for _ in range(setting.repetitions(5)):
+            rows.append(
+                [
+                    sum(_at_once(measure, policy, setting))
+                    for measure in (train, step, step_with_resets)
+                ]
+                + [run_in_fresh_process(_peer, setting.assets, environment=_environment())]
+            )
+    names = {
+        "bare stepping": Target(0.75),
+        "the same episodes with their resets": None,
+        "stable-baselines3's PPO": Target(2.0),
+    }
+    return [
+        summarise(
+            f"PPO on state, 2 processes / {name}",
+            "training steps/s",
+            [(row[0], row[column]) for row in rows],
+            target,
+        )
+        for column, (name, target) in enumerate(names.items(), 1)
+    ]
+
+
+def _environment() -> dict[str, str]:
+    return {**_ONE_CORE, **instruction_sets()}
+
+
+def _at_once(measure: Callable[..., float], policy: Path, setting: Setting) -> list[float]:
+    """Return what each of two processes measures, both at work at the same time."""
+
+    def one(seed: int) -> float:
+        arguments = (policy, setting.assets, seed, 1 if setting.quick else 3)
+        return run_in_fresh_process(measure, *arguments, environment=_environment())
+
+    with ThreadPoolExecutor(_PROCESSES) as pool:
+        return list(pool.map(one, range(_PROCESSES)))
+
+
+def _clone(folder: Path, assets: AssetPack) -> None:
+    """Write a clone that solves the drawer more often than not."""
+    source = DemonstrationConfig(episodes_per_way=4, fresh_share=0.0)
+    with make_demonstrations(DRAWER, folder / "shown.hdf5", source, assets) as file:
+        shown = observe(file, Environment(DRAWER, assets))
+    learn(shown, None, LearnConfig(steps=2000), 0, 0, folder)
+
+
+def train(policy: Path, assets: AssetPack, seed: int, iterations: int) -> float:
+    """Return training steps in a second of this process's CPU time, updates included."""
+    environments = BatchEnvironment(DRAWER, SLOTS, assets)
+    learner = Learner(load_policy(policy)[0], None, replace(_FINETUNING, seed=seed))
+    learner.iterate(environments)
+    steps, began = learner.training_steps, time.process_time()
+    for _ in range(iterations):
+        learner.iterate(environments)
+    return (learner.training_steps - steps) / (time.process_time() - began)
+
+
+def step(
+    policy: Path, assets: AssetPack, seed: int, iterations: int, resets: bool = False
+) -> float:
+    """Return steps in a second of CPU time where episodes of that policy are stepped alone."""
+    actor, env = load_policy(policy)[0], Environment(DRAWER, assets)
+    actor.explore(_FINETUNING.noise.std)
+    specs = training_specs(0, _PPO.episodes, 0, _PPO.fresh_share, seed)
+    episodes = rollout(
+        actor, BatchEnvironment(DRAWER, SLOTS, assets), specs, _FINETUNING.horizon,
+        exploration=_FINETUNING.exploration,
+    )  # fmt: skip
+    steps, spent = 0, 0.0
+    for episode in episodes:
+        began = time.process_time()
+        env.reset(episode.spec.seed, episode.spec.init_index)
+        env.settle(SETTLE_STEPS)
+        began = began if resets else time.process_time()
+        for action in episode.actions:
+            env.step(action)
+        spent += time.process_time() - began
+        steps += len(episode)
+    return steps / spent
+
+
+def step_with_resets(policy: Path, assets: AssetPack, seed: int, iterations: int) -> float:
+    """Return the same with the time of the episodes' resets."""
+    return step(policy, assets, seed, iterations, resets=True)
+
+
+def _peer(assets: AssetPack) -> float:
+    """Return the steps of stable-baselines3's PPO in a second of CPU time, updates included."""
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    import simulation.gymnasium_env
+
+    def make() -> Any:
+        return gymnasium.make(
+            simulation.gymnasium_env.ENV_ID,
+            task=DRAWER.key,
+            observation="privileged",
+            init_index="random",
+            horizon=_FINETUNING.horizon,
+            assets=assets.path,
+        )
+
+    environments = DummyVecEnv([make] * _PEER_ENVIRONMENTS)
+    per_environment = _PEER_STEPS // _PEER_ENVIRONMENTS
+    model = PPO("MlpPolicy", environments, n_steps=per_environment, seed=0, device="cpu")
+    began = time.process_time()
+    model.learn(_PEER_STEPS)
+    spent = time.process_time() - began
+    assert np.isfinite(model.policy.log_std.detach().numpy()).all()
+    return _PEER_STEPS / spent

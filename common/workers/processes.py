@@ -1,0 +1,155 @@
+"""Fresh processes for work that must not share one: TensorFlow here, OpenGL there.
+
+TensorFlow and Mesa's software OpenGL each bring an LLVM and crash in one process. So pictures are
+rendered in processes that never load TensorFlow, and `build` and `verify` load TensorFlow in a
+process of their own. The standard library's pools will not do: their processes import the
+caller's main module, and that of `tfds build` imports TensorFlow. loky's do not.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
+from tqdm import tqdm
+
+from common.errors import WorkerError
+from common.machine import CORES_VARIABLE, cores, instruction_sets
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+_AHEAD = 2
+"""Items in flight for each process: enough to keep it busy, few enough to bound memory."""
+_WATCH_INTERVAL_S = 0.5
+
+
+def map_in_processes[Item, Result](
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None = None,
+    description: str = "",
+) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, with a progress bar and flat memory.
+
+    Args:
+        function: importable by name, or a `functools.partial` of such a function.
+        items: what to map over.
+        workers: processes; by default one for each core.
+        description: label of the progress bar.
+
+    Raises:
+        WorkerError: a process was killed.
+    """
+    workers = max(1, min(workers or cores(), len(items)))
+    remaining = iter(items)
+    pending: collections.deque[Future[Result]] = collections.deque()
+    try:
+        with (
+            _processes(workers, _ONE_THREAD) as executor,
+            tqdm(total=len(items), desc=description, unit="episode") as progress,
+        ):
+            for item in itertools.islice(remaining, _AHEAD * workers):
+                pending.append(executor.submit(function, item))
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(executor.submit(function, i) for i in itertools.islice(remaining, 1))
+                progress.update()
+                yield result
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"a process died while {description} (out of memory?): run again with fewer workers"
+        ) from error
+
+
+def make_pool_of_one() -> ProcessPoolExecutor:
+    """Return a pool whose one process works on an item alone.
+
+    It uses one core, shows no progress bar, and its libraries use the instructions that every
+    recent x86-64 processor has; see `common.machine.instruction_sets`.
+    """
+    alone = {CORES_VARIABLE: "1", "TQDM_DISABLE": "1"}
+    return make_pool(1, {**_ONE_THREAD, **instruction_sets(), **alone})
+
+
+def run_in_fresh_process[Result](
+    function: Callable[..., Result], *arguments: Any, environment: dict[str, str] | None = None
+) -> Result:
+    """Return `function(*arguments)`, computed in a process that ends afterwards.
+
+    Args:
+        function: importable by name.
+        arguments: what it is called with.
+        environment: variables that the process has beside this one's.
+
+    Raises:
+        WorkerError: the process was killed.
+    """
+    try:
+        with _processes(1, environment) as executor:
+            return executor.submit(function, *arguments).result()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"the process of {function.__name__} died (out of memory?): run the command again"
+        ) from error
+
+
+def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Result:
+    """Return `function(*arguments)`, computed in the one process that stays beside this one."""
+    return _companion(os.getpid()).submit(function, *arguments).result()
+
+
+@functools.cache
+def _companion(process_id: int) -> ProcessPoolExecutor:
+    return make_pool(1, _ONE_THREAD)
+
+
+@contextlib.contextmanager
+def _processes(
+    workers: int, environment: dict[str, str] | None = None
+) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool whose processes end by themselves, or by force after an exception.
+
+    A process that is killed leaves its semaphores to the resource tracker, which complains.
+    """
+    executor = make_pool(workers, environment)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(kill_workers=True)
+        raise
+    executor.shutdown()
+
+
+def make_pool(workers: int, environment: dict[str, str] | None = None) -> ProcessPoolExecutor:
+    """Return a pool of fresh processes, which end with this one, however it ends."""
+    return ProcessPoolExecutor(
+        workers, initializer=_serve, initargs=(os.getpid(), sys.argv), env=environment
+    )
+
+
+def _serve(parent: int, command: Sequence[str]) -> None:
+    """Work for a command, and speak for it where someone asks which one is at work here."""
+    sys.argv[:] = command
+    _die_with_parent(parent)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Kill this process once its parent is gone, so that a killed build leaves nothing running."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_INTERVAL_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,92 @@
+"""The bytes of a shard compared with what the dataset's list says of them, bit by bit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import DatasetError
+from dataset_builders.finishing import ListedEpisode
+from dataset_builders.records.examples import damaged_features
+from dataset_builders.records.formats import TFRECORD, format_of, read_records
+from dataset_builders.records.tfrecords import FOOTER_BYTES, HEADER_BYTES, frame
+
+
+@dataclass(frozen=True)
+class FoundRecord:
+    """An episode's record as it lies in a shard."""
+
+    listed: ListedEpisode
+    """What the list says of it."""
+    content: bytes
+    """Its bytes; empty if they are not what was written."""
+    offset: int
+    """Where they begin in the file; -1 where the format does not say."""
+    faults: tuple[str, ...]
+    """What is wrong with them, in words that name the feature."""
+
+
+def read_shard(path: Path, listed: Sequence[ListedEpisode]) -> Iterator[FoundRecord]:
+    """Yield a shard's records in order, also behind a damaged one.
+
+    Args:
+        path: the file.
+        listed: what the list says of its episodes, in order.
+
+    Raises:
+        DatasetError: the file is missing, or ends too early or too late.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: copy or build the dataset again")
+    if format_of(path.name) != TFRECORD:
+        yield from _read_any(path, listed)
+        return
+    expected = sum(HEADER_BYTES + episode.bytes + FOOTER_BYTES for episode in listed)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for episode in listed:
+            header, offset = file.read(HEADER_BYTES), file.tell()
+            content, footer = file.read(episode.bytes), file.read(FOOTER_BYTES)
+            if len(footer) < FOOTER_BYTES:
+                raise DatasetError(
+                    f"{path} is truncated: it ends within {episode.key}, at {size:,} of "
+                    f"{expected:,} bytes; copy or build the dataset again"
+                )
+            faults = _faults(header, content, footer, episode)
+            yield FoundRecord(episode, b"" if faults else content, offset, tuple(faults))
+    if size != expected:
+        raise DatasetError(
+            f"{path} has {size:,} bytes, not {expected:,}: copy or build the dataset again"
+        )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _faults(header: bytes, content: bytes, footer: bytes, listed: ListedEpisode) -> list[str]:
+    """Return what is wrong with a record and its framing."""
+    faults = [f"{name} is damaged" for name in damaged_features(content, listed.entries)]
+    framed = frame(content)
+    if header != framed[:HEADER_BYTES]:
+        faults.append("the record's length, or that length's checksum, is damaged")
+    if not faults and footer != framed[-FOOTER_BYTES:]:
+        faults.append("the record's checksum is damaged")
+    return faults
+
+
+def _read_any(path: Path, listed: Sequence[ListedEpisode]) -> Iterator[FoundRecord]:
+    found = read_records(path)
+    for episode in listed:
+        record = next(found, None)
+        if record is None:
+            raise DatasetError(f"{path} ends before {episode.key}: copy or build the dataset again")
+        names = damaged_features(record.content, episode.entries)
+        faults = tuple(f"{name} is damaged" for name in names)
+        yield FoundRecord(episode, b"" if faults else record.content, -1, faults)
+    if next(found, None) is not None:
+        raise DatasetError(f"{path} holds more episodes than are listed: build the dataset again")

@@ -1,0 +1,1 @@
+"""PPO's parts: batches, critic, updates, the budget, starts, replay, and what the theorem asks."""

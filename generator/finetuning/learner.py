@@ -1,0 +1,359 @@
+"""PPO's loop body: roll out, update, evaluate when due, know when to stop; it can be resumed."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.errors import CheckpointError, SettingError
+from common.tensors import (
+    fitting,
+    load_module,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    prefixed,
+    save_tensors,
+    select,
+)
+from demonstrations.demonstration import Demonstration
+from generator.checkpoints import policy_hash
+from generator.config import EvaluationConfig, NoiseConfig, ReinforceConfig
+from generator.discover import PatternEncoder
+from generator.finetuning.batch import make_batch
+from generator.finetuning.critic import Critic
+from generator.finetuning.replay import Replay
+from generator.finetuning.starts import Curriculum
+from generator.finetuning.theorem import joint_leakage
+from generator.finetuning.update import Update
+from generator.policies.gaussian import GaussianPolicy
+from generator.policies.policy import Exploration, Policy
+from generator.policies.residual import ResidualPolicy
+from generator.reward import Reward, SparseSuccess
+from generator.rollout import Cost, Environments, Rollout, held_out_specs, rollout, training_specs
+from simulation.starts import EVALUATION_SEED
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """What PPO is run with."""
+
+    config: ReinforceConfig = ReinforceConfig()
+    """Settings."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How held-out success is measured."""
+    noise: NoiseConfig = NoiseConfig()
+    """Of training and evaluation."""
+    reward: Reward = field(default_factory=SparseSuccess)
+    """What is maximised."""
+    horizon: int = 300
+    """Control steps after which a training episode is a failure."""
+    seed: int = 0
+    """Of the critic's initialisation, the episodes and the minibatches."""
+    steps: int | None = None
+    """Environment steps at most, evaluations included; by default the settings' budget."""
+    shorten: bool = False
+    """Keep success and shorten episodes, until the steps are used up."""
+    demonstrations: Sequence[Demonstration] = ()
+    """What episodes may start from."""
+    labels: Sequence[int] = ()
+    """Pattern of each demonstration."""
+
+    @property
+    def budget(self) -> int:
+        """Environment steps at most."""
+        return self.config.budget.steps if self.steps is None else self.steps
+
+    @property
+    def exploration(self) -> Exploration:
+        """The noise of every rollout."""
+        return Exploration(self.noise.std, self.noise.memory)
+
+
+class Learner:
+    """Actor, critic and progress of one fine-tuning run."""
+
+    def __init__(
+        self, policy: Policy, encoder: PatternEncoder | None, settings: Finetuning
+    ) -> None:
+        self.encoder, self.settings = encoder, settings
+        self.config = config = settings.config
+        self.initial_hash = policy_hash(policy)
+        self.groups = max(policy.patterns, 1)
+        self.policy = _trainable(policy, settings)
+        self.reference = copy.deepcopy(policy).requires_grad_(False)
+        self.reference.explore(settings.noise.std)
+        self.best = copy.deepcopy(self.policy).requires_grad_(False)
+        torch.manual_seed(settings.seed)
+        critic = Critic(policy.feature_dim, config.critic_hidden, settings.reward.bounds)
+        self.update = Update(config, self.policy, self.reference, critic)
+        self.replay = Replay(config.replay_iterations if config.replay else 0)
+        self.curriculum = Curriculum(
+            settings.demonstrations, settings.labels, self.groups, config.demonstration_starts
+        )
+        self.iteration = self.episodes = self.training_steps = self.evaluation_steps = 0
+        self.history: list[dict[str, float]] = []
+        self.best_success: list[float] = []
+        self.best_length = 0.0
+        self.stale = self.saturated = 0
+        self.cost, self.seconds = Cost(), 0.0
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far."""
+        return self.training_steps + self.evaluation_steps
+
+    @property
+    def warm(self) -> bool:
+        """Whether the critic had its iterations, or twice as many where it explains nothing."""
+        least = self.config.critic_warmup
+        explains = not self.history or self.history[-1]["explained_variance"] > 0
+        return self.iteration >= (least if explains else 2 * least)
+
+    @property
+    def stopped(self) -> str:
+        """Why training ends here; empty if it goes on."""
+        config = self.config
+        if not self.settings.shorten and self.saturated >= config.saturated_evaluations:
+            return "solved"
+        if self.stale >= config.patience:
+            return "no better evaluation"
+        if self.iteration >= config.iterations:
+            return "iterations used up"
+        return "" if self._affordable() else "steps used up"
+
+    def _affordable(self) -> bool:
+        """Return whether one more iteration and its evaluation fit into the budget."""
+        if not self.history:
+            return self.settings.budget > 0
+        last = self.history[-1]
+        share = (
+            self.config.episodes / self.config.warmup_episodes
+            if last["warm_up"] and self.warm
+            else 1.0
+        )
+        coming = share * last["training_steps"] + self.last_evaluation
+        return self.steps + coming <= self.settings.budget
+
+    @property
+    def last_evaluation(self) -> float:
+        """Environment steps of the last evaluation."""
+        seen = [m["evaluation_steps"] for m in self.history if m["evaluation_steps"]]
+        return seen[-1] if seen else 0.0
+
+    def iterate(self, environments: Environments) -> dict[str, float]:
+        """Roll out, update, evaluate when due; return the iteration's measures."""
+        began, before = time.perf_counter(), self.evaluation_steps
+        warm = self.warm
+        measures = {} if self.history else self._evaluate(environments)
+        self.saturated = self.saturated if self.history else 0
+        episodes = self._roll_out(environments, warm)
+        measures |= self._outcome(episodes) | self.curriculum.note(episodes)
+        measures |= self._learn(episodes, warm)
+        self.iteration += 1
+        self.history.append(measures | {"evaluation_steps": 0.0})
+        improved = sum(not m["warm_up"] for m in self.history)
+        if warm and (improved % self.config.evaluate_every == 0 or self.stopped):
+            measures |= self._evaluate(environments)
+        measures["evaluation_steps"] = float(self.evaluation_steps - before)
+        measures["environment_steps"] = measures["training_steps"] + measures["evaluation_steps"]
+        self.history[-1] = measures
+        self.seconds += time.perf_counter() - began
+        return measures
+
+    def _learn(self, episodes: Sequence[Rollout], warm: bool) -> dict[str, float]:
+        """Train the critic and, once that is warm, the actor."""
+        since = time.process_time()
+        batch = make_batch(self.policy, episodes, self.settings.horizon)
+        rewards = np.concatenate([self.settings.reward(e) for e in episodes])
+        rng = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.iteration)
+        if warm:
+            measures = self.update.improve(batch, rewards, self.replay, rng)
+        else:
+            measures = self.update.warm_up(batch, rewards, rng)
+        self.replay.keep(batch)
+        self.cost.add("update", since)
+        return measures
+
+    def _roll_out(self, environments: Environments, warm: bool) -> list[Rollout]:
+        """Run an iteration's episodes: fewer of patterns that succeeded in the last one."""
+        config, seed = self.config, self.settings.seed
+        count = self.groups * (config.episodes if warm else config.warmup_episodes)
+        specs = training_specs(self.episodes, count, self.policy.patterns, config.fresh_share, seed)
+        if warm and not self.settings.shorten:
+            few = {z for z in range(self.groups) if self._succeeds(z)}
+            few = few if len(few) < self.groups else set()
+            most = config.warmup_episodes * self.groups
+            specs = [s for i, s in enumerate(specs) if i < most or max(s.pattern, 0) not in few]
+        specs = self.curriculum.place(specs, (seed, self.iteration))
+        self.episodes += count
+        return self._run(environments, specs)
+
+    def _succeeds(self, pattern: int) -> bool:
+        """Return whether a pattern reached the target in the last iteration."""
+        last = self.history[-1] if self.history else {}
+        return last.get(f"success/{pattern}", 0.0) >= self.config.target_success
+
+    def _run(self, environments: Environments, specs: Sequence[Any]) -> list[Rollout]:
+        return rollout(
+            self.policy,
+            environments,
+            specs,
+            self.settings.horizon,
+            exploration=self.settings.exploration,
+            cost=self.cost,
+        )
+
+    def _evaluate(self, environments: Environments) -> dict[str, float]:
+        """Evaluate on held-out initial states; keep the policy if none was better."""
+        specs = held_out_specs(
+            range(self.config.evaluation_episodes),
+            EVALUATION_SEED,
+            self.policy.patterns,
+            self.settings.evaluation.fresh_share,
+        )
+        episodes = self._run(environments, specs)
+        self.evaluation_steps += sum(len(e) for e in episodes)
+        success = np.array([e.success for e in episodes])
+        rates = success.reshape(-1, self.groups).mean(axis=0).tolist()
+        lengths = [len(e) for e in episodes if e.success]
+        length = float(np.mean(lengths)) if lengths else float(self.settings.horizon)
+        better = self._better(rates, length)
+        if better:
+            self.best_success, self.best_length = rates, length
+            self.best.load_state_dict(self.policy.state_dict())
+        self.stale = 0 if better else self.stale + 1
+        solved = min(rates) >= self.config.target_success
+        self.saturated = self.saturated + 1 if solved else 0
+        named = {f"held_out_success/{z}": rate for z, rate in enumerate(rates)}
+        return named | {"held_out_length": length}
+
+    def _better(self, rates: Sequence[float], length: float) -> bool:
+        """Return whether an evaluation is better than the best so far.
+
+        The least pattern counts first, then the sum, then the length of successes. Where success
+        is to be kept, no pattern may succeed less often than it did.
+        """
+        best = self.best_success
+        if not best:
+            return True
+        if self.settings.shorten and any(r < b for r, b in zip(rates, best, strict=True)):
+            return False
+        order = (min(rates), sum(rates), -length)
+        return order >= (min(best), sum(best), -self.best_length)
+
+    def _outcome(self, episodes: Sequence[Rollout]) -> dict[str, float]:
+        """Return success, length and joint leakage (Eq. 13) per pattern, of whole episodes."""
+        steps = sum(len(e) for e in episodes)
+        self.training_steps += steps
+        whole = [e for e in episodes if e.spec.start is None] or list(episodes)
+        measures = {
+            "success": float(np.mean([e.success for e in whole])),
+            "length": float(np.mean([len(e) for e in whole])),
+            "training_steps": float(steps),
+            "episodes": float(len(episodes)),
+        }
+        for z in range(self.groups):
+            mine = [e.success for e in whole if max(e.spec.pattern, 0) == z]
+            measures[f"success/{z}"] = float(np.mean(mine)) if mine else 0.0
+            if self.encoder is not None:
+                measures[f"leakage/{z}"] = joint_leakage(whole, self.encoder, z)
+        return measures
+
+    def save(self, path: Path) -> None:
+        """Write all that `load` needs to continue."""
+        update = self.update
+        tensors = {
+            **prefixed("policy", self.policy.state_dict()),
+            **prefixed("best", self.best.state_dict()),
+            **prefixed("critic", update.critic.state_dict()),
+            **prefixed("replay", self.replay.tensors()),
+            **prefixed("warm", update.warm.tensors()),
+            **optimizer_tensors("actor_optimizer", update.actor_optimizer),
+            **optimizer_tensors("critic_optimizer", update.critic_optimizer),
+        }
+        progress = {name: getattr(self, name) for name in _PROGRESS}
+        progress |= {
+            "learning_rate": update.learning_rate,
+            "reach": self.curriculum.reach,
+            "cost": asdict(self.cost),
+        }
+        save_tensors(path, "reinforce_training", tensors, progress)
+
+    def load(self, path: Path) -> None:
+        """Continue from `save`.
+
+        Raises:
+            CheckpointError: it is damaged, or continues another policy.
+        """
+        tensors, progress = load_tensors(path, "reinforce_training")
+        if progress.get("initial_hash") != self.initial_hash:
+            raise CheckpointError(f"{path} continues another cloned policy: delete it")
+        update = self.update
+        modules = {"policy": self.policy, "best": self.best, "critic": update.critic}
+        for name, module in modules.items():
+            load_module(module, select(name, tensors), path)
+        with fitting(path):
+            load_optimizer("actor_optimizer", update.actor_optimizer, tensors)
+            load_optimizer("critic_optimizer", update.critic_optimizer, tensors)
+            self.replay.load(select("replay", tensors))
+            update.warm.load(select("warm", tensors))
+            for name in _PROGRESS:
+                setattr(self, name, progress[name])
+            update.learning_rate = progress["learning_rate"]
+            self.curriculum.reach, self.cost = progress["reach"], Cost(**progress["cost"])
+
+    def counts(self) -> dict[str, int]:
+        """Return environment steps of training, of evaluations, and together."""
+        return {
+            "training": self.training_steps,
+            "evaluation": self.evaluation_steps,
+            "total": self.steps,
+        }
+
+    def minutes(self) -> dict[str, float]:
+        """Return what all iterations took, and the learner's shares of CPU time."""
+        cost = self.cost
+        cpu = cost.simulation + cost.policy + cost.update
+        return {
+            "wall_minutes": self.seconds / 60,
+            "cpu_minutes": cpu / 60,
+            "cpu_share_of_policy": cost.policy / cpu if cpu else 0.0,
+            "cpu_share_of_update": cost.update / cpu if cpu else 0.0,
+        }
+
+
+_PROGRESS = (
+    "initial_hash", "iteration", "episodes", "training_steps", "evaluation_steps", "history",
+    "best_success", "best_length", "stale", "saturated", "seconds",
+)  # fmt: skip
+
+
+def _trainable(policy: Policy, settings: Finetuning) -> Policy:
+    """Return a copy that is trained, scoring with the std of the noise that it acts with.
+
+    Raises:
+        SettingError: the policy cannot score that noise, or has no residual.
+    """
+    if not settings.config.residual:
+        actor = copy.deepcopy(policy)
+    elif type(policy) is GaussianPolicy:
+        torch.manual_seed(settings.seed)
+        actor = ResidualPolicy.on(policy)
+    else:
+        raise SettingError(f"residual wants a Gaussian policy, not a {type(policy).__name__}")
+    actor.requires_grad_(True)
+    actor.explore(settings.noise.std)
+    if not torch.allclose(actor.std, torch.tensor(settings.noise.std), rtol=1e-4):
+        raise SettingError(
+            f"PPO cannot learn with noise of the std {settings.noise.std}: "
+            f"{actor.std.mean():.3f} is the nearest that the policy can score"
+        )
+    return actor

@@ -1,0 +1,205 @@
+"""One update of PPO: critic and actor on an iteration's batch, within a trust region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from generator.config import ReinforceConfig
+from generator.finetuning.batch import (
+    Batch,
+    advantages_and_returns,
+    normalise_per_pattern,
+    sums,
+)
+from generator.finetuning.critic import Critic
+from generator.finetuning.replay import Pool, Replay
+from generator.policies.policy import Distribution, Policy
+
+_LONGEST = 1.5
+"""Times `desired_kl`, from which on an update is cut back."""
+
+
+@dataclass
+class Update:
+    """Actor, critic and their optimisers.
+
+    The KL of an update is measured over all of the batch after each pass. Passes end once it
+    reaches `desired_kl`, and a step that went beyond is cut back along its line: so every update
+    stays in the region that the batch can speak for.
+    """
+
+    config: ReinforceConfig
+    """Settings."""
+    policy: Policy
+    """The actor, with the fixed std that it acts with."""
+    reference: Policy
+    """What it started from."""
+    critic: Critic
+
+    def __post_init__(self) -> None:
+        """Make the optimisers."""
+        config = self.config
+        self.learning_rate = config.learning_rate
+        self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        self.actor_optimizer = torch.optim.Adam(self.parameters, config.learning_rate)
+        self.critic_optimizer = torch.optim.AdamW(
+            self.critic.parameters(), config.critic_learning_rate
+        )
+        self.warm = Pool(2 * config.critic_warmup)
+
+    def warm_up(self, batch: Batch, rewards: np.ndarray, rng: torch.Generator) -> dict[str, float]:
+        """Fit the critic alone to Monte-Carlo returns of the warm-up so far.
+
+        The policy is the same all along, so that all of its episodes serve.
+
+        Returns:
+            measures of before, on episodes that the critic has not seen.
+        """
+        config = self.config
+        values = self._values(batch)
+        _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
+        target = torch.from_numpy(returns)
+        self.warm.add({"features": batch.features, "time": batch.time, "target": target})
+        rows = self.warm.together()
+        size = max(len(target) // config.minibatches, 1)
+        for _ in range(config.critic_warmup_epochs):
+            for index in torch.randperm(len(rows["target"]), generator=rng).split(size):
+                self._critic_step(*(rows[n][index] for n in ("features", "time", "target")))
+        return {**_explained(values, returns), **self._closeness(batch), "warm_up": 1.0}
+
+    def improve(
+        self, batch: Batch, rewards: np.ndarray, replay: Replay, rng: torch.Generator
+    ) -> dict[str, float]:
+        """Improve critic and actor; return what the update was like."""
+        config = self.config
+        self.warm.clear()
+        values = self._values(batch)
+        _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
+        measures = {**_explained(values, returns), **self._closeness(batch), "warm_up": 0.0}
+        advantages, targets = advantages_and_returns(
+            values, rewards, batch.lengths, config.gamma, config.gae_lambda
+        )
+        normal = normalise_per_pattern(
+            torch.from_numpy(advantages), batch.patterns, config.advantage_floor
+        )
+        target, old = torch.from_numpy(targets), _detached(self.policy, batch)
+        reference = _detached(self.reference, batch)
+        before = [p.detach().clone() for p in self.parameters]
+        for group in self.actor_optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        passes, kl = 0, 0.0
+        for _ in range(config.epochs):
+            for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
+                self._critic_step(batch.features[index], batch.time[index], target[index])
+                if kl < config.desired_kl:
+                    again = replay.sample(len(index), rng) if config.replay else None
+                    self._actor_step(batch, normal, old, reference, index, again)
+            if kl < config.desired_kl:
+                passes, kl = passes + 1, float(old.kl(_detached(self.policy, batch)).mean())
+        if kl > _LONGEST * config.desired_kl:
+            self._cut_back(before, math.sqrt(config.desired_kl / kl))
+        measures |= {"passes": float(passes), "learning_rate": self.learning_rate}
+        self._adapt_learning_rate(passes, kl)
+        return measures | self._measures(batch, old)
+
+    def _values(self, batch: Batch) -> np.ndarray:
+        return self.critic.values(batch.features, batch.time).detach().numpy()
+
+    def _critic_step(self, features: Tensor, time: Tensor, target: Tensor) -> None:
+        loss = self.critic.loss(features, time, target)
+        _descend(loss, self.critic_optimizer, self.config.gradient_norm)
+
+    def _actor_step(
+        self,
+        batch: Batch,
+        advantages: Tensor,
+        old: Distribution,
+        reference: Distribution,
+        index: Tensor,
+        again: tuple[Tensor, dict[str, Tensor]] | None,
+    ) -> None:
+        config = self.config
+        before, trace = old[index], {name: part[index] for name, part in batch.trace.items()}
+        now = self.policy.distribution(batch.features[index], trace)
+        ratio = torch.exp(now.log_prob(trace) - before.log_prob(trace))
+        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+        surrogate = torch.minimum(ratio * advantages[index], clipped * advantages[index]).mean()
+        loss = config.initial_kl_coefficient * now.kl(reference[index]).mean() - surrogate
+        if again is not None:
+            features, chosen = again
+            likelihood = self.policy.distribution(features, chosen).log_prob(chosen).mean()
+            loss = loss - config.replay * likelihood
+        _descend(loss, self.actor_optimizer, config.gradient_norm)
+
+    def _adapt_learning_rate(self, passes: int, kl: float) -> None:
+        """Aim at reaching `desired_kl` in half of the passes: a few steps' direction is noisy."""
+        config = self.config
+        if kl >= config.desired_kl and passes < config.epochs / 2:
+            self.learning_rate /= 1.5
+        elif kl < config.desired_kl / 2:
+            self.learning_rate = min(self.learning_rate * 1.5, config.maximum_learning_rate)
+
+    @torch.no_grad()
+    def _cut_back(self, before: Sequence[Tensor], share: float) -> None:
+        """Go a share of the way from the weights before; KL falls by its square."""
+        for parameter, start in zip(self.parameters, before, strict=True):
+            parameter.copy_(start + share * (parameter - start))
+
+    def _measures(self, batch: Batch, old: Distribution) -> dict[str, float]:
+        now = _detached(self.policy, batch)
+        ratio = torch.exp(now.log_prob(batch.trace) - old.log_prob(batch.trace))
+        return {
+            "kl": float(old.kl(now).mean()),
+            "clip_fraction": float(((ratio - 1).abs() > self.config.clip).float().mean()),
+        }
+
+    def _closeness(self, batch: Batch) -> dict[str, float]:
+        """Return KL to the initial policy, per step and summed over an episode, per pattern."""
+        now, reference = _detached(self.policy, batch), _detached(self.reference, batch)
+        kl = now.kl(reference)
+        totals = sums(kl.double().numpy(), batch.lengths)
+        firsts = np.cumsum([0, *batch.lengths[:-1]])
+        whole = batch.time[firsts].numpy() == 0
+        measures = {}
+        for z in batch.patterns.unique().tolist():
+            measures[f"kl_to_initial/{z}"] = float(kl[batch.patterns == z].mean())
+            mine = whole & (batch.patterns[firsts] == z).numpy()
+            if mine.any():
+                measures[f"trajectory_kl/{z}"] = float(totals[mine].mean())
+        return measures
+
+
+def _detached(policy: Policy, batch: Batch) -> Distribution:
+    """Return the batch's distributions without gradients, computed as one product.
+
+    With gradients switched off altogether each row would be multiplied by itself, which is slow
+    (`networks.Linear`).
+    """
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        return policy.distribution(batch.features, batch.trace)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def _explained(values: np.ndarray, returns: np.ndarray) -> dict[str, float]:
+    """Return the share of Monte-Carlo returns' variance that a critic explained unseen."""
+    return {"explained_variance": float(1 - (returns - values).var() / max(returns.var(), 1e-8))}
+
+
+def _descend(loss: Tensor, optimizer: torch.optim.Optimizer, gradient_norm: float) -> None:
+    parameters: list[nn.Parameter] = [p for g in optimizer.param_groups for p in g["params"]]
+    optimizer.zero_grad()
+    loss.backward()
+    clip_grad_norm_(parameters, gradient_norm)
+    optimizer.step()

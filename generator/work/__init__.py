@@ -1,0 +1,1 @@
+"""All that a run does as work items, and their order."""

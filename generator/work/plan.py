@@ -1,0 +1,107 @@
+"""Which work items a run of many tasks has, and which of them come after which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from common.workers import After
+from demonstrations.config import DemonstrationConfig
+from generator.config import CollectConfig, GeneratorConfig
+from generator.recipes import get_recipe
+from generator.run_folder import SLOTS, RunFolder
+from generator.stages import Stage
+from generator.work.items import Demonstrate, TrainingItem, WorkItem, up_to
+
+if TYPE_CHECKING:
+    from simulation.assets.resolve import AssetPack
+    from simulation.tasks import Task
+
+
+@dataclass
+class Plan:
+    """Work items in the order in which they should begin."""
+
+    items: list[WorkItem] = field(default_factory=list)
+    """What is to be done."""
+    _after: list[tuple[int, ...]] = field(default_factory=list)
+    _anyhow: set[int] = field(default_factory=set)
+
+    def add(self, item: WorkItem, after: Iterable[int] = (), anyhow: bool = False) -> int:
+        """Add an item; return its place.
+
+        Args:
+            item: what is to be done.
+            after: places of the items that it waits for.
+            anyhow: begin it although some of them have failed.
+        """
+        self.items.append(item)
+        self._after.append(tuple(after))
+        place = len(self.items) - 1
+        if anyhow:
+            self._anyhow.add(place)
+        return place
+
+    @property
+    def after(self) -> After:
+        """Which items wait for which."""
+        return After(self._after, frozenset(self._anyhow))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done for each task."""
+
+    recipes: tuple[str, ...]
+    """Names of the recipes."""
+    seeds: tuple[int, ...]
+    """Seeds of the trainings."""
+    demonstrate: DemonstrationConfig
+    """Which demonstrations, and how many."""
+    train: GeneratorConfig
+    """Settings of the trainings, of which the seed is not used."""
+    collect: CollectConfig
+    """What is collected with the final policies."""
+    learned: CollectConfig | None
+    """What is collected with the policies after `learn`; None for nothing."""
+    slots: int = SLOTS
+    """Environments stepped together."""
+
+
+def plan_task(
+    plan: Plan, run: RunFolder, task: Task, settings: Settings, assets: AssetPack
+) -> dict[tuple[str, int], int]:
+    """Add a task's items: its demonstrations, then a training of each recipe and seed.
+
+    A stage that several recipes share is trained once, by the first of them in an item of its own,
+    after which the others begin.
+
+    Returns:
+        The place of each recipe's and seed's training among the items.
+    """
+    from demonstrations.make import DemonstrationItem, possible
+
+    source = possible(task, settings.demonstrate)
+    shown = DemonstrationItem(task.key, run.demonstrations(task), source, assets)
+    first = plan.add(Demonstrate(run, shown))
+    places = {}
+    for seed in settings.seeds:
+        shared: dict[tuple[Stage, ...], int] = {}
+        chains = {name: get_recipe(name).stages for name in settings.recipes}
+        for name, stages in chains.items():
+            others = [other for key, other in chains.items() if key != name]
+            item = TrainingItem(
+                run, task.key, name, replace(settings.train, seed=seed), settings.collect,
+                assets, settings.slots, settings.learned,
+            )  # fmt: skip
+            after = first
+            for depth, stage in enumerate(stages, 1):
+                prefix = stages[:depth]
+                if not any(other[:depth] == prefix for other in others):
+                    break
+                if prefix not in shared:
+                    shared[prefix] = plan.add(up_to(item, stage.name), (after,))
+                after = shared[prefix]
+            places[name, seed] = plan.add(item, (after,))
+    return places

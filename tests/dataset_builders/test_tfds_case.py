@@ -1,0 +1,93 @@
+"""TFDS's own test of dataset builders, on ours; run in a process that may load TensorFlow."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
+
+from common.workers import run_in_fresh_process
+from dataset_builders import import_tfds
+
+register_pickle_by_value(sys.modules[__name__])  # the fresh process cannot import this file
+
+
+class Stop(Exception):
+    """Ends a build before its dataset is put together."""
+
+
+def read_unfinished(trajectories: Path, folder: Path) -> dict[str, Any]:
+    """Stop a build, and return what can be read of it before and after it goes on."""
+    tfds = import_tfds()
+    from dataset_builders.libero_rl import libero_rl_dataset_builder as module
+
+    def read(path: Path) -> int:
+        return len(list(tfds.builder_from_directory(path).as_dataset(split="train")))
+
+    def stop(finished: list[Any], target: Path) -> None:
+        builder._show(finished[:1], [item.shard for item in finished], work)
+        raise Stop
+
+    config = module.LiberoRlConfig(name="tiny", method="dlr", resolution=32)
+    settings = {"download_config": tfds.download.DownloadConfig(manual_dir=trajectories)}
+    builder = module.LiberoRl(data_dir=folder, config=config)
+    builder.shard_bytes, builder.workers, builder.replay = 1, 1, 0.0
+    whole = Path(builder.data_path)
+    work, place = whole.with_name("unfinished_1.0.0"), module.place_shards
+    module.place_shards = stop
+    try:
+        builder.download_and_prepare(**settings)
+    except Stop:
+        found = {"before": read(work), "was there": whole.exists()}
+    module.place_shards = place
+    times = {path.name: path.stat().st_mtime_ns for path in work.glob("*.tfrecord*-*2")}
+    builder.download_and_prepare(**settings)
+    same = all((whole / name).stat().st_mtime_ns == time for name, time in times.items())
+    return {**found, "after": read(whole), "same": same, "left": work.exists()}
+
+
+def run_case(trajectories: Path) -> dict[str, Any]:
+    """Run all tests of `tfds.testing.DatasetBuilderTestCase`; return what failed."""
+    tfds = import_tfds()
+    from absl import flags
+
+    from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, named_config
+
+    flags.FLAGS.mark_as_parsed()
+    config = named_config("dlr_1")
+    config.resolution = 32
+
+    class Case(tfds.testing.DatasetBuilderTestCase):  # type: ignore[name-defined]
+        DATASET_CLASS = LiberoRl
+        SPLITS: ClassVar = {"train": 1}
+        EXAMPLE_DIR = str(trajectories)
+        BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = [config]
+        MOCK_OUT_FORBIDDEN_OS_FUNCTIONS = False
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
+    told = [text for _, text in (*result.failures, *result.errors)]
+    info = LiberoRl(data_dir="/nowhere", config="human+dlr_50").info
+    return {
+        "run": result.testsRun,
+        "told": told,
+        "configs": [item.name for item in LiberoRl.BUILDER_CONFIGS],
+        "license": info.redistribution_info.license,
+        "homepage": info.homepage,
+    }
+
+
+def test_finished_shards_are_a_dataset_and_stay(trajectories: Path, tmp_path: Path) -> None:
+    found = run_in_fresh_process(read_unfinished, trajectories, tmp_path)
+    assert found == {"before": 1, "was there": False, "after": 2, "same": True, "left": False}
+
+
+def test_tfds_accepts_the_builder(trajectories: Path) -> None:
+    found = run_in_fresh_process(run_case, trajectories)
+    assert not found["told"], found["told"][0]
+    assert found["run"] >= 5
+    assert {"dlr", "o2o_rl", "human", "scripted", "human+dlr", "dlr_10"} <= set(found["configs"])
+    assert "Apache-2.0" in found["license"] and found["homepage"].startswith("https://")

@@ -1,0 +1,20 @@
+"""Each option of PPO starts from one and the same clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.options import OPTIONS, compare
+from tests.generator.conftest import PointMasses, point_mass_demonstrations
+from tests.generator.test_recipes import BRIEF, TASK
+
+
+def test_options_share_a_clone(tmp_path: Path) -> None:
+    demonstrations = point_mass_demonstrations(12)
+    rows = compare("o2o_rl", TASK, PointMasses(), demonstrations, BRIEF, tmp_path)
+    assert rows.keys() == OPTIONS.keys()
+    assert len({str(row["before"]) for row in rows.values()}) == 1
+    made = [path.name.split("-")[0] for path in (tmp_path / "stages").glob("[!.]*")]
+    assert sorted(made) == ["filter", "learn", *["reinforce"] * 4]
+    assert "reach/0" in rows["demonstration_starts"]["history"][0]
+    assert all(row["cost"]["cpu_minutes"] > 0 for row in rows.values())

@@ -1,0 +1,24 @@
+"""The least pattern's held-out success decides what comes next."""
+
+import pytest
+
+from generator.config import BudgetConfig
+from generator.finetuning.budget import choose_budget
+
+
+@pytest.mark.parametrize(
+    ("rates", "choice", "pattern", "steps"),
+    [
+        ((0.96, 0.48, 1.0), "filter first", 1, 900),
+        ((0.96, 0.5, 1.0), "improve", 1, 900),
+        ((0.94,), "improve", 0, 900),
+        ((0.96, 1.0, 0.95), "keep and shorten", 2, 100),
+    ],
+)
+def test_the_least_pattern_decides(
+    rates: tuple[float, ...], choice: str, pattern: int, steps: int
+) -> None:
+    rows = [{"success": rate, "episodes": 50} for rate in rates]
+    budget = choose_budget(rows, BudgetConfig(steps=900, short_steps=100))
+    assert (budget.choice, budget.pattern, budget.steps) == (choice, pattern, steps)
+    assert f"({pattern}) succeeds in {min(rates):.0%} of 50" in budget.why
