@@ -57,6 +57,9 @@ class _Server(HTTPServer):
 
 
 class _Handler(RequestHandler):
+    rfile: Any
+    wfile: Any
+
     def __init__(self, cloud: CloudStorage, storage: Storage, *arguments: Any) -> None:
         self._cloud = cloud
         super().__init__(storage, *arguments)
