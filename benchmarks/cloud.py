@@ -67,8 +67,8 @@ def _emulator(folder: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--host=127.0.0.1", f"--port={port}", f"--default-bucket={_BUCKET}"]
-    command = [sys.executable, "-m", "gcp_storage_emulator", "-q", "start", *options]
-    process = subprocess.Popen([*command, f"--data-dir={folder}"], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "gcp_storage_emulator", f"--data-dir={folder}", "start", "-q"]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + _PATIENCE_S
         while not _answers(port):
