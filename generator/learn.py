@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from common.errors import DemonstrationError, SettingError
 from common.files import write_json
@@ -32,6 +31,7 @@ from common.tensors import (
     save_tensors,
     select,
 )
+from common.workers.progress import Bar
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import save_policy
 from generator.config import LearnConfig
@@ -80,7 +80,7 @@ def learn(
         state = out_dir / "training.safetensors"
         if state.exists():
             trainer.load(state)
-        with tqdm(total=config.steps, initial=trainer.step, desc="learn", disable=None) as bar:
+        with Bar("learn", config.steps, trainer.step) as bar:
             while not trainer.finished:
                 trainer.train_step()
                 bar.update()
