@@ -149,7 +149,7 @@ def _dataset(folder: Path) -> list[str]:
     info = json.loads((path / "dataset_info.json").read_text())
     count = sum(int(n) for split in info["splits"] for n in split["shardLengths"])
     assert not list(path.parent.glob("incomplete*"))
-    return [verify(path).digest] * count
+    return [verify(path, replay=0).digest] * count
 
 
 def _results(folder: Path) -> list[str]:
