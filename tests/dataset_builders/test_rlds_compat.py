@@ -30,7 +30,9 @@ count = lambda dataset: sum(1 for _ in dataset)
 lengths = [count(episode[rlds.STEPS]) for episode in episodes]
 truncated = change.truncate_after_condition(steps, lambda step: step[rlds.ACTION][0] > split)
 windows = list(change.batch(steps, size=3, shift=1, drop_remainder=True))
-doubled = change.batched_map(steps, lambda batch: {**batch, rlds.REWARD: 2 * batch[rlds.REWARD]})
+doubled = change.batched_helpers.batched_map(
+    steps, lambda batch: {**batch, rlds.REWARD: 2 * batch[rlds.REWARD]}
+)
 mapped = change.map_nested_steps(episodes, lambda step: {"action": step[rlds.ACTION]})
 both = change.concatenate(steps, steps)
 shifted = list(change.shift_keys(steps, [rlds.REWARD], 1))
