@@ -111,6 +111,11 @@ def _pss_mb(process: int) -> float:
     return _kilobytes(Path(f"/proc/{process}/smaps_rollup"), "Pss:") / 1e3
 
 
+def resident_mb(process: int) -> float:
+    """Return a process's resident size in megabytes."""
+    return _kilobytes(Path(f"/proc/{process}/status"), "VmRSS:") / 1e3
+
+
 def _available_mb() -> float:
     return _kilobytes(Path("/proc/meminfo"), "MemAvailable:") / 1e3
 

@@ -34,8 +34,8 @@ def reader(setting: Setting) -> list[Result]:
     file. Either begins with an epoch that is not counted.
     """
     with tempfile.TemporaryDirectory(prefix="dlr-benchmark-") as name:
-        dataset = _build(Path(name), setting)
-        sides = (_ours, _decoding_alone, _nested, _flat)
+        dataset = build_random(Path(name), setting)
+        sides = (rate_of_ours, _decoding_alone, _nested, _flat)
         rates = [
             [in_fresh_process(side, dataset) for side in sides]
             for _ in range(setting.repetitions(4))
@@ -49,7 +49,7 @@ def reader(setting: Setting) -> list[Result]:
     ]
 
 
-def _build(folder: Path, setting: Setting) -> Path:
+def build_random(folder: Path, setting: Setting) -> Path:
     """Return a dataset of episodes of random actions."""
     from dataset_builders.build import BuildConfig, build
 
@@ -67,14 +67,15 @@ def _rate(epoch: Callable[[], object], frames: int) -> float:
     return wall_rate(epoch, frames)
 
 
-def _ours(dataset: Path) -> float:
+def rate_of_ours(dataset: Path | str) -> float:
+    """Return the decoded pictures a second of our reader on one core; the dataset may be remote."""
     from vla_adapters.reader import Reader, ReaderConfig
 
-    reader = Reader([dataset], ReaderConfig(workers=0), _stack)
+    reader = Reader([dataset], ReaderConfig(workers=0), stack)
     return _rate(lambda: list(map(len, reader)), _CAMERAS * reader.steps)
 
 
-def _stack(samples: Sequence[Any]) -> Any:
+def stack(samples: Sequence[Any]) -> Any:
     """Return the samples' pictures and actions as tensors, as every adapter stacks them."""
     import torch
 

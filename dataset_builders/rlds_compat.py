@@ -4,7 +4,9 @@
 an empty module of that name in its place, unless the real one is installed; everything else in
 `rlds` then works, and the two functions that do need reverb say so.
 
-    from dataset_builders.rlds_compat import rlds
+    from dataset_builders.rlds_compat import numbers_of_step, rlds
+
+    mean, std = rlds.transformations.mean_and_std(episodes, numbers_of_step)
 """
 
 from __future__ import annotations
@@ -49,3 +51,14 @@ def install_reverb_stand_in() -> None:
 
 install_reverb_stand_in()
 rlds: ModuleType = importlib.import_module("rlds")
+
+
+def numbers_of_step(step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a step's numbers for `rlds.transformations.mean_and_std`: `action`, `state`, `reward`.
+
+    The library's own `sar_fields_mask` takes pictures for numbers, and leaves out the action of
+    the last step, which in LIBERO's datasets is valid: it is the one that reached the goal.
+    """
+    state = step[rlds.OBSERVATION]["state"]
+    data = {"action": step[rlds.ACTION], "state": state, "reward": step[rlds.REWARD]}
+    return data, dict.fromkeys(data, True)

@@ -14,7 +14,7 @@ from common.errors import DatasetError
 from common.files import check_name
 from common.json_files import read_json
 from common.manifest import check_manifest, read_sums
-from common.remote_folder import local_folder
+from common.remote.folder import local_folder
 from dataset_builders.certificate import Conventions, convention_faults, conventions
 from dataset_builders.digests import CONTENT, dataset_digest
 from dataset_builders.episodes import PictureConfig

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from common.errors import AssetError
 from simulation.assets.resolve import ASSETS_VARIABLE, EMBEDDED_NAME, published_pack
+
+if TYPE_CHECKING:
+    from tests.cloud_storage import CloudStorage
 
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 
@@ -54,3 +58,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudStorage]:
+    """Google's storage on loopback, which `gs://bucket` reaches; a cache folder of its own."""
+    from tests.cloud_storage import CloudStorage
+
+    server = CloudStorage(tmp_path / "cloud")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield server
+    server.stop()
+    import fsspec
+
+    fsspec.get_filesystem_class("gs").clear_instance_cache()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from common.errors import DatasetError, one_line
 from common.files import check_name
 from common.json_files import read_json
 from common.manifest import check_manifest
-from common.remote_folder import cache_of, local_folder
+from common.remote.addresses import is_remote
+from common.remote.blocks import AnyFile, RemoteFile
+from common.remote.folder import cache_of, list_folder, local_path, small_copy
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 
 _INFO, _FEATURES = "dataset_info.json", "features.json"
@@ -22,15 +24,15 @@ _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """One split of a dataset on this machine."""
+    """One split of a dataset, here or elsewhere."""
 
     path: Path
-    """Folder of the version, with dataset_info.json."""
+    """Folder of the version, with dataset_info.json; of one elsewhere, the part that is here."""
     name: str
     """Name of the dataset, with that of its config: `libero_rl_dlr`."""
     split: str
     """Name of the split."""
-    shards: tuple[Path, ...]
+    shards: tuple[AnyFile, ...]
     """TFRecord files, in order."""
     counts: tuple[int, ...]
     """Episodes of each shard, as dataset_info.json claims."""
@@ -43,8 +45,8 @@ class DatasetFolder:
 def open_folder(address: str | Path, split: str, cameras: Sequence[str]) -> DatasetFolder:
     """Return a split of a dataset, whose features have been checked.
 
-    A dataset that is elsewhere is copied to the user's cache folder first, once: what is there
-    already with the right size is kept.
+    Of a dataset that is elsewhere only what describes it is copied to the user's cache folder; its
+    shards are read in blocks (`common.remote.blocks`).
 
     Args:
         address: folder of one version, such as `<data_dir>/libero_rl/dlr/1.0.0`, or anything that
@@ -56,33 +58,55 @@ def open_folder(address: str | Path, split: str, cameras: Sequence[str]) -> Data
         DatasetError: nothing is there, it is no TFDS dataset of TFRecords, there is no such split
             or no episode in it, a shard is missing, or a feature is missing or of another shape.
     """
-    path = _local(str(address), split)
+    path, there = _described(str(address), split)
     info, features = _read_json(path / _INFO), _read_json(path / _FEATURES)
-    check_manifest(path, DatasetError, "copy or build the dataset again")
+    if there is None:
+        check_manifest(path, DatasetError, "copy or build the dataset again")
     _check_features(features, cameras, path)
     entry = _split(info, split, path)
     with _as_tfds_writes(path):
         counts = tuple(int(count) for count in entry.get("shardLengths", ()))
     if not sum(counts) or min(counts) < 0:
         raise DatasetError(f"{path}: the split {split} has no episodes: build the dataset again")
-    shards = tuple(path / name for name in _shard_names(info, entry))
-    for shard in shards:
-        if not shard.is_file():
+    shards: list[AnyFile] = []
+    for name in _shard_names(info, entry):
+        if not ((path / name).is_file() if there is None else name in there):
             raise DatasetError(
-                f"{shard} is missing, one of {len(shards)} shards: copy the dataset again"
+                f"{path / name if there is None else f'{address}/{name}'} is missing, one of "
+                f"{len(counts)} shards: copy the dataset again"
             )
+        shards.append(path / name if there is None else there[name])
     name = "_".join(filter(None, (info["name"], info.get("configName"))))
-    return DatasetFolder(path, name, split, shards, counts)
+    return DatasetFolder(path, name, split, tuple(shards), counts)
 
 
-def _local(address: str, split: str) -> Path:
-    """Return the folder itself, or that of a copy on this machine."""
+def splits_of(address: str | Path) -> list[str]:
+    """Return the names of the splits of a dataset that hold episodes.
 
-    def wanted(target: Path) -> list[str]:
-        info = _read_json(target / _INFO)
-        return _shard_names(info, _split(info, split, target))
+    Raises:
+        DatasetError: there is no dataset, or none with episodes.
+    """
+    path, _ = _described(str(address), "")
+    info = _read_json(path / _INFO)
+    with _as_tfds_writes(path):
+        found = [entry["name"] for entry in info.get("splits", ()) if entry.get("shardLengths")]
+    if not found:
+        raise DatasetError(f"{address} has no episodes: build the dataset again")
+    return found
 
-    return local_folder(address, (_INFO, _FEATURES), wanted)
+
+def _described(address: str, split: str) -> tuple[Path, Mapping[str, RemoteFile] | None]:
+    """Return a folder here that describes the dataset, and its files if they are elsewhere."""
+    if not is_remote(address):
+        return local_path(address), None
+    there = list_folder(address)
+    if absent := [name for name in (_FEATURES, _INFO) if name not in there]:
+        raise DatasetError(
+            f"{address} holds no {absent[0]}: no dataset is there, or its upload has not ended; "
+            "check the address (the folder of one version of a dataset), or run `dlr publish` again"
+        )
+    names = [_INFO, _FEATURES, f"dlr_index_{split}.json"]
+    return small_copy(address, there, [name for name in names if name in there]), there
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from common.errors import DatasetError
 from common.json_files import read_sealed, write_sealed
+from common.remote.blocks import AnyFile, RemoteFile, size_of
 from dataset_builders.records.tfrecords import corrupt, parse_example, records
 from vla_adapters.dataset_folder import DatasetFolder
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
@@ -47,31 +48,74 @@ class Index:
 
 
 def read_index(folder: DatasetFolder) -> Index:
-    """Return the index that lies beside the data, or make it: one pass over all of it.
+    """Return the index of a split, or make it: one pass over all of it.
 
-    It is made anew when the names or sizes of the shards are others than it says.
+    It is the one that was published with the data, or it lies in the user's cache and is made
+    anew when the shards are others than it was made of.
 
     Raises:
         DatasetError: a shard is truncated, corrupt or not whole, or an action or state is not
             finite.
-        OutputError: the index can be written neither beside the data nor in the cache folder.
+        OutputError: the index cannot be written to the cache folder.
     """
-    path = folder.beside(f"dlr_index_{folder.split}.json")
-    shards = [[shard.name, shard.stat().st_size] for shard in folder.shards]
+    name = index_name(folder.split)
+    named = [[shard.name, size_of(shard)] for shard in folder.shards]
+    published = _read_stored(folder.path / name)
+    if found := _index(published, named):
+        return found
+    path, states = folder.beside(name), list(map(_state, folder.shards))
     stored = _read_stored(path)
-    if stored.get("format") == _FORMAT and stored.get("shards") == shards:
-        metadata = {name: tuple(values) for name, values in stored["metadata"].items()}
-        return Index(**{name: tuple(stored[name]) for name in _COLUMNS}, metadata=metadata)
+    if stored.get("states") == states and (found := _index(stored, named)):
+        return found
+    write_sealed(path, {**_made(folder, named), "states": states})
+    return read_index(folder)
+
+
+def index_to_publish(folder: DatasetFolder) -> Path:
+    """Return the index of a split as a file of the user's cache, to be published with the data.
+
+    Raises:
+        DatasetError: as `read_index`.
+        OutputError: the cache folder cannot be written.
+    """
+    index = read_index(folder)
+    named = [[shard.name, size_of(shard)] for shard in folder.shards]
+    columns = {name: list(getattr(index, name)) for name in _COLUMNS}
+    metadata = {name: list(values) for name, values in index.metadata.items()}
+    path = folder.beside(f"published/{index_name(folder.split)}")
+    write_sealed(path, {"format": _FORMAT, "shards": named, **columns, "metadata": metadata})
+    return path
+
+
+def index_name(split: str) -> str:
+    """Return the name of an index's file."""
+    return f"dlr_index_{split}.json"
+
+
+def _index(stored: dict[str, Any], shards: list[list[Any]]) -> Index | None:
+    """Return a stored index if it is of these shards."""
+    if stored.get("format") != _FORMAT or stored.get("shards") != shards:
+        return None
+    metadata = {name: tuple(values) for name, values in stored["metadata"].items()}
+    return Index(**{name: tuple(stored[name]) for name in _COLUMNS}, metadata=metadata)
+
+
+def _state(shard: AnyFile) -> str:
+    """Return text that is another one when a shard has been written anew."""
+    return shard.version if isinstance(shard, RemoteFile) else str(shard.stat().st_mtime_ns)
+
+
+def _made(folder: DatasetFolder, shards: list[list[Any]]) -> dict[str, Any]:
+    """Return the content of an index's file."""
     rows = list(tqdm(_rows(folder), desc="indexing", unit="episode", total=sum(folder.counts)))
     columns = {name: [row[name] for row in rows] for name in _COLUMNS}
     names = set.intersection(*(set(row["metadata"]) for row in rows))
     told = {name: [row["metadata"][name] for row in rows] for name in sorted(names)}
-    write_sealed(path, {"format": _FORMAT, "shards": shards, **columns, "metadata": told})
-    return read_index(folder)
+    return {"format": _FORMAT, "shards": shards, **columns, "metadata": told}
 
 
 def _read_stored(path: Path) -> dict[str, Any]:
-    """Return the stored index, empty if there is none or it is damaged: then it is made anew."""
+    """Return a stored index, empty if there is none or it is damaged: then it is made anew."""
     if not path.is_file():
         return {}
     try:
@@ -103,7 +147,7 @@ def _rows(folder: DatasetFolder) -> Iterator[dict[str, Any]]:
             )
 
 
-def _check_numbers(features: Any, path: Path, number: int, episode: int) -> int:
+def _check_numbers(features: Any, path: AnyFile, number: int, episode: int) -> int:
     """Return the steps of an episode whose actions and states are finite."""
     steps = len(features[ACTION].float_list.value) // ACTION_DIM
     for key, size in ((ACTION, ACTION_DIM), (STATE, STATE_DIM)):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from common.errors import DatasetError
+from common.remote.blocks import AnyFile, RemoteFile
 from dataset_builders.records.tfrecords import corrupt, masked_crc32c, parse_example
 from vla_adapters.dataset_folder import DatasetFolder, open_folder
 from vla_adapters.index import ACTION, STATE, Index, Scalar, read_index
@@ -75,7 +76,7 @@ class Records:
             for shard in index.shard
         ]
         self._open = functools.lru_cache(_OPEN_SHARDS)(_open_shard)
-        self._first_of: dict[Path, int] = {}
+        self._first_of: dict[AnyFile, int] = {}
         for episode, shard in enumerate(self._shards):
             self._first_of.setdefault(shard, episode)
         # A cache of a bound method would refer to these records, and keep them and their open
@@ -156,7 +157,10 @@ class Records:
 
     def _bytes(self, episode: int, offset: int, length: int) -> bytes:
         path = self._shards[episode]
-        content = os.pread(self._open(path).fileno(), length, offset)
+        if isinstance(path, RemoteFile):
+            content = path.pread(length, offset)
+        else:
+            content = os.pread(self._open(path).fileno(), length, offset)
         if len(content) != length:
             raise corrupt(path, self._number(episode))
         return content

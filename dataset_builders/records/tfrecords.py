@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -17,6 +16,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2  # imports no TensorFlow
 
 from common.errors import DatasetError
+from common.remote.blocks import AnyFile, size_of
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
@@ -56,13 +56,13 @@ def unframe(record: bytes) -> bytes:
     return record[_HEADER.size : -_FOOTER.size]
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: AnyFile) -> Iterator[Record]:
     """Yield the records of a file, in order, each checked.
 
     Raises:
         DatasetError: the file ends within a record, or a checksum is wrong.
     """
-    size = path.stat().st_size
+    size = size_of(path)
     with path.open("rb") as file:
         number = 0
         while header := file.read(_HEADER.size):
@@ -82,7 +82,7 @@ def records(path: Path) -> Iterator[Record]:
             number += 1
 
 
-def parse_example(content: bytes, path: Path, number: int) -> Any:
+def parse_example(content: bytes, path: AnyFile, number: int) -> Any:
     """Return the features of a record, name -> protobuf `Feature`.
 
     Raises:
@@ -94,7 +94,7 @@ def parse_example(content: bytes, path: Path, number: int) -> Any:
         raise corrupt(path, number) from error
 
 
-def corrupt(path: Path, number: int) -> DatasetError:
+def corrupt(path: AnyFile, number: int) -> DatasetError:
     """Return the error that says which record is damaged."""
     return DatasetError(
         f"{path}: record {number} is corrupt (its checksum or content is wrong): copy or build "
@@ -102,7 +102,7 @@ def corrupt(path: Path, number: int) -> DatasetError:
     )
 
 
-def _truncated(path: Path, number: int) -> DatasetError:
+def _truncated(path: AnyFile, number: int) -> DatasetError:
     return DatasetError(
         f"{path} is truncated: it ends within record {number}; copy or build the dataset again"
     )

@@ -91,9 +91,11 @@ def test_openvla_s_layout_and_several_datasets_are_read(rlds, tensorflow_side):
     assert np.array_equal(both.picture(first, 0, "image"), single.picture(0, 0, "image"))
 
 
-def test_the_index_is_kept_until_the_shards_change(rlds):
+def test_the_index_is_kept_until_the_shards_change(rlds, cache):
+    files = sorted(rlds.iterdir())
     before = open_records([rlds])
-    index = rlds / "dlr_index_train.json"
+    assert sorted(rlds.iterdir()) == files
+    (index,) = cache.glob("*/dlr_index_train.json")
     written = index.stat().st_mtime_ns
     open_records([rlds])
     assert index.stat().st_mtime_ns == written
@@ -101,6 +103,12 @@ def test_the_index_is_kept_until_the_shards_change(rlds):
     write(shards(rlds)[0], contents[1:])
     edit_json(rlds / "dataset_info.json", lambda info: lengths(info, [len(contents) - 1]))
     assert open_records([rlds]).steps.tolist() == before.steps[1:].tolist()
+    whole = index.read_bytes()
+    same = [path.read_bytes() for path in shards(rlds)]
+    for path, content in zip(shards(rlds), same, strict=True):
+        path.write_bytes(content)  # as a build that gives the same sizes by chance
+    open_records([rlds])
+    assert index.read_bytes() != whole
     whole = index.read_bytes()
     for damaged in (b"{", whole.replace(b'"offset"', b'"offsex"'), whole.replace(b"1", b"2", 1)):
         index.write_bytes(damaged)
@@ -123,24 +131,45 @@ def lengths(info: Any, first: list[int]) -> None:
     split["shardLengths"] = [*map(str, first), *split["shardLengths"][len(first) :]]
 
 
-def test_a_distant_dataset_is_copied_once(rlds, cache):
+def test_a_dataset_elsewhere_is_read_in_blocks(rlds, cache):
     memory = fsspec.filesystem("memory")
     memory.put(str(rlds), "/bucket/1.0.0", recursive=True)
     try:
         distant, near = open_records(["memory://bucket/1.0.0"]), open_records([rlds])
-        (copy,) = cache.iterdir()
         assert np.array_equal(distant.picture(2, 0, "image"), near.picture(2, 0, "image"))
-        times = [shard.stat().st_mtime_ns for shard in shards(copy)]
-        open_records(["memory://bucket/1.0.0"])
-        assert [shard.stat().st_mtime_ns for shard in shards(copy)] == times
+        assert not list(cache.glob("*/*.tfrecord-*"))
+        assert list((cache.parent / "blocks").glob("*/*"))
+        memory.rm(f"/bucket/1.0.0/{shards(rlds)[1].name}")
+        with pytest.raises(DatasetError, match=r"memory://bucket/1.0.0/.*is missing"):
+            open_records(["memory://bucket/1.0.0"])
+        memory.rm("/bucket/1.0.0/dataset_info.json")
+        with pytest.raises(DatasetError, match="its upload has not ended"):
+            open_records(["memory://bucket/1.0.0"])
     finally:
         memory.rm("/bucket", recursive=True)
 
 
-@pytest.mark.parametrize("address", ["memory://nothing", "nonsense://somewhere"])
-def test_what_cannot_be_copied_is_one_clear_error(address):
-    with pytest.raises(DatasetError, match="check the address"):
+def test_a_folder_that_nobody_may_write_is_opened(rlds, cache):
+    files = sorted(rlds.iterdir())
+    rlds.chmod(0o555)
+    try:
+        assert len(open_records([rlds])) == len(open_records([f"file://{rlds}"]))
+        assert sorted(rlds.iterdir()) == files
+    finally:
+        rlds.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("memory://nothing", "no dataset is there.*check the address"),
+        ("nonsense://somewhere", "check the address"),
+    ],
+)
+def test_an_address_where_nothing_is_is_one_clear_error(address, message):
+    with pytest.raises(DatasetError, match=message) as caught:
         open_records([address])
+    assert "make room" not in str(caught.value)
 
 
 def test_records_can_be_sent_to_a_process_that_is_not_forked(rlds):

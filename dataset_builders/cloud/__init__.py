@@ -1,0 +1,1 @@
+"""Datasets elsewhere: published to cloud storage, and read from there."""
