@@ -8,7 +8,6 @@ demonstrations beside that of those kept for validation, and the CPU seconds tha
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
