@@ -123,7 +123,7 @@ def _add(state: _State, episode: _Episode) -> None:
     count = len(episode.actions)
     number = np.arange(count)
     task = state.tasks.setdefault(episode.task, len(state.tasks))
-    vectors = {
+    vectors: dict[str, np.ndarray] = {
         layout.STATE: episode.states,
         layout.ACTION: episode.actions,
         "timestamp": (number / layout.FPS).astype(np.float32)[:, None],

@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
 from common.workers import run_in_fresh_process
@@ -36,13 +37,12 @@ def read_unfinished(trajectories: Path, folder: Path) -> dict[str, Any]:
     builder = module.LiberoRl(data_dir=folder, config=config)
     builder.shard_bytes, builder.workers, builder.replay = 1, 1, 0.0
     whole = Path(builder.data_path)
-    work, place = whole.with_name("unfinished_1.0.0"), module.place_shards
-    module.place_shards = stop
-    try:
-        builder.download_and_prepare(**settings)
-    except Stop:
-        found = {"before": read(work), "was there": whole.exists()}
-    module.place_shards = place
+    work = whole.with_name("unfinished_1.0.0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "place_shards", stop)
+        with pytest.raises(Stop):
+            builder.download_and_prepare(**settings)
+    found = {"before": read(work), "was there": whole.exists()}
     times = {path.name: path.stat().st_mtime_ns for path in work.glob("*.tfrecord*-*2")}
     builder.download_and_prepare(**settings)
     same = all((whole / name).stat().st_mtime_ns == time for name, time in times.items())

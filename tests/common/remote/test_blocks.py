@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -18,7 +19,7 @@ ADDRESS = "memory://elsewhere/file"
 
 
 @pytest.fixture
-def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
     """What is in a file at ADDRESS: ten blocks of 1,000 bytes and a short one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(blocks, "BLOCK", 1000)

@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import DatasetError
 from common.remote import folder
+from common.remote.blocks import fetch_range
 from common.remote.folder import copy_folder, file_digest, list_folder, local_folder
 from dataset_builders.verify import verify
 from tests.cloud_storage import BUCKET, one_in
@@ -50,7 +51,7 @@ def test_a_copy_is_whole_though_the_server_fails_and_is_not_fetched_twice(
 
 def test_a_killed_copy_goes_on_with_its_part(cloud, stored, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "_PART", 1500)
-    fetch, left = folder.fetch_range, [2]
+    fetch, left = fetch_range, [2]
 
     def killed(address, start, end):
         left[0] -= 1
@@ -70,7 +71,7 @@ def test_a_killed_copy_goes_on_with_its_part(cloud, stored, tmp_path, monkeypatc
 
 
 def test_what_does_not_arrive_as_told_is_not_kept(stored, tmp_path, monkeypatch):
-    fetch = folder.fetch_range
+    fetch = fetch_range
 
     def spoiled(address, start, end):
         content = fetch(address, start, end)

@@ -168,7 +168,8 @@ def publish_and_die(cloud, dataset: Path, request: int) -> bool:
 
 
 def test_killed_at_random_it_goes_on_and_never_looks_complete(cloud, dataset):
-    rng, whole, kills, sent = random.Random(KILLS), here(dataset), 0, set()
+    rng, whole, kills = random.Random(KILLS), here(dataset), 0
+    sent: set[str] = set()
     assert there() == {}  # (gcsfs is imported before the processes are forked)
     while kills < KILLS:
         kills += publish_and_die(cloud, dataset, rng.randint(2, 24))
