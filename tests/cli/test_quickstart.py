@@ -29,7 +29,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path, As
         ended = [Outcome(index, result, None, 1.0) for index in range(len(plan.items))]
         return RunProgress(run, plan.items, 2, ended)
 
-    monkeypatch.setattr("cli.generate.work", work)
+    monkeypatch.setattr("reports.run_progress.work", work)
 
     def report(run: RunFolder, pack: AssetPack, seed: int) -> tuple[Path, Path]:
         runs.append((run.root, pack))

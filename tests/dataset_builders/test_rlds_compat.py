@@ -55,9 +55,9 @@ print(json.dumps({
     "both": count(both),
     "shifted": [float(step[rlds.REWARD]) for step in shifted],
     "last": bool(change.final_step(steps)[rlds.IS_LAST]),
-    "mean": {name: value.numpy().tolist() for name, value in mean.items()},
-    "std": {name: value.numpy().tolist() for name, value in std.items()},
-    "sar_mean": sar_mean[rlds.ACTION].numpy().tolist(),
+    "mean": {name: np.asarray(value).tolist() for name, value in mean.items()},
+    "std": {name: np.asarray(value).tolist() for name, value in std.items()},
+    "sar_mean": np.asarray(sar_mean[rlds.ACTION]).tolist(),
 }))
 """
 

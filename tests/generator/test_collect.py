@@ -125,7 +125,7 @@ def test_what_a_weak_policy_gives_is_kept_where_not_all_is_required(tmp_path: Pa
 
 
 def test_an_episode_goes_on_until_the_fingers_have_let_go(tmp_path: Path) -> None:
-    """The point mass lets go as it succeeds, so its hand is free two steps later."""
+    """The point mass lets go as it succeeds; noise may move it off the goal once more."""
     policy, config = trained(0), CollectConfig(episodes=6, wave=6)
     kept = {}
     for through in (False, True):
@@ -139,8 +139,10 @@ def test_an_episode_goes_on_until_the_fingers_have_let_go(tmp_path: Path) -> Non
     assert both
     for start in both:
         short, long = kept[False][start], kept[True][start]
-        assert long.info.success and len(long) == len(short) + RELEASED_STEPS - 1
+        assert long.info.success and len(long) >= len(short) + RELEASED_STEPS - 1
         np.testing.assert_array_equal(long.states[: len(short)], short.states)
+    lasted = [len(kept[True][start]) - len(kept[False][start]) for start in both]
+    assert min(lasted) == RELEASED_STEPS - 1
 
 
 def test_groups_must_fit(tmp_path: Path) -> None:

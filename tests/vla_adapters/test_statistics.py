@@ -39,7 +39,7 @@ def test_they_are_those_of_all_steps(rlds, tensorflow_side):
 def test_they_are_computed_once_and_again_for_other_episodes(rlds):
     records = open_records([rlds])
     found = statistics_of(records, range(len(records)))
-    (path,) = rlds.glob("dlr_statistics_*.json")
+    (path,) = records.folders[0].beside("").glob("dlr_statistics_*.json")
     written = path.stat().st_mtime_ns
     assert as_json(statistics_of(records, range(len(records)))) == as_json(found)
     assert path.stat().st_mtime_ns == written
