@@ -80,7 +80,7 @@ def test_the_library_s_transformations_work(tmp_path):
     assert found["shifted"] == [*[0.0] * (lengths[0] - 2), 1.0]
     for name in ("action", "state"):
         assert np.allclose(found["mean"][name], read[name].mean(axis=0), atol=1e-6)
-        assert np.allclose(found["std"][name], read[name].std(axis=0), atol=1e-6)
+        assert np.allclose(found["std"][name], read[name].std(axis=0, ddof=1), atol=1e-6)
     last = np.cumsum(lengths) - 1
     assert np.allclose(
         found["sar_mean"], np.delete(read["action"], last, 0).mean(axis=0), atol=1e-6
