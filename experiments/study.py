@@ -110,7 +110,7 @@ def study(
     workers: int | None = None,
     run: Path = Path("runs/study"),
     out: Path = RESULTS,
-    page_file: Path = Path("docs/results.md"),
+    page_file: Path = Path("docs/study_results.md"),
     episodes_per_way: int = EPISODES_PER_WAY,
     assets: Path = Path("libero"),
     train: GeneratorConfig = GeneratorConfig(),
