@@ -86,7 +86,7 @@ def _run(arguments: Sequence[str]) -> None:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else "."
         raise UsageError(f"unknown command {name!r}{hint} `dlr --help` lists all.")
-    if name in _PINNED:
+    if name in _PINNED and not {"numpy", "torch"} & sys.modules.keys():
         os.environ.update(instruction_sets())  # before the libraries load, which look once
     import tyro
 
