@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import DlrError
 from common.machine import describe_machine
-from common.workers import Processes, attempt_items
+from experiments.many import attempt_tasks
 from generator.config import EvaluationConfig, GeneratorConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
 
@@ -152,13 +152,7 @@ def clones(
     """
     pack = resolve_assets(assets)
     items = [CloneItem(task, episodes_per_way, config, pack, work, out) for task in tasks]
-    failed = []
-    for outcome in attempt_items(clone, items, Processes(workers), "cloning"):
-        task = items[outcome.index].task
-        failed += [task] if outcome.error else []
-        print(f"{task}: {outcome.error or outcome.result} ({outcome.seconds:.0f} s)", flush=True)
-    if failed:
-        raise DlrError(f"{len(failed)} of {len(tasks)} tasks failed: {', '.join(failed)}")
+    attempt_tasks(clone, items, workers, "cloning")
 
 
 if __name__ == "__main__":

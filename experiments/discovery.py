@@ -25,8 +25,8 @@ from typing import Any
 
 from common.errors import DlrError
 from common.machine import describe_machine
-from common.workers import Processes, attempt_items
 from experiments.clones import TASKS
+from experiments.many import attempt_tasks
 from generator.config import DiscoverConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
 
@@ -145,13 +145,7 @@ def discovery(
     """
     pack = resolve_assets(assets)
     items = [DiscoveryItem(task, episodes_per_way, config, seed, pack, work, out) for task in tasks]
-    failed = []
-    for outcome in attempt_items(discover_ways, items, Processes(workers), "discovery"):
-        task = items[outcome.index].task
-        failed += [task] if outcome.error else []
-        print(f"{task}: {outcome.error or outcome.result} ({outcome.seconds:.0f} s)", flush=True)
-    if failed:
-        raise DlrError(f"{len(failed)} of {len(tasks)} tasks failed: {', '.join(failed)}")
+    attempt_tasks(discover_ways, items, workers, "discovery")
 
 
 if __name__ == "__main__":

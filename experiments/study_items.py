@@ -12,7 +12,6 @@ from experiments.study_page import BASELINE, DLR
 from experiments.study_results import (
     POOLED,
     Measured,
-    Rate,
     StageResult,
     StudyResult,
     read_result,
@@ -21,6 +20,7 @@ from experiments.study_results import (
 )
 from generator.config import CollectConfig
 from generator.run_folder import LEARN, RunFolder
+from reports.run_outcomes import Count
 
 if TYPE_CHECKING:
     from analysis.profile import Repertoire
@@ -231,13 +231,13 @@ def _profile(trajectories: Sequence[Trajectory], repertoire: Repertoire) -> Any:
 def _stage(report: Mapping[str, Any], path: Path | None, repertoire: Repertoire) -> StageResult:
     """Return a stage's outcome with what was collected after it."""
     rows = report.get("held_out_success", ())
-    success = [Rate(round(row["success"] * row["episodes"]), int(row["episodes"])) for row in rows]
+    success = [Count(round(row["success"] * row["episodes"]), int(row["episodes"])) for row in rows]
     if path is None:
         return StageResult(success, report)
     trajectories = read_trajectories(path) if path.exists() else []
     measured = Measured.of(_profile(trajectories, repertoire)) if trajectories else None
     found = _collection(path)
-    collected = [Rate(*pair) for pair in zip(found.successes, found.attempts, strict=True)]
+    collected = [Count(*pair) for pair in zip(found.successes, found.attempts, strict=True)]
     return StageResult(success, report, collected, measured)
 
 
@@ -247,8 +247,8 @@ def _collection(path: Path) -> CollectReport:
     return read_report(path)
 
 
-def _sum(rates: Sequence[Rate]) -> Rate:
-    return Rate(sum(rate.successes for rate in rates), sum(rate.n for rate in rates))
+def _sum(rates: Sequence[Count]) -> Count:
+    return Count(sum(rate.successes for rate in rates), sum(rate.n for rate in rates))
 
 
 def _in_words(stage: StageResult) -> str:

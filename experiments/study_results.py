@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from analysis.profile import Profile
 from common.errors import DlrError
-from common.intervals import wilson_interval
 from common.json_files import read_sealed, write_sealed
+from reports.run_outcomes import Count
 
 RESULTS = Path("results/study")
 """Folder of the files, from the checkout's root."""
@@ -22,24 +22,6 @@ _FORMAT = 1
 
 class StudyError(DlrError, ValueError):
     """A result of the study is damaged or of another format."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Successes among episodes."""
-
-    successes: int
-    n: int
-
-    @property
-    def rate(self) -> float:
-        """Share of successes; 0 of none."""
-        return self.successes / self.n if self.n else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% Wilson interval of the share."""
-        return wilson_interval(self.successes, self.n)
 
 
 @dataclass(frozen=True)
@@ -70,11 +52,11 @@ class Measured:
 class StageResult:
     """A recipe after one of its stages that end in a policy."""
 
-    success: Sequence[Rate]
+    success: Sequence[Count]
     """Held-out success of each pattern; one rate without patterns."""
     report: Mapping[str, Any]
     """What the stage reported: budget, curves, steps, time; JSON values."""
-    collected: Sequence[Rate] = ()
+    collected: Sequence[Count] = ()
     """Attempts of the collection and those that succeeded, by group."""
     measured: Measured | None = None
     """None where too few episodes succeeded."""
@@ -163,8 +145,8 @@ def read_results(folder: Path = RESULTS) -> list[StudyResult]:
 
 def _stage(content: Mapping[str, Any]) -> StageResult:
     return StageResult(
-        success=[Rate(**rate) for rate in content["success"]],
+        success=[Count(**rate) for rate in content["success"]],
         report=content["report"],
-        collected=[Rate(**rate) for rate in content["collected"]],
+        collected=[Count(**rate) for rate in content["collected"]],
         measured=Measured(**content["measured"]) if content["measured"] else None,
     )

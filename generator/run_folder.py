@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from simulation.environment import BatchEnvironment
     from simulation.tasks import Task
 
-RECORD = "record.json"
-"""File of a finished stage's folder."""
 DEFAULT_RUN = Path("runs/default")
 """Folder of a run that the user gives no name."""
 SLOTS = 36

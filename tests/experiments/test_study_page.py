@@ -12,13 +12,13 @@ from experiments.study_page import BASELINE, DLR, MEASURES, page, run_tests, tas
 from experiments.study_results import (
     POOLED,
     Measured,
-    Rate,
     StageResult,
     StudyError,
     StudyResult,
     read_results,
     write_result,
 )
+from reports.run_outcomes import Count
 
 SHOWN = Measured(120, {"mode_entropy": 1.0, "straightness": 0.5}, {"0": 60, "1": 60}, {"low": 120})
 TASKS = [f"libero_90/TASK{number}" for number in range(6)]
@@ -28,9 +28,9 @@ def result(task: str, recipe: str, seed: int, entropy: float, episodes: int = 36
     patterns = 3 if recipe == DLR else 1
     measured = Measured(episodes, {"mode_entropy": entropy}, {"0": episodes}, {})
     stages = {
-        "learn": StageResult([Rate(30, 50)] * patterns, {}, [], replace(measured, episodes=30)),
+        "learn": StageResult([Count(30, 50)] * patterns, {}, [], replace(measured, episodes=30)),
         "reinforce": StageResult(
-            [Rate(49, 50)] * patterns, {"environment_steps": 1000 * (seed + 1)}, [], measured
+            [Count(49, 50)] * patterns, {"environment_steps": 1000 * (seed + 1)}, [], measured
         ),
     }
     contrasts = {"endpoint_variance_positions": (0.001, 0.004)} if recipe == DLR else {}
@@ -86,7 +86,7 @@ def test_too_few_successes_have_no_diversity() -> None:
 def test_the_page_tells_worst_and_mean_and_pools_apart() -> None:
     pooled = replace(result(TASKS[0], BASELINE, 0, 0.5, episodes=72), seed=POOLED, contrasts={})
     weak = replace(result(TASKS[1], DLR, 0, 0.9), seed=2)
-    weak.stages["reinforce"].success[0] = Rate(20, 50)  # type: ignore[index]
+    weak.stages["reinforce"].success[0] = Count(20, 50)  # type: ignore[index]
     text = page([*results(), pooled, weak])
     assert "`dlr`: every pattern of every seed at 90% or more on 5 of 6 tasks" in text
     assert "the worst task's least is 40%" in text
