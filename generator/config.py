@@ -193,8 +193,9 @@ class CollectConfig:
 
     episodes: int = 36
     """Successful episodes to keep, the same for each recipe."""
-    groups: int = 3
-    """Equal parts of the episodes: one per pattern, or independent repetitions without pattern."""
+    groups: int = 0
+    """Equal parts of the episodes: one per pattern, or independent repetitions without pattern;
+    0 for as many as there are patterns, or three repetitions."""
     wave: int = 48
     """Episodes attempted between two records of progress, over all groups."""
     maximum_attempts: int = 5
