@@ -22,11 +22,12 @@ from dataset_builders.features import METADATA, STEPS, all_features
 from dataset_builders.finishing import EPISODES, ListedEpisode, read_episodes
 from dataset_builders.parts import numbers
 from dataset_builders.records.examples import decode
+from dataset_builders.records.formats import TFRECORD, format_of
 from dataset_builders.records.tfrecords import parse_example
 from dataset_builders.sources import FAILURES, start_name
 from dataset_builders.verification.episodes import episode_faults
 from dataset_builders.verification.replays import ReplayItem, replay_faults, show_all
-from dataset_builders.verification.shards import FoundRecord, file_sha256, read_shard
+from dataset_builders.verification.shards import FoundRecord, file_sha256, framing_fault, read_shard
 
 _MAX_REPORTED = 10
 _REMEDY = "copy or build the dataset again"
@@ -161,6 +162,8 @@ class _Found:
             self.faults.append(str(error))
         if len(self.faults) == before and file_sha256(path) != self._sums.get(shard):
             self.faults.append(f"{path} does not match its line in SHA256SUMS: {_REMEDY}")
+            if format_of(shard) != TFRECORD:
+                self.faults[-1] = f"{path}, {framing_fault(path, listed)}: {_REMEDY}"
 
     def _add(self, path: Path, record: FoundRecord) -> None:
         listed, content = record.listed, record.content
