@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +80,35 @@ def test_datasets_are_what_was_collected(line: Path) -> None:
     for recipe in RECIPES:
         said = run("verify", line / "dataset_parts" / TASK / "libero_rl" / recipe / "1.0.0")
         assert "3 episodes" in said
+
+
+def told_by(data: Path) -> dict[str, Any]:
+    """Return what a dataset's metadata say."""
+    (path,) = data.glob("libero_rl/*/1.0.0/metadata.json")
+    return dict(json.loads(path.read_text()))
+
+
+def test_policies_are_rolled_out_to_the_same_dataset(line: Path, tmp_path: Path) -> None:
+    """By processes, one killed, and by Beam, from a copy of the policies alone."""
+    alone, small = tmp_path / "run", ("--resolution", 24, "--assets", "embedded")
+    shutil.copytree(line / "policies", alone / "policies", symlinks=True)
+    rolled = ("--collect.episodes", 3, "--collect.maximum-attempts", 40)
+    run("build", "--trajectories", line, "--data-dir", tmp_path / "a", *small)
+    pool = ("build", "--trajectories", alone, "--data-dir", tmp_path / "b", *small, *rolled)
+    kill_once(lambda: any((tmp_path / "b").rglob("attempts/*.json")), *pool)
+    run(*pool)
+    options = ("--beam-pipeline-options", "runner=FnApiRunner")
+    run("build", "--trajectories", alone / "policies", "--data-dir", tmp_path / "c", *small,
+        *rolled, *options)  # fmt: skip
+    collected, *others = (told_by(tmp_path / name) for name in "abc")
+    for other in others:
+        assert other["digest"] == collected["digest"]
+        assert other["episodes"] == collected["episodes"]
+        (theirs,), (ours,) = collected["sources"], other["sources"]
+        assert ours["config"] == theirs["config"] and ours["attempts"] == theirs["attempts"]
+        assert ours["file"].endswith(f"{TASK}/dlr/seed_0/reinforce/policy.safetensors")
+    shards = [next((tmp_path / name).rglob("*.tfrecord-*")).read_bytes() for name in "abc"]
+    assert shards[0] == shards[1] == shards[2]
 
 
 def test_report_compares_the_recipes(line: Path) -> None:
