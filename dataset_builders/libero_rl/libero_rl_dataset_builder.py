@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -187,6 +188,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         work = work_folder(target.with_name(str(self.version)))
         backend = _backend(download_config, work, self.workers)
         found = find(source, config.choice, self.collect or _collecting(config), self.assets)
+        print(found, file=sys.stderr)
         refs, policies = found.roll_out(work / ATTEMPTS, backend)
         splits = split_episodes(refs, config.val_fraction)
         pictures = PictureConfig(config.resolution, tuple(config.cameras.items()), self.assets)

@@ -37,6 +37,21 @@ class Found:
     """Episodes in trajectory files."""
     policies: tuple[Trained, ...]
     """Policies of the methods of which there are no trajectories."""
+    left_out: int = 0
+    """Policies beside trajectories of their method, of which there is none of theirs."""
+
+    def __str__(self) -> str:
+        """Return in words what is built from."""
+        told = [f"{len(self.refs)} episodes in trajectory files"] if self.refs else []
+        if self.left_out:
+            told.append(f"none of {self.left_out} policies without trajectories (`dlr collect`)")
+        told += [
+            f"{policy.collection.config.episodes} episodes rolled out with {policy.collection.file}"
+            for policy in self.policies[:1]
+        ]
+        if len(self.policies) > 1:
+            told.append(f"and with {len(self.policies) - 1} policies more")
+        return f"building from {', '.join(told)}"
 
     def choose(self) -> list[EpisodeRef]:
         """Return the episodes that are published, where no policy is needed.
@@ -108,16 +123,17 @@ def find(folder: Path, choice: Choice, config: CollectConfig, assets: str | None
     seen: collections.Counter[str] = collections.Counter()
     if any(folder.rglob("*.hdf5")):
         refs, seen = scan(folder, not choice.failures)
-    wanted, policies = choice.method.split("+"), []
+    wanted, policies, left_out = choice.method.split("+"), [], 0
     for method in wanted:
-        if any(is_of(ref.info, method) for ref in refs):
-            continue
         trained = _find_policies(folder, method, config, assets)
+        if names := {ref.name for ref in refs if is_of(ref.info, method)}:
+            left_out += sum(collection.name not in names for collection in trained)
+            continue
         if not trained:
             raise _neither(folder, method, choice.failures, seen)
         policies += trained
-    kept = (ref for ref in refs if any(is_of(ref.info, method) for method in wanted))
-    return Found(folder, choice, tuple(kept), tuple(inspect(policies)) if policies else ())
+    kept = tuple(ref for ref in refs if any(is_of(ref.info, method) for method in wanted))
+    return Found(folder, choice, kept, tuple(inspect(policies)) if policies else (), left_out)
 
 
 def _find_policies(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import unittest
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
+from common.errors import DatasetError
 from common.workers import run_in_fresh_process
 from dataset_builders import import_tfds
 
@@ -57,7 +59,11 @@ def run_case() -> dict[str, Any]:
     tfds = import_tfds()
     from absl import flags
 
-    from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, named_config
+    from dataset_builders.libero_rl.libero_rl_dataset_builder import (
+        LiberoRl,
+        _collecting,
+        named_config,
+    )
 
     flags.FLAGS.mark_as_parsed()
     config = named_config("dlr_1")
@@ -75,7 +81,11 @@ def run_case() -> dict[str, Any]:
     unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
     told = [text for _, text in (*result.failures, *result.errors)]
     info = LiberoRl(data_dir="/nowhere", config="human+dlr_50").info
+    mine = dataclasses.replace(config, collect={"episodes": 6})
+    with pytest.raises(DatasetError, match=r"unknown: episode.* takes episodes, groups"):
+        _collecting(dataclasses.replace(config, collect={"episode": 6}))
     return {
+        "collected": _collecting(mine).episodes,
         "run": result.testsRun,
         "told": told,
         "configs": [item.name for item in LiberoRl.BUILDER_CONFIGS],
@@ -94,7 +104,7 @@ def test_finished_shards_are_a_dataset_and_stay(trajectories: Path, tmp_path: Pa
 def test_tfds_accepts_the_builder() -> None:
     found = run_in_fresh_process(run_case)
     assert not found["told"], found["told"][0]
-    assert found["run"] >= 5
+    assert found["run"] >= 5 and found["collected"] == 6
     assert {"dlr", "o2o_rl", "human", "scripted", "human+dlr", "dlr_10"} <= set(found["configs"])
     assert all(found["notes"]) and "liu2023libero" in found["cited"]
     assert "Apache-2.0" in found["license"] and found["homepage"].startswith("https://")
