@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from common.errors import DatasetError
 from common.files import check_name
-from common.json_files import read_json
-from common.manifest import check_manifest, read_sums
+from common.json_files import read_json, read_sealed
+from common.manifest import MANIFEST, check_manifest, read_sums
 from common.remote.folder import local_folder
 from dataset_builders.certificate import Conventions, convention_faults, conventions
 from dataset_builders.digests import CONTENT, dataset_digest
@@ -31,7 +31,7 @@ from dataset_builders.verification.shards import FoundRecord, file_sha256, frami
 
 _MAX_REPORTED = 10
 _REMEDY = "copy or build the dataset again"
-_DESCRIBING = ("dataset_info.json", "features.json", "metadata.json", "digests.json", "SHA256SUMS")
+_DESCRIBING = ("dataset_info.json", "features.json", "metadata.json", MANIFEST, "SHA256SUMS")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def verify(
     Raises:
         DatasetError: the dataset is missing, unreadable or wrong; the message lists the faults.
     """
-    folder = local_folder(str(dataset), (*_DESCRIBING, EPISODES), _shard_names)
+    folder = local_folder(str(dataset), (*_DESCRIBING, EPISODES), _others)
     metadata = _open(folder)
     pictures = PictureConfig(metadata["resolution"], tuple(metadata["cameras"].items()), assets)
     found = _Found(folder, pictures)
@@ -234,8 +234,12 @@ def _by_shard(folder: Path) -> list[tuple[str, list[ListedEpisode]]]:
     return found
 
 
-def _shard_names(folder: Path) -> list[str]:
-    return [shard for shard, _ in _by_shard(folder)]
+def _others(folder: Path) -> list[str]:
+    """Return the files of a dataset beside those that a copy begins with."""
+    listed = read_sealed(folder / MANIFEST, "a list of digests", DatasetError, _REMEDY)["files"]
+    names = [check_name(name, "a file", DatasetError) for name in listed]
+    shards = [shard for shard, _ in _by_shard(folder)]
+    return [*(name for name in names if name not in (*_DESCRIBING, EPISODES)), *shards]
 
 
 def _dataset_faults(metadata: dict[str, Any], found: _Found, folder: Path) -> list[str]:
