@@ -210,9 +210,8 @@ def test_sums_are_those_of_the_shards(dataset: Path) -> None:
 
 
 def test_a_published_dataset_is_verified_where_it_is(
-    dataset: Path, cloud: CloudStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, cloud: CloudStorage, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address = f"gs://{BUCKET}/libero_rl/dlr/1.0.0"
     publish(PublishConfig(dataset, address))
     assert verify(address, replay=0) == verify(dataset, replay=0)
