@@ -23,8 +23,8 @@ from generator.rollout import Environments, EpisodeSpec, Rollout, held_out_specs
 from generator.work.outcomes import (
     Attempts,
     CollectionError,
-    check_groups,
     describe_collection,
+    grouped,
 )
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import (
@@ -103,7 +103,7 @@ def collect(
         BusyError: another process is writing the file.
         OutputError: the file cannot be written.
     """
-    check_groups(policy.patterns, config)
+    config = grouped(config, policy.patterns)
     settings = describe_collection(policy_hash(policy), method, config, noise, provenance or {})
     expected = config.episodes if config.require_all else 1
     with TrajectoryWriter(path, task, assets, settings, expected) as writer:

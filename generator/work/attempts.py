@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from common.json_files import read_sealed, write_sealed
 from common.workers import Backend, run_in_fresh_process, run_items
 from generator.config import CollectConfig, NoiseConfig
 from generator.run_folder import RunFolder
-from generator.work.outcomes import Attempts, CollectionError, check_groups, describe_collection
+from generator.work.outcomes import Attempts, CollectionError, describe_collection, grouped
 from simulation.recordings.episode import Episode, EpisodeInfo
 from simulation.recordings.stored_episode import episode_digest
 from simulation.tasks import get_task
@@ -79,11 +79,9 @@ class Trained:
     """A policy, as far as one must know it to ask for attempts."""
 
     collection: Collection
-    """Which attempts."""
+    """Which attempts; its settings say how many groups there are."""
     policy_hash: str
     """The policy's hash."""
-    patterns: int
-    """How many patterns it has; 0 for none."""
     file_sha256: str
     """Digest of its file."""
     description: dict[str, Any]
@@ -155,12 +153,11 @@ def _inspect(collections: Sequence[Collection]) -> list[Trained]:
     for collection in collections:
         record, provenance = read_provenance(collection.stage)
         policy = get_recipe(collection.recipe).stages[-1].load(collection.stage)
-        check_groups(policy.patterns, collection.config)
+        config = grouped(collection.config, policy.patterns)
         digest, noise = policy_hash(policy), NoiseConfig(**record["settings"]["noise"])
-        described = describe_collection(
-            digest, collection.recipe, collection.config, noise, provenance
-        )
-        found.append(Trained(collection, digest, policy.patterns, record["result"], described))
+        described = describe_collection(digest, collection.recipe, config, noise, provenance)
+        collection = replace(collection, config=config)
+        found.append(Trained(collection, digest, record["result"], described))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from common.errors import DlrError
@@ -14,19 +14,24 @@ class CollectionError(DlrError, RuntimeError):
     """The settings do not fit the policy, or it succeeds too seldom for the wanted episodes."""
 
 
-def check_groups(patterns: int, config: CollectConfig) -> None:
-    """Refuse settings that do not fit a policy's patterns, 0 where it has none.
+REPETITIONS = 3
+"""Episodes from one start of a policy without patterns, unless another number is asked for."""
+
+
+def grouped(config: CollectConfig, patterns: int) -> CollectConfig:
+    """Return the settings with a number of groups, for a policy of so many patterns or of none.
 
     Raises:
         CollectionError: groups differ from the patterns or do not divide the episodes.
     """
-    if patterns not in (0, config.groups) or config.episodes % config.groups:
-        groups = patterns or config.groups
+    wanted = patterns or config.groups or REPETITIONS
+    groups = config.groups or wanted
+    if groups != wanted or config.episodes % groups:
         raise CollectionError(
-            f"{config.episodes} episodes in {config.groups} groups do not fit a policy with "
-            f"{patterns} patterns: ask for {groups} groups and a multiple of {groups} "
-            "episodes"
+            f"{config.episodes} episodes in {groups} groups do not fit a policy with "
+            f"{patterns} patterns: ask for {wanted} groups and a multiple of {wanted} episodes"
         )
+    return replace(config, groups=groups)
 
 
 def describe_collection(

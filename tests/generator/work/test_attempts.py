@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from generator.config import CollectConfig
-from generator.work.outcomes import Attempts, CollectionError, check_groups
+from generator.work.outcomes import Attempts, CollectionError, grouped
 
 
 def collect(config: CollectConfig, succeeds: np.ndarray, wave: int | None) -> dict[int, bool]:
@@ -41,6 +41,7 @@ def test_a_hopeless_group_is_an_error_unless_less_will_do(wave: int | None) -> N
     assert sum(some.values()) == 20 and len(some) == 20 + 50
 
 
-def test_groups_must_fit_the_policy() -> None:
+def test_groups_fit_the_policy() -> None:
+    assert grouped(CollectConfig(), 4).groups == 4
     with pytest.raises(CollectionError, match="ask for 4 groups and a multiple of 4 episodes"):
-        check_groups(4, CollectConfig())
+        grouped(CollectConfig(groups=3), 4)
