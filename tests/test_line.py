@@ -18,6 +18,17 @@ from typing import Any
 
 import pytest
 
+from common.workers import Processes
+from dataset_builders.digests import CONTENT
+from dataset_builders.episodes import PictureConfig, render_episode
+from dataset_builders.features import METADATA
+from dataset_builders.parts import PartItem
+from dataset_builders.provenance import describe_files
+from dataset_builders.rollouts.find import find
+from dataset_builders.sources import Choice, choose_episodes
+from generator.config import CollectConfig
+from simulation.assets.resolve import embedded_pack
+
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 RECIPES = ("dlr", "o2o_rl")
 SHORT = (
@@ -88,6 +99,29 @@ def told_by(data: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
+def test_policies_are_rolled_out_to_the_same_episodes(line: Path, tmp_path: Path) -> None:
+    """Of a copy of the policies alone: every trajectory, and one episode as it is published."""
+    shutil.copytree(line / "policies", tmp_path / "policies", symlinks=True)
+    pack, config = str(embedded_pack().path), CollectConfig(episodes=3, maximum_attempts=40)
+    found = find(tmp_path, Choice("dlr"), config, pack)
+    rolled, (source,) = found.roll_out(tmp_path / "attempts", Processes(1))
+    collected = choose_episodes(line, Choice("dlr"))
+    told = [[(r.key, r.task, r.info, r.steps, r.digest) for r in s] for s in (rolled, collected)]
+    assert told[0] == told[1] and len(rolled) == 3
+    (recorded,) = describe_files(collected)
+    assert source["config"] == recorded["config"] and source["attempts"] == recorded["attempts"]
+    assert "3 episodes rolled out with policies/" in str(found)
+    first, pictures = rolled[0], PictureConfig(24, assets=pack)
+    digests = {render_episode(ref, pictures)[METADATA][CONTENT] for ref in (first, collected[0])}
+    assert len(digests) == 1
+    name = PartItem(first, pictures, "x").name
+    assert name == PartItem(collected[0], pictures, "x").name
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "attempts").iterdir()}
+    assert found.roll_out(tmp_path / "attempts", Processes(1))[0] == rolled
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "attempts").iterdir()}
+
+
+@pytest.mark.slow
 def test_policies_are_rolled_out_to_the_same_dataset(line: Path, tmp_path: Path) -> None:
     """By processes, one killed, and by Beam, from a copy of the policies alone."""
     alone, small = tmp_path / "run", ("--resolution", 24, "--assets", "embedded")
