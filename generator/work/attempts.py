@@ -172,9 +172,9 @@ def make_attempts(item: AttemptsItem) -> dict[str, Any]:
         CheckpointError: the policy is damaged.
         OutputError: the folder cannot be written.
     """
-    from generator.collect import to_episode
-
     if not item.path.exists():
+        from generator.collect import to_episode
+
         outcomes, kept, unreleased = [], [], []
         language = get_task(item.collection.task).language
         for attempt, done in _roll_out(item.collection, item.attempts):
