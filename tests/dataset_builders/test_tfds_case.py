@@ -66,14 +66,14 @@ def run_case() -> dict[str, Any]:
     )
 
     flags.FLAGS.mark_as_parsed()
-    config = named_config("dlr_1")
+    examples, config = str(DUMMY_DATA), named_config("dlr_1")
     config.resolution = 32
 
     # (TFDS looks for dummy_data beside the builder by itself; a class of no file has to say it.)
     class Case(tfds.testing.DatasetBuilderTestCase):  # type: ignore[name-defined]
         DATASET_CLASS = LiberoRl
         SPLITS: ClassVar = {"train": 1}
-        EXAMPLE_DIR = str(DUMMY_DATA)
+        EXAMPLE_DIR = examples
         BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = [config]
         MOCK_OUT_FORBIDDEN_OS_FUNCTIONS = False
 
