@@ -188,15 +188,25 @@ def _collect(
     from generator.collect import collect
     from generator.config import NoiseConfig
     from generator.recipes import get_recipe
-    from generator.stages import read_record
 
     task = environments.task
     maker = next(s for s in get_recipe(recipe).stages if s.name == stage)
     folder = run.policies(task, recipe, seed) / stage
-    record = read_record(folder)
-    provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
+    record, provenance = read_provenance(folder)
     policy, noise = maker.load(folder), NoiseConfig(**record["settings"]["noise"])
     return collect(policy, environments, task, assets, method, config, noise, path, provenance)
+
+
+def read_provenance(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a finished stage's record, and what of it goes with what its policy collects.
+
+    Raises:
+        UsageError: the stage is not finished.
+    """
+    from generator.stages import read_record
+
+    record = read_record(folder)
+    return record, {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
 
 
 def final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:

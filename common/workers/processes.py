@@ -56,8 +56,8 @@ def map_in_processes[Item, Result](
     pending: collections.deque[Future[Result]] = collections.deque()
     try:
         with (
-            _processes(workers, _ONE_THREAD) as executor,
-            tqdm(total=len(items), desc=description, unit="episode") as progress,
+            _processes(workers, {**_ONE_THREAD, **instruction_sets()}) as executor,
+            tqdm(total=len(items), desc=description, unit="item") as progress,
         ):
             for item in itertools.islice(remaining, _AHEAD * workers):
                 pending.append(executor.submit(function, item))
@@ -111,7 +111,7 @@ def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Resu
 
 @functools.cache
 def _companion(process_id: int) -> ProcessPoolExecutor:
-    return make_pool(1, _ONE_THREAD)
+    return make_pool(1, {**_ONE_THREAD, **instruction_sets()})
 
 
 @contextlib.contextmanager
