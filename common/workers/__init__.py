@@ -9,7 +9,7 @@ from common.workers.items import (
     attempt_items,
     run_items,
 )
-from common.workers.processes import map_in_processes, run_beside, run_in_fresh_process
+from common.workers.processes import map_in_processes, run_in_fresh_process
 
 __all__ = [
     "After",
@@ -19,7 +19,6 @@ __all__ = [
     "Processes",
     "attempt_items",
     "map_in_processes",
-    "run_beside",
     "run_in_fresh_process",
     "run_items",
 ]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,9 +15,9 @@ from typing import Any, Protocol
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import DlrError, WorkerError, one_line
+from common.errors import DlrError, one_line
 from common.machine import cores
-from common.workers.processes import make_pool_of_one, map_in_processes, run_beside
+from common.workers.processes import make_pool_of_one, map_in_processes
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,19 @@ class Processes:
 
 @dataclass(frozen=True)
 class Beam:
-    """Any runner of Apache Beam: workers that may share nothing with this process but a folder."""
+    """Any runner of Apache Beam: workers that may share nothing with this process but a folder.
+
+    `DirectRunner` means `FnApiRunner` here, the one of Beam's own runners on this machine that
+    needs no download.
+    """
 
     options: tuple[str, ...]
     """The pipeline's, such as `--runner=FlinkRunner`."""
     folder: str
     """Folder, on storage that all workers reach, through which results come back as JSON."""
+    workers: int | None = None
+    """Processes beside each bundle that a worker of Beam has at work; by default one, or all cores
+    where the runner has one worker on this machine (FnApiRunner, PrismRunner)."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
@@ -120,30 +125,11 @@ class Beam:
         """Yield `function(item)` for each item, in order, once all are done.
 
         Raises:
-            WorkerError: the pipeline failed; `function` runs again where it is started again.
+            WorkerError: an item failed, or the pipeline did, and again when it was tried again.
         """
-        import apache_beam as beam
-        from apache_beam.io.filesystems import FileSystems
-        from apache_beam.options.pipeline_options import PipelineOptions
+        from common.workers.pipelines import run_pipeline
 
-        target = FileSystems.join(self.folder, f"{uuid.uuid4().hex}-results")
-        try:
-            with beam.Pipeline(options=PipelineOptions(list(self.options))) as pipeline:
-                _ = (
-                    pipeline
-                    | beam.Create(list(enumerate(items)))
-                    | beam.Reshuffle()
-                    | beam.Map(functools.partial(_numbered, function))
-                    | beam.io.WriteToText(target)
-                )
-            files = FileSystems.match([f"{target}*"])[0].metadata_list
-            lines = [line for file in files for line in _lines(file.path)]
-            FileSystems.delete([file.path for file in files])
-        except Exception as error:
-            words = " ".join(str(error).split())[:300]
-            raise WorkerError(f"{description} failed on Beam's runner: {words}") from error
-        results = dict(map(json.loads, lines))
-        return (results[index] for index in range(len(items)))
+        return run_pipeline(function, items, self.options, self.folder, self.workers, description)
 
     def attempt(
         self,
@@ -310,15 +296,3 @@ def _attempt_apart(function: Callable[[Any], Any], item: Any) -> _Attempt:
     """Attempt an item in a process that ends with it."""
     (outcome,) = _attempts(function, [item], 1)
     return outcome.result, outcome.error, outcome.seconds, outcome.details
-
-
-def _numbered(function: Callable[[Any], Any], item: tuple[int, Any]) -> str:
-    """Return the number and the result of an item as a line of JSON."""
-    return json.dumps([item[0], run_beside(function, item[1])])
-
-
-def _lines(path: str) -> list[str]:
-    from apache_beam.io.filesystems import FileSystems
-
-    with FileSystems.open(path) as file:
-        return str(file.read().decode()).splitlines()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import itertools
 import os
 import signal
@@ -28,7 +27,8 @@ from tqdm import tqdm
 from common.errors import WorkerError
 from common.machine import CORES_VARIABLE, cores, instruction_sets
 
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+"""Environment in which numerical libraries and OpenGL use one core."""
 _AHEAD = 2
 """Items in flight for each process: enough to keep it busy, few enough to bound memory."""
 _WATCH_INTERVAL_S = 0.5
@@ -56,7 +56,7 @@ def map_in_processes[Item, Result](
     pending: collections.deque[Future[Result]] = collections.deque()
     try:
         with (
-            _processes(workers, _ONE_THREAD) as executor,
+            _processes(workers, ONE_THREAD) as executor,
             tqdm(total=len(items), desc=description, unit="episode") as progress,
         ):
             for item in itertools.islice(remaining, _AHEAD * workers):
@@ -79,7 +79,7 @@ def make_pool_of_one() -> ProcessPoolExecutor:
     recent x86-64 processor has; see `common.machine.instruction_sets`.
     """
     alone = {CORES_VARIABLE: "1", "TQDM_DISABLE": "1"}
-    return make_pool(1, {**_ONE_THREAD, **instruction_sets(), **alone})
+    return make_pool(1, {**ONE_THREAD, **instruction_sets(), **alone})
 
 
 def run_in_fresh_process[Result](
@@ -102,16 +102,6 @@ def run_in_fresh_process[Result](
         raise WorkerError(
             f"the process of {function.__name__} died (out of memory?): run the command again"
         ) from error
-
-
-def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Result:
-    """Return `function(*arguments)`, computed in the one process that stays beside this one."""
-    return _companion(os.getpid()).submit(function, *arguments).result()
-
-
-@functools.cache
-def _companion(process_id: int) -> ProcessPoolExecutor:
-    return make_pool(1, _ONE_THREAD)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,197 @@
+"""Work items as a pipeline of Apache Beam: the part that runs on Beam's workers, and its start."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from joblib.externals.loky import ProcessPoolExecutor
+
+from common.errors import DlrError, WorkerError, one_line
+from common.machine import cores
+from common.workers.processes import ONE_THREAD, make_pool
+
+_TRIES = 3
+"""Starts of a pipeline that failed though its workers had begun."""
+_MOST_TOGETHER, _PIECES = 16, 256
+"""Neighbouring items stay together, so many at most, where there are more than so many pieces."""
+_AHEAD = 2
+"""Items in flight for each process."""
+_BEGUN = "begun"
+_LOCAL = "FnApiRunner"
+_SWITCHING = (None, "DirectRunner", "SwitchingDirectRunner")
+"""Names of the runner that first downloads another one, and then falls back to the local one."""
+
+
+def run_pipeline(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    flags: Sequence[str],
+    folder: str,
+    workers: int | None,
+    description: str,
+) -> Iterator[Any]:
+    """Yield `function(item)` for each item, in order, once all are done.
+
+    A pipeline that fails though its workers had begun, such as one of a runner that does not
+    replace a worker that died, is started again; what is done is not done again.
+
+    Args:
+        function: as `common.workers.run_items` wants it.
+        items: frozen and picklable.
+        flags: options of the pipeline.
+        folder: on storage that all workers reach.
+        workers: processes beside each bundle at work; None as `Beam` says.
+        description: what is done, for errors.
+
+    Raises:
+        WorkerError: an item failed, or the pipeline.
+    """
+    options = _options(flags)
+    target = FileSystems.join(folder, f"{uuid.uuid4().hex}-results")
+    work = _Work(function, workers or _processes(options), target)
+    for attempt in range(1, _TRIES + 1):
+        try:
+            with beam.Pipeline(options=options) as pipeline:
+                _ = pipeline | beam.Create(_pieces(items)) | beam.Reshuffle() | beam.ParDo(work)
+            break
+        except Exception as error:
+            if attempt < _TRIES and _files(target):
+                continue
+            _remove(target)
+            words = f"{description} failed on Beam's runner: {one_line(error)}"
+            raise WorkerError(words) from error
+    results = dict(_lines(target))
+    _remove(target)
+    for index in range(len(items)):
+        _, error = results[index]
+        if error is not None:
+            raise WorkerError(f"{description} failed on a worker of Beam: {error}")
+    return (results[index][0] for index in range(len(items)))
+
+
+class _Work(beam.DoFn):
+    """Works on pieces of numbered items, in processes beside the worker's.
+
+    Pictures cannot be rendered in a process that may have loaded TensorFlow, and a worker's
+    threads share one interpreter. Results are written once a bundle is done, a line an item.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], processes: int, target: str) -> None:
+        self._function, self._processes, self._target = function, processes, target
+        self._pool: ProcessPoolExecutor | None = None
+        self._pending: collections.deque[tuple[int, Future[Any]]] = collections.deque()
+        self._done: list[str] = []
+
+    def setup(self) -> None:
+        """Tell that a worker has begun."""
+        _write(self._target, _BEGUN, "")
+
+    def start_bundle(self) -> None:
+        """Forget what a bundle left that failed."""
+        self._pending.clear()
+        self._done = []
+
+    def process(self, piece: Sequence[tuple[int, Any]]) -> None:
+        """Begin on items, and wait for earlier ones."""
+        for index, item in piece:
+            if self._pool is None:
+                self._pool = make_pool(self._processes, ONE_THREAD)
+            self._pending.append((index, self._pool.submit(self._function, item)))
+            if len(self._pending) >= _AHEAD * self._processes:
+                self._await_one()
+
+    def finish_bundle(self) -> None:
+        """Wait for all items, and write their results."""
+        while self._pending:
+            self._await_one()
+        _write(self._target, uuid.uuid4().hex, "".join(self._done))
+
+    def teardown(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(kill_workers=True)
+            self._pool = None
+
+    def _await_one(self) -> None:
+        index, future = self._pending.popleft()
+        result, words = None, None
+        try:
+            result = future.result()
+        except BrokenProcessPool as error:
+            self.teardown()
+            raise WorkerError("a process beside a worker of Beam died (out of memory?)") from error
+        except DlrError as expected:
+            words = str(expected)
+        except Exception as unexpected:  # noqa: BLE001 (told by the result)
+            words = f"{type(unexpected).__name__}: {one_line(unexpected)}"
+        self._done.append(json.dumps([index, [result, words]]) + "\n")
+
+
+def _options(flags: Sequence[str]) -> PipelineOptions:
+    options = PipelineOptions(list(flags))
+    standard = options.view_as(StandardOptions)
+    if standard.runner in _SWITCHING:
+        standard.runner = _LOCAL
+    return options
+
+
+def _processes(options: PipelineOptions) -> int:
+    """Return how many processes a bundle has: all cores where the runner has one worker, here."""
+    runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+    if runner == "PrismRunner":
+        return cores()
+    if runner != _LOCAL:
+        return 1
+    workers = options.view_as(DirectOptions).direct_num_workers
+    return max(1, cores() // workers) if workers else 1
+
+
+def _pieces(items: Sequence[Any]) -> list[list[tuple[int, Any]]]:
+    """Return numbered items in pieces: neighbours share what is long to load, such as a scene."""
+    size = max(1, min(_MOST_TOGETHER, len(items) // _PIECES))
+    numbered = list(enumerate(items))
+    return [numbered[start : start + size] for start in range(0, len(items), size)]
+
+
+def _write(target: str, name: str, text: str) -> None:
+    """Write a file of a folder, which appears whole."""
+    with contextlib.suppress(OSError):  # another worker has made it
+        FileSystems.mkdirs(target)
+    temporary = FileSystems.join(target, f"{uuid.uuid4().hex}.tmp")
+    with FileSystems.create(temporary) as file:
+        file.write(text.encode())
+    path = FileSystems.join(target, name)
+    if name == _BEGUN and FileSystems.exists(path):
+        FileSystems.delete([temporary])
+        return
+    FileSystems.rename([temporary], [path])
+
+
+def _files(target: str) -> list[str]:
+    matched = FileSystems.match([FileSystems.join(target, "*")])[0].metadata_list
+    return [file.path for file in matched]
+
+
+def _lines(target: str) -> Iterator[Any]:
+    """Yield what the workers have written; an item that was done twice has equal results."""
+    for path in _files(target):
+        if path.endswith((".tmp", _BEGUN)):
+            continue
+        with FileSystems.open(path) as file:
+            yield from map(json.loads, file.read().decode().splitlines())
+
+
+def _remove(target: str) -> None:
+    with contextlib.suppress(BeamIOError):  # there is nothing
+        FileSystems.delete([target])
