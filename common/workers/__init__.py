@@ -7,6 +7,7 @@ from common.workers.items import (
     Outcome,
     Processes,
     attempt_items,
+    beam_options,
     run_items,
 )
 from common.workers.processes import map_in_processes, run_in_fresh_process
@@ -18,6 +19,7 @@ __all__ = [
     "Outcome",
     "Processes",
     "attempt_items",
+    "beam_options",
     "map_in_processes",
     "run_in_fresh_process",
     "run_items",

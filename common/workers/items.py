@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from common.errors import DlrError, one_line
 from common.machine import cores
-from common.workers.processes import make_pool_of_one, map_in_processes
+from common.workers.processes import make_pool_of_one, map_in_processes, run_in_fresh_process
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,8 @@ class Beam:
         Raises:
             WorkerError: an item failed, or the pipeline did, and again when it was tried again.
         """
-        from common.workers.pipelines import run_pipeline
-
-        return run_pipeline(function, items, self.options, self.folder, self.workers, description)
+        flags = (self.options, self.folder, self.workers)
+        return iter(run_in_fresh_process(_run_pipeline, function, items, *flags, description))
 
     def attempt(
         self,
@@ -152,6 +152,16 @@ class Beam:
                 outcome = Outcome(index, result, *others)
                 yield outcome
                 yield from queue.end(outcome)
+
+
+def beam_options(text: str) -> tuple[str, ...]:
+    """Return Beam's options of `runner=FlinkRunner,parallelism=2`: each with its dashes.
+
+    A comma within an option's value, as JSON has, is none between two options if no name and `=`
+    come after it.
+    """
+    parts = re.split(r",(?=-{0,2}[a-z_]+(?:=|,|$))", text.strip())
+    return tuple(f"--{part.strip().lstrip('-')}" for part in parts if part.strip())
 
 
 def run_items[Item, Result](
@@ -296,3 +306,10 @@ def _attempt_apart(function: Callable[[Any], Any], item: Any) -> _Attempt:
     """Attempt an item in a process that ends with it."""
     (outcome,) = _attempts(function, [item], 1)
     return outcome.result, outcome.error, outcome.seconds, outcome.details
+
+
+def _run_pipeline(*arguments: Any) -> list[Any]:
+    """Run a pipeline here: gRPC's threads, beside which a process must not fork, end with it."""
+    from common.workers.pipelines import run_pipeline
+
+    return run_pipeline(*arguments)

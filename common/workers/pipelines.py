@@ -40,8 +40,8 @@ def run_pipeline(
     folder: str,
     workers: int | None,
     description: str,
-) -> Iterator[Any]:
-    """Yield `function(item)` for each item, in order, once all are done.
+) -> list[Any]:
+    """Return `function(item)` for each item, in order.
 
     A pipeline that fails though its workers had begun, such as one of a runner that does not
     replace a worker that died, is started again; what is done is not done again.
@@ -77,7 +77,7 @@ def run_pipeline(
         _, error = results[index]
         if error is not None:
             raise WorkerError(f"{description} failed on a worker of Beam: {error}")
-    return (results[index][0] for index in range(len(items)))
+    return [results[index][0] for index in range(len(items))]
 
 
 class _Work(beam.DoFn):

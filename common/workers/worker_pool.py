@@ -36,7 +36,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
 
-    def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802 (gRPC's name)
+    def StartWorker(self, request: Any, context: Any) -> Any:
         """Start a worker that listens to the runner that asks."""
         command = [sys.executable, "-c", _WORKER, request.control_endpoint.url, request.worker_id]
         try:
@@ -48,7 +48,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         print(f"worker {request.worker_id}: process {worker.pid}", flush=True)
         return beam_fn_api_pb2.StartWorkerResponse()
 
-    def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802 (gRPC's name)
+    def StopWorker(self, request: Any, context: Any) -> Any:
         """Stop a worker, if it is there."""
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)

@@ -1,0 +1,165 @@
+"""Builds on engines of Beam whose workers share no memory, parts of them killed in the middle.
+
+`pytest -m slow -s` prints how long each took. Flink skips without Java, and where Maven does not
+have Beam's job server; Prism, Beam's own portable runner, where it is not to be had.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_builders.build import BuildConfig, build
+from simulation.assets.resolve import embedded_pack
+from simulation.environment import Environment
+from simulation.recordings.recorder import Recorder
+from simulation.recordings.trajectories import TrajectoryWriter
+from simulation.tasks import get_task
+from tests.dataset_builders.conftest import TASK
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts/flink_cluster.sh"
+EPISODES, STEPS, PIXELS = 16, 40, 64
+NOT_TO_BE_HAD = 3
+"""The script's status where something that it needs is not to be had."""
+PROGRAMS = {"flink": "java", "prism": "go"}
+PARTS = "libero_rl/*/unfinished_*/parts/*.part"
+
+
+class Cluster:
+    """What the script has started in a folder of its own, on free ports."""
+
+    def __init__(self, engine: str, folder: Path, task_managers: int = 2) -> None:
+        names = ("FLINK_PORT", "JOB_PORT", "ARTIFACT_PORT", "POOL_PORT")
+        self._environment = os.environ | {name: str(port) for name, port in free_ports(names)}
+        self._environment |= {"CLUSTER_FOLDER": str(folder), "TASK_MANAGERS": str(task_managers)}
+        self.folder = folder
+        ended = self.run("start", engine)
+        if ended.returncode == NOT_TO_BE_HAD:
+            pytest.skip(ended.stderr.strip())
+        assert ended.returncode == 0, ended.stderr
+        self.options = ended.stdout.splitlines()[-1]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [SCRIPT, *arguments], env=self._environment, capture_output=True, text=True
+        )
+
+    def workers(self) -> list[int]:
+        """Return the Python workers' process ids, in the order of their starts."""
+        text = (self.folder / "pool.log").read_text()
+        return [int(found) for found in re.findall(r"^worker .*: process (\d+)$", text, re.M)]
+
+    def process(self, name: str) -> int:
+        return int((self.folder / f"{name}.pid").read_text().split()[0])
+
+
+def free_ports(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Yield a free port for each name; the next one of Flink's is for its job manager."""
+    taken = []
+    for name in names:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            taken.append(probe.getsockname()[1])
+            yield name, taken[-1]
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of episodes that take a while to render."""
+    folder, task = tmp_path_factory.mktemp("episodes"), get_task(TASK)
+    environment = Environment(task, embedded_pack())
+    writer = TrajectoryWriter(folder / "x.hdf5", task, embedded_pack(), {})
+    for index in range(EPISODES):
+        environment.reset(2_000_000 + index, None)
+        recorder, rng = Recorder(environment), np.random.default_rng(index)
+        for _ in range(STEPS):
+            action = rng.uniform(-1, 1, 7)
+            recorder.before(action)
+            environment.step(action)
+        writer.add(index, recorder.finish(True, pattern=0, method="dlr", policy_hash="ab"))
+    writer.finish().close()
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tfrecord*"))}
+
+
+def config(episodes: Path, target: Path, options: str | None, workers: int = 1) -> BuildConfig:
+    return BuildConfig(
+        episodes,
+        target,
+        resolution=PIXELS,
+        replay=0,
+        workers=workers,
+        beam_pipeline_options=options,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the shards of the plain build."""
+    return contents(build(config(episodes, tmp_path_factory.mktemp("plain"), None)))
+
+
+@pytest.fixture(params=PROGRAMS)
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    """Yield a running cluster of each engine; skip where its program is missing."""
+    if shutil.which(PROGRAMS[request.param]) is None:
+        pytest.skip(f"no {PROGRAMS[request.param]} on PATH")
+    folder = tmp_path / "cluster"
+    try:
+        yield Cluster(request.param, folder)
+    finally:
+        subprocess.run([SCRIPT, "stop"], env=os.environ | {"CLUSTER_FOLDER": str(folder)})
+
+
+def kill_in_the_middle(cluster: Cluster, target: Path, killed: list[int]) -> None:
+    """Kill a worker once two episodes are rendered, and a task manager once four are."""
+    victims = [(2, lambda: cluster.workers()[-1])]
+    if (cluster.folder / "task-manager-1.pid").exists():
+        victims.append((4, lambda: cluster.process("task-manager-1")))
+    for count, victim in victims:
+        while len(list(target.glob(PARTS))) < count:
+            time.sleep(0.05)
+        os.kill(victim(), signal.SIGKILL)
+        killed.append(len(list(target.glob(PARTS))))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_parts_of_a_cluster_change_nothing(
+    cluster: Cluster, episodes: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    target, killed = tmp_path / "data", list[int]()
+    killer = threading.Thread(
+        target=kill_in_the_middle, args=(cluster, target, killed), daemon=True
+    )
+    killer.start()
+    began = time.monotonic()
+    built = build(config(episodes, target, cluster.options))
+    seconds = time.monotonic() - began
+    killer.join(60)
+    assert killed and max(killed) < EPISODES
+    assert len(cluster.workers()) > 1  # another worker has taken over
+    assert contents(built) == undisturbed
+    print(f"\n{cluster.options}: {seconds:.0f} s, killed after {killed} of {EPISODES} episodes")
+
+
+@pytest.mark.slow
+def test_workers_of_several_processes_change_nothing(
+    episodes: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    options = "runner=FnApiRunner,direct_num_workers=2,direct_running_mode=multi_processing"
+    assert contents(build(config(episodes, tmp_path, options))) == undisturbed
