@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from common.errors import WorkerError
-from common.workers import After, Backend, Beam, Outcome, Processes, attempt_items, run_items
+from common.workers import (
+    After,
+    Backend,
+    Beam,
+    Outcome,
+    Processes,
+    attempt_items,
+    beam_options,
+    run_items,
+)
 
 ITEMS = [f"[{number} ** 2, __import__('os').getpid()]" for number in range(7)]
 """Expressions, evaluated by a function that every process can import: `eval`."""
@@ -36,6 +45,45 @@ def test_failure_on_beam_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match=r"counting failed.*division by zero") as caught:
         list(run_items(eval, [*ITEMS, "1 / 0"], backends(tmp_path)["beam"], "counting"))
     assert "\n" not in str(caught.value)
+
+
+def test_beams_options_are_split_at_commas_between_them() -> None:
+    json = 'environment_config={"command":"x","env":{"A":"b"}}'
+    assert beam_options(f"runner=FlinkRunner,{json},streaming") == (
+        "--runner=FlinkRunner", f"--{json}", "--streaming",
+    )  # fmt: skip
+    assert beam_options("--runner=X") == ("--runner=X",)
+    assert beam_options("") == ()
+
+
+def test_one_worker_of_beam_uses_all_cores_and_downloads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two items wait for each other; DirectRunner would look for another runner first."""
+    monkeypatch.setenv("DLR_CORES", "2")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    both = (
+        "open({0!r}, 'x').close() or any(iter(lambda: __import__('os').path.exists({1!r}), True))"
+    )
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    items = [both.format(first, second), both.format(second, first)]
+    work = tmp_path / "work"
+    work.mkdir()
+    assert list(run_items(eval, items, Beam(("--runner=DirectRunner",), str(work)))) == [False] * 2
+    assert not list(work.iterdir()) and not (tmp_path / "home").exists()
+
+
+def test_a_process_that_dies_on_beam_is_replaced(tmp_path: Path) -> None:
+    mark, work = str(tmp_path / "mark"), tmp_path / "work"
+    work.mkdir()
+    dies = f"5 if __import__('os').path.exists({mark!r}) else "
+    dies += f"[open({mark!r}, 'x').close(), __import__('os').kill(__import__('os').getpid(), 9)]"
+    assert list(run_items(eval, ["4", dies, "6"], backends(work)["beam"], "counting")) == [4, 5, 6]
+    always = "__import__('os').kill(__import__('os').getpid(), 9)"
+    with pytest.raises(WorkerError, match=r"counting failed.*died \(out of memory\?\)"):
+        list(run_items(eval, [always], backends(work)["beam"], "counting"))
+    assert not list(work.iterdir())
 
 
 MIXED = ["2 ** 2", "1 / 0", "__import__('os').kill(__import__('os').getpid(), 9)", "3 ** 2"]

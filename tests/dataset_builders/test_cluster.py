@@ -7,11 +7,7 @@ have Beam's job server; Prism, Beam's own portable runner, where it is not to be
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.clusters import ENGINES, Cluster, MissingEngineError
 from dataset_builders.build import BuildConfig, build
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
@@ -28,50 +25,8 @@ from simulation.recordings.trajectories import TrajectoryWriter
 from simulation.tasks import get_task
 from tests.dataset_builders.conftest import TASK
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/flink_cluster.sh"
 EPISODES, STEPS, PIXELS = 16, 40, 64
-NOT_TO_BE_HAD = 3
-"""The script's status where something that it needs is not to be had."""
-PROGRAMS = {"flink": "java", "prism": "go"}
 PARTS = "libero_rl/*/unfinished_*/parts/*.part"
-
-
-class Cluster:
-    """What the script has started in a folder of its own, on free ports."""
-
-    def __init__(self, engine: str, folder: Path, task_managers: int = 2) -> None:
-        names = ("FLINK_PORT", "JOB_PORT", "ARTIFACT_PORT", "POOL_PORT")
-        self._environment = os.environ | {name: str(port) for name, port in free_ports(names)}
-        self._environment |= {"CLUSTER_FOLDER": str(folder), "TASK_MANAGERS": str(task_managers)}
-        self.folder = folder
-        ended = self.run("start", engine)
-        if ended.returncode == NOT_TO_BE_HAD:
-            pytest.skip(ended.stderr.strip())
-        assert ended.returncode == 0, ended.stderr
-        self.options = ended.stdout.splitlines()[-1]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SCRIPT, *arguments], env=self._environment, capture_output=True, text=True
-        )
-
-    def workers(self) -> list[int]:
-        """Return the Python workers' process ids, in the order of their starts."""
-        text = (self.folder / "pool.log").read_text()
-        return [int(found) for found in re.findall(r"^worker .*: process (\d+)$", text, re.M)]
-
-    def process(self, name: str) -> int:
-        return int((self.folder / f"{name}.pid").read_text().split()[0])
-
-
-def free_ports(names: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield a free port for each name; the next one of Flink's is for its job manager."""
-    taken = []
-    for name in names:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            taken.append(probe.getsockname()[1])
-            yield name, taken[-1]
 
 
 @pytest.fixture(scope="module")
@@ -113,22 +68,20 @@ def undisturbed(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return contents(build(config(episodes, tmp_path_factory.mktemp("plain"), None)))
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=ENGINES)
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
-    """Yield a running cluster of each engine; skip where its program is missing."""
-    if shutil.which(PROGRAMS[request.param]) is None:
-        pytest.skip(f"no {PROGRAMS[request.param]} on PATH")
-    folder = tmp_path / "cluster"
+    """Yield a running cluster of each engine; skip where it is not to be had."""
     try:
-        yield Cluster(request.param, folder)
-    finally:
-        subprocess.run([SCRIPT, "stop"], env=os.environ | {"CLUSTER_FOLDER": str(folder)})
+        with Cluster(request.param, tmp_path / "cluster") as cluster:
+            yield cluster
+    except MissingEngineError as error:
+        pytest.skip(str(error))
 
 
 def kill_in_the_middle(cluster: Cluster, target: Path, killed: list[int]) -> None:
     """Kill a worker once two episodes are rendered, and a task manager once four are."""
     victims = [(2, lambda: cluster.workers()[-1])]
-    if (cluster.folder / "task-manager-1.pid").exists():
+    if cluster.engine == "flink":
         victims.append((4, lambda: cluster.process("task-manager-1")))
     for count, victim in victims:
         while len(list(target.glob(PARTS))) < count:
