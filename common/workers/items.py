@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,9 +17,12 @@ from typing import Any, Protocol
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import DlrError, one_line
+from common.errors import DeadProcessError, DlrError, UnfinishedPipelineError, one_line
 from common.machine import cores
 from common.workers.processes import make_pool_of_one, map_in_processes, run_in_fresh_process
+
+_TRIES = 3
+"""Starts of a pipeline of which a part has died."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,20 @@ class Beam:
     ) -> Iterator[Any]:
         """Yield `function(item)` for each item, in order, once all are done.
 
+        A pipeline that fails though its workers had begun, such as one of a runner that does not
+        replace a worker that died, is started again; what is done is not done again.
+
         Raises:
-            WorkerError: an item failed, or the pipeline did, and again when it was tried again.
+            WorkerError: an item failed, or the pipeline, three times or before a worker began.
         """
-        flags = (self.options, self.folder, self.workers)
-        return iter(run_in_fresh_process(_run_pipeline, function, items, *flags, description))
+        target = f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}-results"
+        how = (self.options, target, self.workers, description)
+        for _ in range(_TRIES - 1):
+            try:
+                return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
+            except (DeadProcessError, UnfinishedPipelineError):
+                continue
+        return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
 
     def attempt(
         self,

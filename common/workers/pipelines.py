@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -17,12 +19,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from joblib.externals.loky import ProcessPoolExecutor
 
-from common.errors import DlrError, WorkerError, one_line
+from common.errors import DlrError, UnfinishedPipelineError, WorkerError, one_line
 from common.machine import cores
 from common.workers.processes import ONE_THREAD, make_pool
 
-_TRIES = 3
-"""Starts of a pipeline that failed though its workers had begun."""
 _MOST_TOGETHER, _PIECES = 16, 256
 """Neighbouring items stay together, so many at most, where there are more than so many pieces."""
 _AHEAD = 2
@@ -37,40 +37,34 @@ def run_pipeline(
     function: Callable[[Any], Any],
     items: Sequence[Any],
     flags: Sequence[str],
-    folder: str,
+    target: str,
     workers: int | None,
     description: str,
 ) -> list[Any]:
-    """Return `function(item)` for each item, in order.
-
-    A pipeline that fails though its workers had begun, such as one of a runner that does not
-    replace a worker that died, is started again; what is done is not done again.
+    """Return `function(item)` for each item, in order; for a process that ends afterwards.
 
     Args:
         function: as `common.workers.run_items` wants it.
         items: frozen and picklable.
         flags: options of the pipeline.
-        folder: on storage that all workers reach.
+        target: folder for what the workers tell, on storage that all reach; removed in the end.
         workers: processes beside each bundle at work; None as `Beam` says.
         description: what is done, for errors.
 
     Raises:
-        WorkerError: an item failed, or the pipeline.
+        UnfinishedPipelineError: the pipeline failed after its workers had begun.
+        WorkerError: an item failed, or the pipeline before that.
     """
     options = _options(flags)
-    target = FileSystems.join(folder, f"{uuid.uuid4().hex}-results")
+    threading.excepthook = _end_with_worker
     work = _Work(function, workers or _processes(options), target)
-    for attempt in range(1, _TRIES + 1):
-        try:
-            with beam.Pipeline(options=options) as pipeline:
-                _ = pipeline | beam.Create(_pieces(items)) | beam.Reshuffle() | beam.ParDo(work)
-            break
-        except Exception as error:
-            if attempt < _TRIES and _files(target):
-                continue
-            _remove(target)
-            words = f"{description} failed on Beam's runner: {one_line(error)}"
-            raise WorkerError(words) from error
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            _ = pipeline | beam.Create(_pieces(items)) | beam.Reshuffle() | beam.ParDo(work)
+    except Exception as error:
+        kind = UnfinishedPipelineError if _files(target) else WorkerError
+        _remove(target)
+        raise kind(f"{description} failed on Beam's runner: {one_line(error)}") from error
     results = dict(_lines(target))
     _remove(target)
     for index in range(len(items)):
@@ -78,6 +72,13 @@ def run_pipeline(
         if error is not None:
             raise WorkerError(f"{description} failed on a worker of Beam: {error}")
     return [results[index][0] for index in range(len(items))]
+
+
+def _end_with_worker(told: threading.ExceptHookArgs) -> None:
+    """End this process with a worker of the local runner, for which that would wait for ever."""
+    threading.__excepthook__(told)
+    if told.thread is not None and told.thread.name == "run_worker":
+        os._exit(1)
 
 
 class _Work(beam.DoFn):

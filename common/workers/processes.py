@@ -24,7 +24,7 @@ from typing import Any
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import WorkerError
+from common.errors import DeadProcessError, WorkerError
 from common.machine import CORES_VARIABLE, cores, instruction_sets
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
@@ -93,13 +93,13 @@ def run_in_fresh_process[Result](
         environment: variables that the process has beside this one's.
 
     Raises:
-        WorkerError: the process was killed.
+        DeadProcessError: the process was killed.
     """
     try:
         with _processes(1, environment) as executor:
             return executor.submit(function, *arguments).result()
     except BrokenProcessPool as error:
-        raise WorkerError(
+        raise DeadProcessError(
             f"the process of {function.__name__} died (out of memory?): run the command again"
         ) from error
 

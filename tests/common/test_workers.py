@@ -26,6 +26,9 @@ from common.workers import (
 ITEMS = [f"[{number} ** 2, __import__('os').getpid()]" for number in range(7)]
 """Expressions, evaluated by a function that every process can import: `eval`."""
 
+TWO = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+"""Options of FnApiRunner with workers that are processes."""
+
 
 def backends(folder: Path) -> dict[str, Backend]:
     """Return one backend of each kind."""
@@ -80,9 +83,26 @@ def test_a_process_that_dies_on_beam_is_replaced(tmp_path: Path) -> None:
     dies = f"5 if __import__('os').path.exists({mark!r}) else "
     dies += f"[open({mark!r}, 'x').close(), __import__('os').kill(__import__('os').getpid(), 9)]"
     assert list(run_items(eval, ["4", dies, "6"], backends(work)["beam"], "counting")) == [4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_process_that_always_dies_on_beam_ends_the_pipeline(tmp_path: Path) -> None:
     always = "__import__('os').kill(__import__('os').getpid(), 9)"
     with pytest.raises(WorkerError, match=r"counting failed.*died \(out of memory\?\)"):
-        list(run_items(eval, [always], backends(work)["beam"], "counting"))
+        list(run_items(eval, [always], backends(tmp_path)["beam"], "counting"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flags", [(), pytest.param(TWO, marks=pytest.mark.slow)])
+def test_a_worker_of_beam_that_dies_is_replaced(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """The parent of an item's process is a worker: the pipeline's own process, or one of two."""
+    mark, work = str(tmp_path / "mark"), tmp_path / "work"
+    work.mkdir()
+    system = "__import__('os')"
+    dies = f"5 if {system}.path.exists({mark!r}) else [open({mark!r}, 'x').close(), "
+    dies += f"{system}.kill({system}.getppid(), 9), __import__('time').sleep(600)]"
+    backend = Beam(("--runner=FnApiRunner", *flags), str(work), workers=1)
+    assert list(run_items(eval, ["4", dies, "6"], backend, "counting")) == [4, 5, 6]
     assert not list(work.iterdir())
 
 
