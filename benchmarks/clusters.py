@@ -25,7 +25,7 @@ from benchmarks.measure import (
     summarise,
     wall_rate,
 )
-from common.workers import Beam, beam_options
+from common.workers import Backend, Beam, Processes, beam_options
 from dataset_builders.episodes import PictureConfig
 from dataset_builders.shards import plan_shards, write_shards
 from dataset_builders.sources import list_episodes
@@ -37,6 +37,7 @@ _NOT_TO_BE_HAD = 3
 """The script's status where something that it needs is not to be had."""
 _PORTS = ("FLINK_PORT", "JOB_PORT", "ARTIFACT_PORT", "POOL_PORT")
 _SIZE_PX = 256
+_UNIT = "frames/s"
 
 
 class MissingEngineError(BenchmarkError):
@@ -93,42 +94,58 @@ class Cluster:
 def clusters(setting: Setting) -> list[Result]:
     """Frames a second of two workers beside one, with what starts the pipeline, on each engine.
 
-    On Flink a worker is a task manager with a Python worker; on Prism, which has one Python
-    worker, it is a process beside that. Where an engine is not to be had it is left out.
+    Before that FnApiRunner beside the plain build, each with all cores. On Flink a worker is a task
+    manager with a Python worker; on Prism, which has one Python worker, it is a process beside
+    that. Where an engine is not to be had it is left out.
     """
-    episodes, steps = (8, 20) if setting.quick else (32, 60)
+    episodes, steps = (8, 20) if setting.quick else (32, 80)
     results = []
     with tempfile.TemporaryDirectory(prefix="dlr-benchmark-") as name:
         folder = Path(name)
         source = folder / "episodes"
         in_fresh_process(record, source / "x.hdf5", episodes, steps, setting.assets)
+        what = f"{episodes} episodes of {steps} steps, 2 x {_SIZE_PX} px"
+        local = Beam(("--runner=FnApiRunner",), str(folder))
+        pairs = [
+            (
+                _rate(folder / "local", source, setting, local),
+                _rate(folder / "plain", source, setting),
+            )
+        ]
+        results.append(
+            summarise(f"frames of FnApiRunner / of the plain build, {what}", _UNIT, pairs)
+        )
         for engine in ENGINES:
             try:
                 pairs = [
                     (
-                        _rate(folder / f"{engine}-{turn}-2", engine, 2, source, setting),
-                        _rate(folder / f"{engine}-{turn}-1", engine, 1, source, setting),
+                        _on_cluster(folder / f"{engine}-{turn}-2", engine, 2, source, setting),
+                        _on_cluster(folder / f"{engine}-{turn}-1", engine, 1, source, setting),
                     )
                     for turn in range(setting.repetitions(2))
                 ]
             except MissingEngineError:
                 continue
-            what = f"{episodes} episodes of {steps} steps, 2 x {_SIZE_PX} px"
             title = f"frames of two workers / of one, {engine}, {what}"
-            results.append(summarise(title, "frames/s", pairs, Target(1.6)))
+            results.append(summarise(title, _UNIT, pairs, Target(1.6)))
     return results
 
 
-def _rate(folder: Path, engine: str, workers: int, source: Path, setting: Setting) -> float:
+def _on_cluster(folder: Path, engine: str, workers: int, source: Path, setting: Setting) -> float:
     """Return the frames a second of a build on a new cluster."""
-    refs = list_episodes(source, "dlr")
-    pictures = PictureConfig(_SIZE_PX, assets=str(setting.assets.path))
-    shards = plan_shards("x", {"train": refs}, pictures, folder / "work")
     with Cluster(engine, folder / "cluster", workers) as cluster:
         beside = workers if engine == "prism" else 1
-        backend = Beam(beam_options(cluster.options), str(folder / "work"), beside)
-        work = functools.partial(write_shards, shards, folder / "work", backend)
-        return wall_rate(work, 2 * sum(ref.steps for ref in refs))
+        backend = Beam(beam_options(cluster.options), str(folder), beside)
+        return _rate(folder / "work", source, setting, backend)
+
+
+def _rate(folder: Path, source: Path, setting: Setting, backend: Backend) -> float:
+    """Return the frames a second of a build in a folder of its own."""
+    refs = list_episodes(source, "dlr")
+    pictures = PictureConfig(_SIZE_PX, assets=str(setting.assets.path))
+    shards = plan_shards("x", {"train": refs}, pictures, folder)
+    work = functools.partial(write_shards, shards, folder, backend)
+    return wall_rate(work, 2 * sum(ref.steps for ref in refs))
 
 
 def _free_port() -> int:
