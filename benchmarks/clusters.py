@@ -109,7 +109,7 @@ def clusters(setting: Setting) -> list[Result]:
         pairs = [
             (
                 _rate(folder / "local", source, setting, local),
-                _rate(folder / "plain", source, setting),
+                _rate(folder / "plain", source, setting, Processes()),
             )
         ]
         results.append(
