@@ -6,6 +6,7 @@ import collections
 import contextlib
 import json
 import os
+import pickle
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from joblib.externals.loky import ProcessPoolExecutor
 
-from common.errors import DlrError, UnfinishedPipelineError, WorkerError, one_line
+from common.errors import UnfinishedPipelineError, WorkerError, one_line
 from common.machine import cores
-from common.workers.processes import ONE_THREAD, make_pool
+from common.workers.processes import ONE_THREAD, call_pickled, make_pool
 
 _MOST_TOGETHER, _PIECES = 16, 256
 """Neighbouring items stay together, so many at most, where there are more than so many pieces."""
@@ -57,7 +58,7 @@ def run_pipeline(
     """
     options = _options(flags)
     threading.excepthook = _end_with_worker
-    work = _Work(function, workers or _processes(options), target)
+    work = _Work(pickle.dumps(function), workers or _processes(options), target)
     try:
         with beam.Pipeline(options=options) as pipeline:
             _ = pipeline | beam.Create(_pieces(items)) | beam.Reshuffle() | beam.ParDo(work)
@@ -85,13 +86,15 @@ class _Work(beam.DoFn):
     """Works on pieces of numbered items, in processes beside the worker's.
 
     Pictures cannot be rendered in a process that may have loaded TensorFlow, and a worker's
-    threads share one interpreter. Results are written once a bundle is done, a line an item.
+    threads share one interpreter: where several unpickle, they import one module at a time and find
+    it half made. So the worker itself unpickles neither function nor items. Results are written
+    once a bundle is done, a line an item.
     """
 
-    def __init__(self, function: Callable[[Any], Any], processes: int, target: str) -> None:
+    def __init__(self, function: bytes, processes: int, target: str) -> None:
         self._function, self._processes, self._target = function, processes, target
         self._pool: ProcessPoolExecutor | None = None
-        self._pending: collections.deque[tuple[int, Future[Any]]] = collections.deque()
+        self._pending: collections.deque[tuple[int, Future[str]]] = collections.deque()
         self._done: list[str] = []
 
     def setup(self) -> None:
@@ -103,12 +106,12 @@ class _Work(beam.DoFn):
         self._pending.clear()
         self._done = []
 
-    def process(self, piece: Sequence[tuple[int, Any]]) -> None:
+    def process(self, piece: Sequence[tuple[int, bytes]]) -> None:
         """Begin on items, and wait for earlier ones."""
         for index, item in piece:
             if self._pool is None:
                 self._pool = make_pool(self._processes, ONE_THREAD)
-            self._pending.append((index, self._pool.submit(self._function, item)))
+            self._pending.append((index, self._pool.submit(call_pickled, self._function, item)))
             if len(self._pending) >= _AHEAD * self._processes:
                 self._await_one()
 
@@ -126,17 +129,12 @@ class _Work(beam.DoFn):
 
     def _await_one(self) -> None:
         index, future = self._pending.popleft()
-        result, words = None, None
         try:
-            result = future.result()
+            told = future.result()
         except BrokenProcessPool as error:
             self.teardown()
             raise WorkerError("a process beside a worker of Beam died (out of memory?)") from error
-        except DlrError as expected:
-            words = str(expected)
-        except Exception as unexpected:  # noqa: BLE001 (told by the result)
-            words = f"{type(unexpected).__name__}: {one_line(unexpected)}"
-        self._done.append(json.dumps([index, [result, words]]) + "\n")
+        self._done.append(f"[{index}, {told}]\n")
 
 
 def _options(flags: Sequence[str]) -> PipelineOptions:
@@ -158,10 +156,10 @@ def _processes(options: PipelineOptions) -> int:
     return max(1, cores() // workers) if workers else 1
 
 
-def _pieces(items: Sequence[Any]) -> list[list[tuple[int, Any]]]:
-    """Return numbered items in pieces: neighbours share what is long to load, such as a scene."""
+def _pieces(items: Sequence[Any]) -> list[list[tuple[int, bytes]]]:
+    """Return numbered, pickled items in pieces: neighbours share what loads long."""
     size = max(1, min(_MOST_TOGETHER, len(items) // _PIECES))
-    numbered = list(enumerate(items))
+    numbered = [(index, pickle.dumps(item)) for index, item in enumerate(items)]
     return [numbered[start : start + size] for start in range(0, len(items), size)]
 
 

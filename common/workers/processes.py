@@ -11,7 +11,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import json
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -24,7 +26,7 @@ from typing import Any
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import DeadProcessError, WorkerError
+from common.errors import DeadProcessError, DlrError, WorkerError, one_line
 from common.machine import CORES_VARIABLE, cores, instruction_sets
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
@@ -102,6 +104,17 @@ def run_in_fresh_process[Result](
         raise DeadProcessError(
             f"the process of {function.__name__} died (out of memory?): run the command again"
         ) from error
+
+
+def call_pickled(function: bytes, item: bytes) -> str:
+    """Return as JSON what a pickled function makes of a pickled item, and None or why it failed."""
+    try:
+        return json.dumps([pickle.loads(function)(pickle.loads(item)), None])
+    except DlrError as expected:
+        words = str(expected)
+    except Exception as unexpected:  # noqa: BLE001 (told by the caller)
+        words = f"{type(unexpected).__name__}: {one_line(unexpected)}"
+    return json.dumps([None, words])
 
 
 @contextlib.contextmanager
