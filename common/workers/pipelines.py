@@ -69,9 +69,9 @@ def run_pipeline(
     results = dict(_lines(target))
     _remove(target)
     for index in range(len(items)):
-        _, error = results[index]
-        if error is not None:
-            raise WorkerError(f"{description} failed on a worker of Beam: {error}")
+        _, words = results[index]
+        if words is not None:
+            raise WorkerError(f"{description} failed on a worker of Beam: {words}")
     return [results[index][0] for index in range(len(items))]
 
 
