@@ -71,8 +71,8 @@ class Make:
     assets: Path | None = None
     """`libero`, `embedded` or a folder of assets; by default as `dlr assets` says."""
     workers: int | None = None
-    """Processes; by default one for each core. With Beam, those beside each bundle of one of its
-    workers; by default one."""
+    """Processes; by default one for each core. With Beam, those beside each of its workers; by
+    default one."""
     show: bool = False
     """Draw a contact sheet and a video of each task as well; see `dlr demos show`."""
     beam: str = ""

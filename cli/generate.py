@@ -54,8 +54,8 @@ def generate(
         seeds: Seeds of the trainings, 0 to 99, with spaces or commas between them.
         run: Folder that all stages share.
         assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
-        workers: Processes; by default one for each core. With Beam, those beside each bundle of one
-            of its workers; by default one.
+        workers: Processes; by default one for each core. With Beam, those beside each of its
+            workers; by default one.
         beam: Comma-separated options of an Apache Beam pipeline, without dashes, such as
             runner=FlinkRunner,parallelism=8, to work there; the run's folder must be on storage
             that its workers reach.

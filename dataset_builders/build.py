@@ -43,9 +43,9 @@ class BuildConfig:
     assets: str | None = None
     """Asset pack to render with; by default the one found for every command."""
     workers: int | None = None
-    """Rendering processes; by default one for each core. With Beam, those beside each bundle that
-    one of its workers has at work; by default one, or all cores where the runner has one worker on
-    this machine (FnApiRunner, PrismRunner)."""
+    """Rendering processes; by default one for each core. With Beam, those beside each of
+    its workers; by default one, or all cores where the runner has one worker on this machine
+    (FnApiRunner, PrismRunner)."""
     beam_pipeline_options: str | None = None
     """Comma-separated Beam options without dashes, such as `runner=FlinkRunner,...`; with them
     the same work runs as a Beam pipeline."""

@@ -121,8 +121,8 @@ class Beam:
     folder: str
     """Folder, on storage that all workers reach, through which results come back as JSON."""
     workers: int | None = None
-    """Processes beside each bundle that a worker of Beam has at work; by default one, or all cores
-    where the runner has one worker on this machine (FnApiRunner, PrismRunner)."""
+    """Processes beside each of Beam's workers; by default one, or all cores where the runner has
+    one worker on this machine (FnApiRunner, PrismRunner)."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str

@@ -49,7 +49,7 @@ def run_pipeline(
         items: frozen and picklable.
         flags: options of the pipeline.
         target: folder for what the workers tell, on storage that all reach; removed in the end.
-        workers: processes beside each bundle at work; None as `Beam` says.
+        workers: processes beside each of Beam's workers; None as `Beam` says.
         description: what is done, for errors.
 
     Raises:
@@ -93,12 +93,14 @@ class _Work(beam.DoFn):
 
     def __init__(self, function: bytes, processes: int, target: str) -> None:
         self._function, self._processes, self._target = function, processes, target
-        self._pool: ProcessPoolExecutor | None = None
-        self._pending: collections.deque[tuple[int, Future[str]]] = collections.deque()
+        self._pending: collections.deque[tuple[int, Future[str], ProcessPoolExecutor]] = (
+            collections.deque()
+        )
         self._done: list[str] = []
 
     def setup(self) -> None:
         """Tell that a worker has begun."""
+        _beside.enter()
         _write(self._target, _BEGUN, "")
 
     def start_bundle(self) -> None:
@@ -109,9 +111,8 @@ class _Work(beam.DoFn):
     def process(self, piece: Sequence[tuple[int, bytes]]) -> None:
         """Begin on items, and wait for earlier ones."""
         for index, item in piece:
-            if self._pool is None:
-                self._pool = make_pool(self._processes, ONE_THREAD)
-            self._pending.append((index, self._pool.submit(call_pickled, self._function, item)))
+            future, pool = _beside.submit(self._processes, self._function, item)
+            self._pending.append((index, future, pool))
             if len(self._pending) >= _AHEAD * self._processes:
                 self._await_one()
 
@@ -122,19 +123,61 @@ class _Work(beam.DoFn):
         _write(self._target, uuid.uuid4().hex, "".join(self._done))
 
     def teardown(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(kill_workers=True)
-            self._pool = None
+        """End the processes, if nobody else in this worker has work for them."""
+        _beside.leave()
 
     def _await_one(self) -> None:
-        index, future = self._pending.popleft()
+        index, future, pool = self._pending.popleft()
         try:
             told = future.result()
         except BrokenProcessPool as error:
-            self.teardown()
+            _beside.discard(pool)
             raise WorkerError("a process beside a worker of Beam died (out of memory?)") from error
         self._done.append(f"[{index}, {told}]\n")
+
+
+class _Beside:
+    """The processes beside a worker, which all bundles that it has at work share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def enter(self) -> None:
+        """Tell that one more will have work."""
+        with self._lock:
+            self._users += 1
+
+    def leave(self) -> None:
+        """Tell that one has none any more; the last one ends the processes."""
+        with self._lock:
+            self._users -= 1
+            if self._pool is not None and not self._users:
+                self._pool.shutdown(kill_workers=True)
+                self._pool = None
+
+    def submit(
+        self, processes: int, function: bytes, item: bytes
+    ) -> tuple[Future[str], ProcessPoolExecutor]:
+        """Begin on an item, and return its future and the pool that it is in."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = make_pool(processes, ONE_THREAD)
+            try:
+                return self._pool.submit(call_pickled, function, item), self._pool
+            except BrokenProcessPool:  # by another bundle, which tells it
+                self._pool = make_pool(processes, ONE_THREAD)
+                return self._pool.submit(call_pickled, function, item), self._pool
+
+    def discard(self, pool: ProcessPoolExecutor) -> None:
+        """Have a new pool made, unless that one has been replaced already."""
+        with self._lock:
+            if self._pool is pool:
+                self._pool = None
+
+
+_beside = _Beside()
 
 
 def _options(flags: Sequence[str]) -> PipelineOptions:
@@ -146,7 +189,7 @@ def _options(flags: Sequence[str]) -> PipelineOptions:
 
 
 def _processes(options: PipelineOptions) -> int:
-    """Return how many processes a bundle has: all cores where the runner has one worker, here."""
+    """Return how many processes a worker has: all cores where it is the only one, here."""
     runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
     if runner == "PrismRunner":
         return cores()
