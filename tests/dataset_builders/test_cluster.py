@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks.clusters import ENGINES, Cluster, MissingEngineError
+from common.workers import Beam, beam_options, run_items
 from dataset_builders.build import BuildConfig, build
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
@@ -108,6 +109,19 @@ def test_killed_parts_of_a_cluster_change_nothing(
     assert len(cluster.workers()) > 1  # another worker has taken over
     assert contents(built) == undisturbed
     print(f"\n{cluster.options}: {seconds:.0f} s, killed after {killed} of {EPISODES} episodes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_has_the_processes_that_are_asked_for(
+    cluster: Cluster, tmp_path: Path, workers: int
+) -> None:
+    item = "[__import__('time').sleep(1), __import__('os').getpid(), __import__('os').getppid()]"
+    backend = Beam(beam_options(cluster.options), str(tmp_path / "work"), workers)
+    found = list(run_items(eval, [item] * 8, backend, "sleeping"))
+    parents = {parent for _, _, parent in found}
+    assert parents <= set(cluster.workers())
+    assert len({process for _, process, _ in found}) == workers * len(parents)
 
 
 @pytest.mark.slow
