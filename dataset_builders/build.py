@@ -45,7 +45,9 @@ class BuildConfig:
     assets: str | None = None
     """Asset pack to render with; by default the one found for every command."""
     workers: int | None = None
-    """Rendering processes; by default one for each core. Beam's own options replace it."""
+    """Rendering processes; by default one for each core. With Beam, those beside each of
+    its workers; by default one, or all cores where the runner has one worker on this machine
+    (FnApiRunner, PrismRunner)."""
     beam_pipeline_options: str | None = None
     """Comma-separated Beam options without dashes, such as `runner=FlinkRunner,...`; with them
     the same work runs as a Beam pipeline."""
@@ -183,7 +185,9 @@ def _beam_options(config: BuildConfig) -> Any:
         return None
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return PipelineOptions([f"--{flag}" for flag in config.beam_pipeline_options.split(",")])
+    from common.workers import beam_options
+
+    return PipelineOptions(list(beam_options(config.beam_pipeline_options)))
 
 
 def _check_same_content(builder: LiberoRl, config: BuildConfig) -> None:

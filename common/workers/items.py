@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
+import re
 import time
 import traceback
 import uuid
@@ -17,9 +17,12 @@ from typing import Any, Protocol
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import DlrError, WorkerError, one_line
+from common.errors import DeadProcessError, DlrError, UnfinishedPipelineError, one_line
 from common.machine import cores
-from common.workers.processes import make_pool_of_one, map_in_processes, run_beside
+from common.workers.processes import make_pool_of_one, map_in_processes, run_in_fresh_process
+
+_TRIES = 3
+"""Starts of a pipeline of which a part has died."""
 
 
 @dataclass(frozen=True)
@@ -107,43 +110,39 @@ class Processes:
 
 @dataclass(frozen=True)
 class Beam:
-    """Any runner of Apache Beam: workers that may share nothing with this process but a folder."""
+    """Any runner of Apache Beam: workers that may share nothing with this process but a folder.
+
+    `DirectRunner` means `FnApiRunner` here, the one of Beam's own runners on this machine that
+    needs no download.
+    """
 
     options: tuple[str, ...]
     """The pipeline's, such as `--runner=FlinkRunner`."""
     folder: str
     """Folder, on storage that all workers reach, through which results come back as JSON."""
+    workers: int | None = None
+    """Processes beside each of Beam's workers; by default one, or all cores where the runner has
+    one worker on this machine (FnApiRunner, PrismRunner)."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
     ) -> Iterator[Any]:
         """Yield `function(item)` for each item, in order, once all are done.
 
-        Raises:
-            WorkerError: the pipeline failed; `function` runs again where it is started again.
-        """
-        import apache_beam as beam
-        from apache_beam.io.filesystems import FileSystems
-        from apache_beam.options.pipeline_options import PipelineOptions
+        A pipeline that fails though its workers had begun, such as one of a runner that does not
+        replace a worker that died, is started again; what is done is not done again.
 
-        target = FileSystems.join(self.folder, f"{uuid.uuid4().hex}-results")
-        try:
-            with beam.Pipeline(options=PipelineOptions(list(self.options))) as pipeline:
-                _ = (
-                    pipeline
-                    | beam.Create(list(enumerate(items)))
-                    | beam.Reshuffle()
-                    | beam.Map(functools.partial(_numbered, function))
-                    | beam.io.WriteToText(target)
-                )
-            files = FileSystems.match([f"{target}*"])[0].metadata_list
-            lines = [line for file in files for line in _lines(file.path)]
-            FileSystems.delete([file.path for file in files])
-        except Exception as error:
-            words = " ".join(str(error).split())[:300]
-            raise WorkerError(f"{description} failed on Beam's runner: {words}") from error
-        results = dict(map(json.loads, lines))
-        return (results[index] for index in range(len(items)))
+        Raises:
+            WorkerError: an item failed, or the pipeline, three times or before a worker began.
+        """
+        target = f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}-results"
+        how = (self.options, target, self.workers, description)
+        for _ in range(_TRIES - 1):
+            try:
+                return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
+            except (DeadProcessError, UnfinishedPipelineError):
+                continue
+        return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
 
     def attempt(
         self,
@@ -166,6 +165,16 @@ class Beam:
                 outcome = Outcome(index, result, *others)
                 yield outcome
                 yield from queue.end(outcome)
+
+
+def beam_options(text: str) -> tuple[str, ...]:
+    """Return Beam's options of `runner=FlinkRunner,parallelism=2`: each with its dashes.
+
+    A comma within an option's value, as JSON has, is none between two options if no name and `=`
+    come after it.
+    """
+    parts = re.split(r",(?=-{0,2}[a-z_]+(?:=|,|$))", text.strip())
+    return tuple(f"--{part.strip().lstrip('-')}" for part in parts if part.strip())
 
 
 def run_items[Item, Result](
@@ -312,13 +321,8 @@ def _attempt_apart(function: Callable[[Any], Any], item: Any) -> _Attempt:
     return outcome.result, outcome.error, outcome.seconds, outcome.details
 
 
-def _numbered(function: Callable[[Any], Any], item: tuple[int, Any]) -> str:
-    """Return the number and the result of an item as a line of JSON."""
-    return json.dumps([item[0], run_beside(function, item[1])])
+def _run_pipeline(*arguments: Any) -> list[Any]:
+    """Run a pipeline here: gRPC's threads, beside which a process must not fork, end with it."""
+    from common.workers.pipelines import run_pipeline
 
-
-def _lines(path: str) -> list[str]:
-    from apache_beam.io.filesystems import FileSystems
-
-    with FileSystems.open(path) as file:
-        return str(file.read().decode()).splitlines()
+    return run_pipeline(*arguments)

@@ -184,7 +184,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
     ) -> None:
         """Render what is missing, and put the dataset together in TFDS's temporary folder."""
         config, source = self.builder_config, Path(dl_manager.manual_dir)
-        target = Path(self.data_path)
+        target = Path(self.data_path).absolute()  # workers elsewhere have other current folders
         work = work_folder(target.with_name(str(self.version)))
         backend = _backend(download_config, work, self.workers)
         found = find(source, config.choice, self.collect or _collecting(config), self.assets)
@@ -282,7 +282,7 @@ def _backend(
     for name, value in options.get_all_options(drop_default=True).items():
         values = value if isinstance(value, list) else [value]
         flags += [f"--{name}" if value is True else f"--{name}={value}" for value in values]
-    return Beam(tuple(flags), str(work))
+    return Beam(tuple(flags), str(work), workers)
 
 
 def _collecting(config: LiberoRlConfig) -> CollectConfig:
