@@ -88,7 +88,7 @@ def generate(
         places = plan_task(plan, folder, task, settings, pack)
         for recipe in settings.recipes if build else ():
             mine = [place for (name, _), place in places.items() if name == recipe]
-            plan.add(BuildItem(folder, recipe, pack, task.key), mine, anyhow=True)
+            plan.add(BuildItem(folder, recipe, pack, task.key), ended=mine)
     backend = Beam(beam, str(run)) if beam else Processes(workers, bar=False)
     with lock_folder(folder.root):
         progress = work(folder, plan, backend)
