@@ -119,7 +119,8 @@ class Campaign:
             if error is not None and storage_fault(Exception(error)):
                 raise StorageError(error)
             failure = None if error is None else Failure(item.what, error, commit)
-            record.note(item.what, outcome.seconds, failure)
+            spent = (outcome.result or {}).get("cpu_seconds", 0.0)
+            record.note(item.what, outcome.seconds, failure, spent)
             if not record.missing(*self._wanted):
                 record.forget()
 

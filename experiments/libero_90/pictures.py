@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from simulation.assets.resolve import AssetPack
     from simulation.tasks import Task
 
-SIZE = 160
+SIZE = 192
 """Pixels of a side."""
-_WEBP = {"format": "WEBP", "quality": 55, "method": 6}
+_WEBP = {"format": "WEBP", "quality": 72, "method": 6}
 
 
 def picture(task: Task, assets: AssetPack, folder: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,16 @@ class Failure:
     """In words."""
     commit: str
     """Of the code."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """What a task took, all that was tried together."""
+
+    seconds: Mapping[str, float]
+    """Wall time of each piece of work."""
+    demonstrations: float
+    """CPU seconds of its demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +64,43 @@ class TaskRecord:
         except (KeyError, TypeError) as error:
             raise StudyError(f"{path} is no record of failures ({error}): {_REMEDY}") from error
 
-    def seconds(self) -> dict[str, float]:
-        """Return the wall time of each piece of work, all that were tried together.
+    def times(self) -> Times:
+        """Return what the pieces of work took.
 
         Raises:
             StudyError: the file is damaged.
         """
         path = self._path(TIME)
         if not path.exists():
-            return {}
+            return Times({}, 0.0)
         content = read_sealed(path, "a record of times", StudyError, _REMEDY)
         try:
-            return {str(what): float(taken) for what, taken in content["seconds"].items()}
+            seconds = {str(what): float(taken) for what, taken in content["seconds"].items()}
+            return Times(seconds, float(content["demonstrations"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StudyError(f"{path} is no record of times ({error}): {_REMEDY}") from error
 
-    def note(self, what: str, seconds: float, failure: Failure | None) -> None:
+    def note(
+        self, what: str, seconds: float, failure: Failure | None = None, demonstrations: float = 0.0
+    ) -> None:
         """Add what a piece of work took, and keep or forget that it failed.
+
+        Args:
+            what: the piece.
+            seconds: wall time.
+            failure: why it failed, if it did.
+            demonstrations: CPU seconds of demonstrating, where it was that.
 
         Raises:
             OutputError: the folder cannot be written.
         """
-        taken = self.seconds()
-        taken[what] = taken.get(what, 0.0) + seconds
-        write_sealed(self._path(TIME), {"task": self.task, "seconds": taken})
+        before, path = self.times(), self._path(TIME)
+        taken = {**before.seconds, what: before.seconds.get(what, 0.0) + seconds}
+        spent = before.demonstrations + demonstrations
+        write_sealed(path, {"task": self.task, "seconds": taken, "demonstrations": spent})
+        self._keep(what, failure)
+
+    def _keep(self, what: str, failure: Failure | None) -> None:
         before = self.failures()
         after = [one for one in before if one.what != what] + ([failure] if failure else [])
         if after:

@@ -58,12 +58,11 @@ PLACES = (
     Place("96 cores", 96, MACHINE, "--workers 96 --run runs/libero_90"),
     Place(
         "Flink, 96 workers", 96, MACHINE,
-        "--beam --runner=FlinkRunner --flink_master=HOST:8081 --parallelism=96 --run SHARED",
+        "--beam runner=FlinkRunner,flink_master=HOST:8081,parallelism=96 --run SHARED",
     ),
     Place(
         "Dataflow, 180 workers", 180, DATAFLOW,
-        "--beam --runner=DataflowRunner --project=P --region=us-central1 "
-        "--num_workers=180 --run SHARED",
+        "--beam runner=DataflowRunner,project=P,region=us-central1,num_workers=180 --run SHARED",
     ),
 )  # fmt: skip
 """LIBERO-90 with two recipes has 180 trainings, each of which is one core's."""
@@ -153,7 +152,7 @@ def _cost(row: TaskRow) -> TaskCost | None:
     if not known or not all(recipe.kept for recipe in recipes):
         return None
     return TaskCost(
-        row.seconds.get("demonstrations", 0.0),
+        row.times.demonstrations,
         [r.result.seconds - r.result.costs[name] for name, r in zip(last, recipes, strict=True)],
         [r.result.costs[name] / r.kept for name, r in zip(last, recipes, strict=True)],
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.statistics import non_inferiority_test
-from experiments.libero_90.records import Failure, TaskRecord
+from experiments.libero_90.records import Failure, TaskRecord, Times
 from experiments.study_page import BASELINE, DLR, FEWEST, LEARN, environment_steps
 from experiments.study_results import Measured, StageResult, StudyResult, read_result, result_path
 from reports.run_outcomes import Count
@@ -102,8 +102,8 @@ class TaskRow:
     """Those that have a result."""
     failures: Sequence[Failure]
     """What failed when it was last tried."""
-    seconds: Mapping[str, float]
-    """Wall time of each piece of work."""
+    times: Times
+    """What it took."""
 
     @property
     def name(self) -> str:
@@ -153,7 +153,7 @@ class Scoreboard:
             record = TaskRecord(out, task.key)
             paths = {recipe: out / result_path(task.key, recipe, seed) for recipe in RECIPES}
             found = {r: RecipeRow(read_result(path)) for r, path in paths.items() if path.exists()}
-            row = TaskRow(task.key, task.language, found, record.failures(), record.seconds())
+            row = TaskRow(task.key, task.language, found, record.failures(), record.times())
             if found or row.failures:
                 rows.append(row)
         return Scoreboard(sorted(rows, key=_by_least), len(tasks))
@@ -170,8 +170,14 @@ class Scoreboard:
 
     @property
     def core_hours(self) -> float:
-        """Wall time of all pieces of work together, each on one core, failed ones counted, h."""
-        return sum(sum(row.seconds.values()) for row in self.rows) / 3600
+        """CPU hours of demonstrations, and of the trainings and collections with a result."""
+        shown = sum(row.times.demonstrations for row in self.rows)
+        return (shown + sum(result.seconds for result in self.results)) / 3600
+
+    @property
+    def hours(self) -> float:
+        """Wall time of all pieces of work, one after the other, failed ones counted, h."""
+        return sum(sum(row.times.seconds.values()) for row in self.rows) / 3600
 
     @property
     def kept(self) -> int:

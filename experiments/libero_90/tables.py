@@ -55,7 +55,11 @@ class Table:
 
 def totals(board: Scoreboard) -> list[str]:
     """Return what all tasks come to, a sentence each."""
-    rows, hours = board.finished, board.core_hours
+    rows, hours, failed = (
+        board.finished,
+        board.core_hours,
+        sum(bool(r.failures) for r in board.rows),
+    )
     lines = [
         f"{len(rows)} of {board.tasks} tasks finished with both recipes.",
         f"DLR: every pattern at {TARGET:.0%} or more on {sum(r.solved for r in rows)}; O2O-RL at "
@@ -65,11 +69,13 @@ def totals(board: Scoreboard) -> list[str]:
     ]
     if hours:
         lines.append(
-            f"{board.kept:,} successful episodes in {hours:.1f} hours of one core, everything "
-            f"counted ({hours / 2:.1f} hours on two): {board.kept / hours:.0f} an hour."
+            f"{board.kept:,} successful episodes of final policies in {hours:.1f} CPU hours of "
+            f"demonstrations, trainings and collections: {board.kept / hours:.0f} an hour of one "
+            f"core. With measuring, start-up, what failed and whatever else the machine had to do, "
+            f"wall clock {board.hours:.1f} h one after the other, {board.hours / 2:.1f} h with two "
+            "at a time."
         )
-    failed = sum(bool(row.failures) for row in board.rows)
-    return lines + ([f"{failed} tasks failed, see below."] if failed else [])
+    return [*lines, f"Tasks in which something failed, see below: {failed}."]
 
 
 def success(board: Scoreboard) -> Table:

@@ -164,12 +164,11 @@ def test_an_item_that_takes_too_long_is_ended_and_has_failed(tmp_path: Path) -> 
         f"open({note!r}, 'x').write(str(__import__('os').getpid())) and "
         "__import__('time').sleep(600)"
     )
-    slow, quick = sorted(
-        attempt_items(eval, [hangs, "2 ** 2"], Processes(2, limit=20.0)), key=lambda o: o.index
-    )
-    assert slow.error == "it took longer than 0.333 minutes" and slow.seconds < 60
-    assert (quick.result, quick.error) == (4, None)
-    _until_gone(int((tmp_path / "process").read_text()))
+    (outcome,) = attempt_items(eval, [hangs], Processes(1, limit=6.0))
+    assert outcome.error == "it took longer than 0.1 minutes" and 6 <= outcome.seconds < 60
+    assert outcome.result is None and not outcome.left_out
+    if (tmp_path / "process").exists():  # else it was still starting
+        _until_gone(int((tmp_path / "process").read_text()))
 
 
 def test_items_that_may_not_begin_have_no_outcome_and_hold_up_no_other() -> None:

@@ -102,14 +102,15 @@ def test_a_full_disk_ends_the_run_and_is_no_task_s_failure(tmp_path: Path) -> No
 
 
 def test_a_task_is_trained_and_told_one_that_fails_leaves_it_be(tmp_path: Path) -> None:
-    """The second task has an official file that is none, so that it cannot be demonstrated."""
+    """The other task has a person's file that is none, so that it cannot be demonstrated."""
     people, broken = tmp_path / "people", TASKS[1]
     touch(people / f"{broken.name}.json")
     out, page = tmp_path / "results", tmp_path / "libero_90.md"
     arguments: dict[str, Any] = {
         "tasks": (broken.name, DRAWER), "workers": 1, "run": tmp_path / "run", "out": out,
         "page_file": page, "episodes_per_way": 3, "human_demos": str(people), "train": TINY,
-        "assets": Path("embedded"), "collect": CollectConfig(3, 1, require_all=False),
+        "assets": Path("embedded"),
+        "collect": CollectConfig(episodes=3, maximum_attempts=1, require_all=False),
     }  # fmt: skip
     with pytest.raises(DlrError, match="1 pieces of work failed"):
         libero_90(**arguments)
@@ -122,6 +123,7 @@ def test_a_task_is_trained_and_told_one_that_fails_leaves_it_be(tmp_path: Path) 
     assert failure.what == "demonstrations" and broken.name in failure.why
     text = page.read_text()
     assert "1 of 90 tasks finished" in text and f"`{broken.name}` | demonstrations |" in text
-    times = TaskRecord(out, DRAWER).seconds()
+    times = TaskRecord(out, DRAWER).times()
+    assert 0 < times.demonstrations and len(times.seconds) == 5
     libero_90(**{**arguments, "tasks": (DRAWER,), "pictures": False, "minutes": 0})
-    assert TaskRecord(out, DRAWER).seconds() == times and page.read_text() == text
+    assert TaskRecord(out, DRAWER).times() == times and page.read_text() == text
