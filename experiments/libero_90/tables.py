@@ -55,11 +55,8 @@ class Table:
 
 def totals(board: Scoreboard) -> list[str]:
     """Return what all tasks come to, a sentence each."""
-    rows, hours, failed = (
-        board.finished,
-        board.core_hours,
-        sum(bool(r.failures) for r in board.rows),
-    )
+    rows, hours = board.finished, board.core_hours
+    failed = sum(bool(row.failures) for row in board.rows)
     lines = [
         f"{len(rows)} of {board.tasks} tasks finished with both recipes.",
         f"DLR: every pattern at {TARGET:.0%} or more on {sum(r.solved for r in rows)}; O2O-RL at "
