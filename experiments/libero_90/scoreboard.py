@@ -86,8 +86,9 @@ class RecipeRow:
 
     @property
     def stopped(self) -> str:
-        """Why training ended, in its own words."""
-        return str(self.final.report.get("stopped", ""))
+        """Why training ended and what its budget was chosen by, in its own words."""
+        budget = self.final.report.get("budget", {})
+        return "; ".join(filter(None, (self.final.report.get("stopped"), budget.get("why"))))
 
 
 @dataclass(frozen=True)

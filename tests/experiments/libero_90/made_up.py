@@ -27,7 +27,11 @@ def result(
     stages = {
         "learn": StageResult([Count(30, 50)] * len(rates), {}, [], found),
         "reinforce": StageResult(
-            rates, {"environment_steps": {"total": 90_000}, "stopped": "solved"},
+            rates,
+            {
+                "environment_steps": {"total": 90_000}, "stopped": "solved",
+                "budget": {"why": "it is low"},
+            },
             [Count(18, 20), Count(18, 20)], found,
         ),
     }  # fmt: skip
