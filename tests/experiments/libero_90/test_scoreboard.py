@@ -92,7 +92,10 @@ def test_markdown_tells_everything(board: Scoreboard) -> None:
     text = markdown(board)
     assert f"| `{TASKS[3].name}` | 60%, 60%, 60% | 100% (93 to 100), 40% (28 to 54), " in text
     assert "0.90 → 0.90" in text and "0.001 → 0.004" in text and "90,000" in text
-    assert f"| `{TASKS[3].name}` | dlr | 60% → 40% | solved; it is low | scripted low 40 of 41 |" in text
+    assert (
+        f"| `{TASKS[3].name}` | dlr | 60% → 40% | solved; it is low | scripted low 40 of 41 |"
+        in text
+    )
     assert "\\| & co" in text and "mode entropy (primary)" in text
     assert "--collect.episodes 501 --workers 96" in text
     alone = markdown(Scoreboard([], 90))
