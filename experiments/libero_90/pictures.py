@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 SIZE = 192
 """Pixels of a side."""
-_WEBP = {"format": "WEBP", "quality": 72, "method": 6}
+QUALITY = 72
+"""WebP's, of 100."""
 
 
 def picture(task: Task, assets: AssetPack, folder: Path) -> bytes:
@@ -43,5 +44,5 @@ def _draw(task: Task, assets: AssetPack) -> bytes:
     with Renderer(task, assets, SIZE, SIZE) as renderer:
         (view,) = draw_states(renderer, [env.state()], env.fixtures(), ["agentview"], SIZE)
     content = io.BytesIO()
-    Image.fromarray(view).save(content, **_WEBP)
+    Image.fromarray(view).save(content, "WEBP", quality=QUALITY, method=6)
     return content.getvalue()

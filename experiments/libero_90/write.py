@@ -20,7 +20,7 @@ import jinja2
 from common.files import write_text
 from experiments.libero_90 import tables
 from experiments.libero_90.pictures import SIZE, picture
-from experiments.libero_90.scoreboard import RECIPES, RecipeRow, Scoreboard, TaskRow
+from experiments.libero_90.scoreboard import RECIPES, TARGET, RecipeRow, Scoreboard, TaskRow
 from experiments.libero_90.tables import Table
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _row_view(row: TaskRow, shown: bytes | None) -> dict[str, Any]:
     """Return a task's row: cells of text and the number that they are sorted by."""
     cells = [cell for recipe in RECIPES for cell in _cells(row.recipes.get(recipe))]
     kinds = [name for name, holds in (
-        ("solved", row.solved), ("weak", row.least < tables.TARGET),
+        ("solved", row.solved), ("weak", row.least < TARGET),
         ("few", row.finished and not row.several_ways), ("failed", bool(row.failures)),
     ) if holds]  # fmt: skip
     uri = f"data:image/webp;base64,{base64.b64encode(shown).decode()}" if shown else ""
