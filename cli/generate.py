@@ -90,7 +90,7 @@ def generate(
         places = plan_task(plan, folder, task, settings, pack)
         for recipe in settings.recipes if build else ():
             mine = [place for (name, _), place in places.items() if name == recipe]
-            plan.add(BuildItem(folder, recipe, pack, task.key), mine, anyhow=True)
+            plan.add(BuildItem(folder, recipe, pack, task.key), ended=mine)
     on_beam = Beam(beam_options(beam), str(folder.root), workers)
     backend = on_beam if beam else Processes(workers, bar=False)
     with lock_folder(folder.root):

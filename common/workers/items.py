@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ class After:
 
     items: Sequence[Sequence[int]] = ()
     """For each item, the earlier ones that it comes after; empty where none waits for another."""
-    anyhow: frozenset[int] = frozenset()
-    """Items that begin once those have ended, though some of them have failed."""
+    may_fail: Sequence[Set[int]] = ()
+    """For each item, those of them that need only have ended, though they have failed."""
 
 
 class Backend(Protocol):
@@ -79,6 +80,10 @@ class Processes:
     """How many; by default one for each core."""
     bar: bool = True
     """Whether `attempt` shows a progress bar."""
+    may_begin: Callable[[Any], bool] | None = None
+    """Asked by `attempt` when an item's turn has come; items that never may have no outcome."""
+    limit: float = math.inf
+    """Seconds after which `attempt` ends an item's process, and the item has failed."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
@@ -101,7 +106,8 @@ class Processes:
         with tqdm(
             total=len(items), desc=description, unit="item", disable=not self.bar
         ) as progress:
-            for outcome in _attempts(function, items, self.workers or cores(), after):
+            workers = self.workers or cores()
+            for outcome in _attempts(function, items, workers, after, self.may_begin, self.limit):
                 failed += outcome.error is not None
                 progress.set_postfix(failed=failed, refresh=False)
                 progress.update()
@@ -232,11 +238,12 @@ class _Queue:
         self._missing = {
             index: set(after.items[index]) if after.items else set[int]() for index in range(count)
         }
-        self._anyhow = after.anyhow
+        self._may_fail = after.may_fail or [frozenset[int]()] * count
 
-    def take(self, count: int) -> list[int]:
+    def take(self, count: int, may_begin: Callable[[int], bool] = lambda _: True) -> list[int]:
         """Remove and return up to `count` items that may begin."""
-        free = (index for index, missing in self._missing.items() if not missing)
+        waiting = self._missing.items()
+        free = (index for index, missing in waiting if not missing and may_begin(index))
         taken = list(itertools.islice(free, count))
         for index in taken:
             del self._missing[index]
@@ -249,7 +256,7 @@ class _Queue:
         for index, missing in list(self._missing.items()):  # which come after earlier ones alone
             if missing.isdisjoint(ended):
                 continue
-            if outcome.error is None or index in self._anyhow:
+            if outcome.error is None or missing.intersection(ended) <= self._may_fail[index]:
                 missing.difference_update(ended)
             else:
                 del self._missing[index]
@@ -260,23 +267,26 @@ class _Queue:
 
 
 def _attempts(
-    function: Callable[[Any], Any], items: Sequence[Any], workers: int, after: After = After()
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    workers: int,
+    after: After = After(),
+    may_begin: Callable[[Any], bool] | None = None,
+    limit: float = math.inf,
 ) -> Iterator[Outcome[Any]]:
     """Yield outcomes as items end, of which `workers` are at work at a time."""
     queue = _Queue(len(items), after)
-    running: dict[Future[_Attempt], tuple[int, float, ProcessPoolExecutor]] = {}
+    running: _Running = {}
+    allowed = (lambda index: may_begin(items[index])) if may_begin else lambda _: True
     try:
         while True:
-            for index in queue.take(workers - len(running)):
+            for index in queue.take(workers - len(running), allowed):
                 executor = make_pool_of_one()
                 future = executor.submit(_attempt, function, items[index])
                 running[future] = (index, time.monotonic(), executor)
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                index, began, executor = running.pop(future)
-                executor.shutdown()
-                outcome = Outcome(index, *_ended(future, began))
+            for outcome in _end_some(running, limit):
                 yield outcome
                 yield from queue.end(outcome)
     finally:
@@ -286,6 +296,24 @@ def _attempts(
 
 type _Attempt = tuple[Any, str | None, float, str]
 """An outcome without its index."""
+type _Running = dict[Future[_Attempt], tuple[int, float, ProcessPoolExecutor]]
+"""Items at work: place, when it began, its process."""
+
+
+def _end_some(running: _Running, limit: float) -> Iterator[Outcome[Any]]:
+    """Wait until items have ended or are over the limit; take them out and yield what they gave."""
+    first = min(began for _, began, _ in running.values())
+    left = None if math.isinf(limit) else max(0.0, first + limit - time.monotonic())
+    for future in wait(running, left, FIRST_COMPLETED).done:
+        index, began, executor = running.pop(future)
+        executor.shutdown()
+        yield Outcome(index, *_ended(future, began))
+    for future, (index, began, executor) in list(running.items()):
+        took = time.monotonic() - began
+        if took >= limit:
+            del running[future]
+            executor.shutdown(kill_workers=True)
+            yield Outcome(index, None, f"it took longer than {limit / 60:.3g} minutes", took)
 
 
 def _attempt(function: Callable[[Any], Any], item: Any) -> _Attempt:

@@ -216,10 +216,39 @@ def test_items_wait_for_others_and_are_left_out_after_failures(tmp_path: Path, n
     made = tmp_path / "made"
     items = ["1 / 0", f"open({str(made)!r}, 'x').close()", "2", f"len(open({str(made)!r}).read())"]
     items += ["3", "4"]
-    after = After([(), (), (0,), (1,), (2,), (0, 3)], frozenset([5]))
+    none = frozenset[int]()
+    after = After([(), (), (0,), (1,), (2,), (0, 3)], [none] * 5 + [frozenset([0])])
     outcomes = attempt_items(eval, items, backends(tmp_path)[name], "waiting", after)
     ended = {outcome.index: outcome for outcome in outcomes}
     assert sorted(ended) == [0, 1, 2, 3, 4, 5]
     assert (ended[3].result, ended[5].result) == (0, 4)
     assert [ended[index].left_out for index in range(6)] == [False, False, True, False, True, False]
     assert ended[4].error == "left out: ZeroDivisionError: division by zero"
+
+
+def test_an_item_that_takes_too_long_is_ended_and_has_failed(tmp_path: Path) -> None:
+    note = str(tmp_path / "process")
+    hangs = (
+        f"open({note!r}, 'x').write(str(__import__('os').getpid())) and "
+        "__import__('time').sleep(600)"
+    )
+    (outcome,) = attempt_items(eval, [hangs], Processes(1, limit=6.0))
+    assert outcome.error == "it took longer than 0.1 minutes" and 6 <= outcome.seconds < 60
+    assert outcome.result is None and not outcome.left_out
+    if (tmp_path / "process").exists():  # else it was still starting
+        _until_gone(int((tmp_path / "process").read_text()))
+
+
+def test_items_that_may_not_begin_have_no_outcome_and_hold_up_no_other() -> None:
+    asked: list[str] = []
+
+    def may_begin(item: str) -> bool:
+        asked.append(item)
+        return item != "2"
+
+    after = After([(), (), (), (1,)])
+    outcomes = attempt_items(
+        eval, ["1", "2", "3", "4"], Processes(1, may_begin=may_begin), "", after
+    )
+    assert [outcome.result for outcome in outcomes] == [1, 3]
+    assert "4" not in asked
