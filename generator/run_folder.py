@@ -187,7 +187,9 @@ def _collect(
 ) -> CollectReport:
     from generator.collect import collect
     from generator.config import NoiseConfig
-    from generator.recipes import get_recipe
+    from generator.pixels.encoder import has_gpu
+    from generator.policies.seeing import place
+    from generator.recipes import get_recipe, read_summary
     from generator.stages import read_record
 
     task = environments.task
@@ -195,7 +197,9 @@ def _collect(
     folder = run.policies(task, recipe, seed) / stage
     record = read_record(folder)
     provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
-    policy, noise = maker.load(folder), NoiseConfig(**record["settings"]["noise"])
+    device = read_summary(folder.parent)["config"]["device"] if has_gpu() else "cpu"
+    policy = place(maker.load(folder), device)
+    noise = NoiseConfig(**record["settings"]["noise"])
     return collect(policy, environments, task, assets, method, config, noise, path, provenance)
 
 

@@ -22,6 +22,7 @@ from simulation.physics.control import (
     control_step,
 )
 from simulation.physics.sampling import Sample
+from simulation.pictures.pool import PicturePool
 from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task
 from simulation.touch import FingerTouch
@@ -316,6 +317,7 @@ class BatchEnvironment:
         self.envs = [Environment(task, assets) for _ in range(num_envs)]
         self.num_threads = num_threads or cores()
         self._pool = ThreadPoolExecutor(self.num_threads)
+        self.painters = PicturePool(task, self.envs[0].scene.assets, self.num_threads)
 
     def reset(
         self,
@@ -363,6 +365,7 @@ class BatchEnvironment:
     def close(self) -> None:
         """Stop the threads."""
         self._pool.shutdown()
+        self.painters.close()
 
 
 def check_action(action: np.ndarray) -> np.ndarray:
