@@ -23,24 +23,30 @@ from generator.pixels import cloning
 from generator.policies.policy import Exploration
 from generator.policies.seeing import SeeingPolicy
 from generator.rollout import rollout, training_specs
+from simulation.tasks import SUITES
 from tests.generator.conftest import PointMasses, point_mass_demonstrations
 from tests.generator.test_recipes import run
 
 SEEING = ObserveConfig(
-    cameras=("top", "side"), size=32, weights="none", encoder="efficientnet_lite0", features=8,
-    steps=6, batch_size=8, shift=1,
+    cameras=("top",), size=32, weights="none", encoder="efficientnet_lite0", features=8,
+    steps=4, batch_size=8, shift=1,
 )  # fmt: skip
 CONFIG = GeneratorConfig(
     learn=LearnConfig(steps=100, hidden=(16,), batch_size=64),
     reinforce=ReinforceConfig(
-        iterations=2, episodes=2, critic_warmup=1, warmup_episodes=1, epochs=1, evaluate_every=1,
+        iterations=2, episodes=2, critic_warmup=0, warmup_episodes=1, epochs=1, evaluate_every=1,
         evaluation_episodes=1, critic_hidden=(16,), budget=BudgetConfig(weak=0),
     ),
     evaluation=EvaluationConfig(episodes=1),
     filtered=FilterConfig(episodes=2, wave=2),
-    horizon_factor=0.5,
+    horizon_factor=0.1,
     observe=SEEING,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SUITES, "libero_90", 8)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,8 @@ def seeing(policy: object) -> SeeingPolicy:
 
 def test_a_recipe_sees(tmp_path: Path, few: list[Demonstration]) -> None:
     environments = PointMasses()
-    result = run(tmp_path, few, "o2o_rl", CONFIG, environments)
+    config = observing(cameras=("top", "side"))
+    result = run(tmp_path, few, "o2o_rl", config, environments)
     policy = seeing(result.policy)
     assert result.reports["learn"]["encoder"] == {
         "kind": "efficientnet_lite0", "weights": "none: from scratch", "trained": "learn",
@@ -74,7 +81,7 @@ def test_a_recipe_sees(tmp_path: Path, few: list[Demonstration]) -> None:
     learned = seeing(load_policy(tmp_path / "o2o_rl/seed_0/learn/policy.safetensors")[0])
     assert _same(policy.encoder, learned.encoder) and not _same(policy.head, learned.head)
     again = PointMasses()
-    run(tmp_path, few, "clone", dataclasses.replace(CONFIG, seed=1), again)
+    run(tmp_path, few, "clone", dataclasses.replace(config, seed=1), again)
     assert again.painters.drawn == 2 * again.steps  # pictures of demonstrations are kept
     episode = _roll_out(policy)
     assert episode.observations.dtype == np.float32 and episode.observations.shape[1] == 2 * 8 + 8
@@ -94,14 +101,13 @@ def _roll_out(policy: SeeingPolicy, envs: int = 2):
 def test_ppo_trains_the_encoder_where_that_is_asked_for(
     tmp_path: Path, few: list[Demonstration]
 ) -> None:
-    config = observing(train_encoder="all", cameras=("top",))
+    config = observing(train_encoder="all")
     policy = seeing(run(tmp_path, few, "o2o_rl", config).policy)
     learned = seeing(load_policy(tmp_path / "o2o_rl/seed_0/learn/policy.safetensors")[0])
     last = max(tmp_path.rglob("reinforce-*/policy.safetensors"))
     history = load_policy(last)[1]["history"]
-    assert [m["warm_up"] for m in history] == [1, 0] and history[-1]["kl"] > 0
-    if history[-1]["held_out_success/0"] >= history[0]["held_out_success/0"]:
-        assert not _same(policy.encoder, learned.encoder)
+    assert [m["warm_up"] for m in history] == [0, 0] and history[-1]["kl"] > 0
+    assert not _same(policy.encoder, learned.encoder)  # none succeeds, so the last one is kept
     episode = _roll_out(policy)
     assert episode.observations.dtype == np.uint8
     alone = _roll_out(policy, envs=1)
@@ -142,7 +148,7 @@ def test_a_killed_training_goes_on(
     step = cloning._Trainer.train_step
 
     def dying(self: cloning._Trainer) -> None:
-        if self.step == 5:
+        if self.step == 3:
             raise Killed
         step(self)
 
@@ -167,7 +173,7 @@ def test_a_damaged_picture_is_drawn_again(tmp_path: Path, few: list[Demonstratio
     path.write_bytes(content)
     environments = PointMasses()
     run(tmp_path, few, "clone", dataclasses.replace(CONFIG, seed=2), environments)
-    assert environments.painters.drawn - 2 * environments.steps in {2 * len(d.actions) for d in few}
+    assert environments.painters.drawn - environments.steps in {len(d.actions) for d in few}
 
 
 def test_bad_input_is_one_clear_error(tmp_path: Path, few: list[Demonstration]) -> None:
@@ -178,6 +184,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, few: list[Demonstration]) 
     ):
         with pytest.raises(error, match=words):
             run(tmp_path, few, "clone", observing(**changes))
-    config = observing(train_encoder="all", memory_gib=2e-3, cameras=("top",))
+    config = observing(train_encoder="all", memory_gib=2e-3)
     with pytest.raises(SettingError, match="an iteration of PPO"):
-        run(tmp_path, few, "o2o_rl", dataclasses.replace(config, horizon_factor=50))
+        many = dataclasses.replace(config.reinforce, episodes=1000)
+        run(tmp_path, few, "o2o_rl", dataclasses.replace(config, reinforce=many))
