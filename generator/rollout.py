@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from common.errors import SettingError
-from generator.policies.observers import OBSERVERS, Painters, see_state
+from generator.policies.observers import OBSERVERS, Cost, Painters, see_state
 from generator.policies.policy import Exploration, Policy
 from simulation.scene import Fixtures
 from simulation.starts import (
@@ -54,6 +55,9 @@ class Environments(Protocol):
     @property
     def painters(self) -> Painters:
         """What draws states of the task."""
+
+    def coarse(self, substeps: int) -> AbstractContextManager[None]:
+        """Give every control step that many simulator steps meanwhile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,26 +146,6 @@ class Capture:
     """Shape: (8,)."""
     fixtures: Fixtures
     """Poses of the fixtures."""
-
-
-@dataclass
-class Cost:
-    """What computing took, in CPU seconds of this process."""
-
-    simulation: float = 0.0
-    """Resets and steps."""
-    policy: float = 0.0
-    """Observations and actions."""
-    update: float = 0.0
-    """Learning."""
-    rendering: float = 0.0
-    """Pictures."""
-
-    def add(self, part: str, since: float) -> float:
-        """Count the time from `since` to now towards a part; return now."""
-        now = time.process_time()
-        setattr(self, part, getattr(self, part) + now - since)
-        return now
 
 
 def rollouts(

@@ -34,10 +34,11 @@ from generator.finetuning.starts import Curriculum
 from generator.finetuning.theorem import joint_leakage
 from generator.finetuning.update import Update
 from generator.policies.gaussian import GaussianPolicy
+from generator.policies.observers import Cost
 from generator.policies.policy import Exploration, Policy
 from generator.policies.residual import ResidualPolicy
 from generator.reward import Reward, SparseSuccess
-from generator.rollout import Cost, Environments, Rollout, held_out_specs, rollout, training_specs
+from generator.rollout import Environments, Rollout, held_out_specs, rollout, training_specs
 from simulation.starts import EVALUATION_SEED
 
 
@@ -194,7 +195,8 @@ class Learner:
             specs = [s for i, s in enumerate(specs) if i < most or max(s.pattern, 0) not in few]
         specs = self.curriculum.place(specs, (seed, self.iteration))
         self.episodes += count
-        return self._run(environments, specs)
+        with environments.coarse(self.config.substeps):
+            return self._run(environments, specs)
 
     def _succeeds(self, pattern: int) -> bool:
         """Return whether a pattern reached the target in the last iteration."""

@@ -1,9 +1,10 @@
-"""How what a policy observes is had from environments, by the name that the policy gives it."""
+"""How what a policy observes is had from environments, by its name, and what computing took."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from generator.policies.policy import Policy
 from generator.policies.seeing import SeeingPolicy
 
 if TYPE_CHECKING:
-    from generator.rollout import Cost, Environments
+    from generator.rollout import Environments
 
 
 class Painters(Protocol):
@@ -26,6 +27,26 @@ class Painters(Protocol):
         self, scenes: Sequence[tuple[np.ndarray, Any]], cameras: Sequence[str], size: int
     ) -> np.ndarray:
         """Return upright pictures of states, uint8 (n, cameras, size, size, 3)."""
+
+
+@dataclass
+class Cost:
+    """What computing took, in CPU seconds of this process."""
+
+    simulation: float = 0.0
+    """Resets and steps."""
+    policy: float = 0.0
+    """Observations and actions."""
+    update: float = 0.0
+    """Learning."""
+    rendering: float = 0.0
+    """Pictures."""
+
+    def add(self, part: str, since: float) -> float:
+        """Count the time from `since` to now towards a part; return now."""
+        now = time.process_time()
+        setattr(self, part, getattr(self, part) + now - since)
+        return now
 
 
 def see_state(
