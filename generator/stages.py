@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from generator.config import GeneratorConfig
 from generator.context import Context
 
 if TYPE_CHECKING:
+    from demonstrations.demonstration import Demonstration
     from generator.discover import PatternEncoder
     from generator.policies.policy import Policy
     from generator.reward import Reward
@@ -105,13 +106,16 @@ class Learn:
         from generator.pixels.learning import learn_seeing
 
         config, labels = context.config, context.labels(self.shuffled)
-        policy: Policy
-        if config.observe.cameras:
-            policy, report = learn_seeing(context, labels, folder)
-        else:
-            policy, report = learn(
-                context.demonstrations, labels, config.learn, context.patterns, config.seed, folder
+
+        def clone(demonstrations: Sequence[Demonstration]) -> tuple[Policy, dict[str, Any]]:
+            return learn(
+                demonstrations, labels, config.learn, context.patterns, config.seed, folder
             )
+
+        if config.observe.cameras:
+            policy, report = learn_seeing(context, labels, clone, folder)
+        else:
+            policy, report = clone(context.demonstrations)
         measured = _held_out(context, policy)[0]
         return {**report, **measured, "environment_steps": _counts(0, measured)}
 

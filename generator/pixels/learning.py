@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from demonstrations.demonstration import Demonstration
 from generator.checkpoints import save_policy
 from generator.config import GeneratorConfig
 from generator.context import Context
-from generator.learn import learn
 from generator.pixels.backbones import Norm, load_backbone, weights_file
 from generator.pixels.cloning import Moments, train_encoder
 from generator.pixels.demonstrations import DemonstrationPictures
@@ -47,21 +46,26 @@ def observing(config: GeneratorConfig) -> dict[str, Any]:
     return {"observe": content, "device": config.device}
 
 
+Clone = Callable[[Sequence[Demonstration]], tuple[Policy, dict[str, Any]]]
+"""Clones a policy from demonstrations as it observes them; returns it and a report."""
+
+
 def learn_seeing(
-    context: Context, labels: Sequence[np.ndarray] | None, folder: Path
-) -> tuple[SeeingPolicy, dict[str, Any]]:
+    context: Context, labels: Sequence[np.ndarray] | None, clone: Clone, folder: Path
+) -> tuple[Policy, dict[str, Any]]:
     """Clone a policy that sees; go on from what a killed run left in `folder`.
 
-    The encoder comes first, trained end to end or kept as it is; then the head is cloned by
-    `learn` on its numbers, which each picture is turned into once.
+    The encoder comes first, trained end to end or kept as it is; then the head is cloned on its
+    numbers, which each picture is turned into once.
 
     Args:
         context: the run.
         labels: the pattern of each state of each demonstration; None without.
+        clone: makes the head.
         folder: receives `policy.safetensors`.
 
     Returns:
-        the policy and the report of `learn`, with what the encoder is.
+        the policy and the report of `clone`, with what the encoder is.
 
     Raises:
         CheckpointError: the weights that are asked for are not there, or of something else.
@@ -74,7 +78,7 @@ def learn_seeing(
     with reproducible():
         encoder, report = _encoder(context, pictures, labels, folder)
         seen = _encode(encoder, context.demonstrations, pictures)
-    head, learned = learn(seen, labels, config.learn, context.patterns, config.seed, folder)
+    head, learned = clone(seen)
     states = np.concatenate([d.observations for d in context.demonstrations])
     policy = SeeingPolicy.around(
         head, encoder, config.observe.cameras, states, config.observe.train_encoder == "all"
