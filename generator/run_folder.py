@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from demonstrations.demonstration import Demonstration
     from generator.collect import CollectReport
     from generator.config import CollectConfig, GeneratorConfig
+    from generator.pixels.encoder import Device
     from generator.recipes import TrainedRecipe
     from simulation.assets.resolve import AssetPack
     from simulation.environment import BatchEnvironment
@@ -197,7 +198,7 @@ def _collect(
     folder = run.policies(task, recipe, seed) / stage
     record = read_record(folder)
     provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
-    device = read_summary(folder.parent)["config"]["device"] if has_gpu() else "cpu"
+    device: Device = read_summary(folder.parent)["config"]["device"] if has_gpu() else "cpu"
     policy = place(maker.load(folder), device)
     noise = NoiseConfig(**record["settings"]["noise"])
     return collect(policy, environments, task, assets, method, config, noise, path, provenance)

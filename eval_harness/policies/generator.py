@@ -84,7 +84,7 @@ class GeneratorPolicy(Policy):
         actions = self._network.act(seen, patterns, noise).actions
         return actions[:, None].astype(np.float64)
 
-    def _seen(self, observations: Sequence[Observation]) -> npt.NDArray[np.generic]:
+    def _seen(self, observations: Sequence[Observation]) -> npt.NDArray[Any]:
         """Return what the network observes. Shape: (n, ...)."""
         from generator.policies.seeing import SeeingPolicy
 

@@ -49,7 +49,9 @@ class SeeingPolicy(Policy):
         self.head = POLICIES[head["kind"]](**head["architecture"])
         self.states = Normalizer(state_dim)
         """Of the simulator's state, for the critic alone."""
-        self.patterns = self.head.patterns
+        self.patterns, self.feature_dim = self.head.patterns, self.head.feature_dim
+        if trains:
+            self.feature_dim = len(self.cameras) * self.size**2 * 3 + 4 * PROPRIO + 1
 
     @classmethod
     def around(
@@ -77,19 +79,20 @@ class SeeingPolicy(Policy):
 
     def with_head(self, head: Policy) -> Self:
         """Return the same with another head."""
+        return self._remade(head, self.trains)
+
+    def frozen(self) -> Self:
+        """Return the same with an encoder that is not trained."""
+        return self._remade(self.head, False)
+
+    def _remade(self, head: Policy, trains: bool) -> Self:
         policy = type(self)(
-            self.cameras, self.encoder.arguments, describe(head), self.state_dim, self.trains
+            self.cameras, self.encoder.arguments, describe(head), self.state_dim, trains
         )
         policy.encoder.load_state_dict(self.encoder.state_dict())
         policy.states.load_state_dict(self.states.state_dict())
         policy.head.load_state_dict(head.state_dict())
         return policy.to_device(self.encoder.device).eval()
-
-    def frozen(self) -> Self:
-        """Return the same with an encoder that is not trained."""
-        policy = self.with_head(self.head)
-        policy.trains = False
-        return policy
 
     def to_device(self, device: torch.device) -> Self:
         """Move the encoder; all else is small, and stays on the CPU."""
@@ -110,13 +113,6 @@ class SeeingPolicy(Policy):
     def size(self) -> int:
         """Height and width of the pictures, pixels."""
         return self.encoder.size
-
-    @property
-    def feature_dim(self) -> int:
-        """Size of its features: numbers, or bytes with the pattern after them."""
-        if not self.trains:
-            return self.head.feature_dim
-        return len(self.cameras) * self.size**2 * 3 + 4 * PROPRIO + 1
 
     @property
     def critic_dim(self) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def few() -> list[Demonstration]:
     return point_mass_demonstrations(3)
 
 
-def observing(**changes: object) -> GeneratorConfig:
+def observing(**changes: Any) -> GeneratorConfig:
     return dataclasses.replace(CONFIG, observe=dataclasses.replace(SEEING, **changes))
 
 
