@@ -10,6 +10,7 @@ from generator.config import (
     EvaluationConfig,
     FilterConfig,
     GeneratorConfig,
+    InformationConfig,
     LearnConfig,
     NoiseConfig,
     ReinforceConfig,
@@ -40,6 +41,7 @@ def train(
     evaluation: EvaluationConfig = EvaluationConfig(),
     noise: NoiseConfig = NoiseConfig(),
     filtered: FilterConfig = FilterConfig(),
+    information: InformationConfig = InformationConfig(),
 ) -> None:
     """Train a recipe's policies on the run's demonstrations; a killed training goes on.
 
@@ -57,6 +59,7 @@ def train(
         evaluation: How success is measured.
         noise: Noise of every rollout, the collection's included.
         filtered: Filtered cloning, where the clone is too weak for PPO.
+        information: Mutual information as a reward, in `mi_shaped`.
     """
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
@@ -66,7 +69,7 @@ def train(
     demonstrations = load_demonstrations(folder, chosen, pack)
     environments = BatchEnvironment(chosen, slots, pack)
     config = GeneratorConfig(
-        seed, discover, learn, reinforce, evaluation, horizon_factor, noise, filtered
+        seed, discover, learn, reinforce, evaluation, horizon_factor, noise, filtered, information
     )
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)

@@ -21,6 +21,7 @@ from generator.stages import (
     Filter,
     Learn,
     Reinforce,
+    ReinforceInformed,
     Stage,
     run_stage,
 )
@@ -97,6 +98,28 @@ RECIPES = {
                 Learn(reads=("discover",), shuffled=True),
                 Filter(reads=("discover", "learn"), shuffled=True),
                 Reinforce(reads=("discover", "filter")),
+            ),
+        ),
+        Recipe(
+            "mi_shaped",
+            "MI-shaped",
+            "Successful episodes of RL on success and the mutual information of pattern and state.",
+            (
+                Discover(),
+                Learn(reads=("discover",)),
+                Filter(reads=("discover", "learn")),
+                ReinforceInformed(reads=("discover", "filter")),
+            ),
+        ),
+        Recipe(
+            "mi_shaped_shuffled",
+            "MI-shaped, labels shuffled",
+            "Successful episodes of MI-shaped RL from a clone whose patterns say nothing.",
+            (
+                Discover(),
+                Learn(reads=("discover",), shuffled=True),
+                Filter(reads=("discover", "learn"), shuffled=True),
+                ReinforceInformed(reads=("discover", "filter")),
             ),
         ),
     )

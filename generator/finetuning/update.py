@@ -63,8 +63,7 @@ class Update:
             measures of before, on episodes that the critic has not seen.
         """
         config = self.config
-        values = self._values(batch)
-        _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
+        values, returns = self._seen(batch, rewards)
         target = torch.from_numpy(returns)
         self.warm.add({"features": batch.features, "time": batch.time, "target": target})
         rows = self.warm.together()
@@ -80,8 +79,7 @@ class Update:
         """Improve critic and actor; return what the update was like."""
         config = self.config
         self.warm.clear()
-        values = self._values(batch)
-        _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
+        values, returns = self._seen(batch, rewards)
         measures = {**_explained(values, returns), **self._closeness(batch), "warm_up": 0.0}
         advantages, targets = advantages_and_returns(
             values, rewards, batch.lengths, config.gamma, config.gae_lambda
@@ -109,8 +107,13 @@ class Update:
         self._adapt_learning_rate(passes, kl)
         return measures | self._measures(batch, old)
 
-    def _values(self, batch: Batch) -> np.ndarray:
-        return self.critic.values(batch.features, batch.time).detach().numpy()
+    def _seen(self, batch: Batch, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the critic's values and the discounted returns of a new batch. Shapes: (n,)."""
+        nothing = np.zeros_like(rewards)
+        args = rewards, batch.lengths, self.config.gamma, 1.0
+        self.critic.adapt(torch.from_numpy(advantages_and_returns(nothing, *args)[1]))
+        values = self.critic.values(batch.features, batch.time).detach().numpy()
+        return values, advantages_and_returns(values, *args)[1]
 
     def _critic_step(self, features: Tensor, time: Tensor, target: Tensor) -> None:
         loss = self.critic.loss(features, time, target)
