@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from generator.config import (
+    DiffusionConfig,
     DiscoverConfig,
     EvaluationConfig,
     FilterConfig,
@@ -42,6 +43,7 @@ def train(
     noise: NoiseConfig = NoiseConfig(),
     filtered: FilterConfig = FilterConfig(),
     information: InformationConfig = InformationConfig(),
+    diffusion: DiffusionConfig = DiffusionConfig(),
 ) -> None:
     """Train a recipe's policies on the run's demonstrations; a killed training goes on.
 
@@ -60,6 +62,7 @@ def train(
         noise: Noise of every rollout, the collection's included.
         filtered: Filtered cloning, where the clone is too weak for PPO.
         information: Mutual information as a reward, in `mi_shaped`.
+        diffusion: Policies of `diffusion_rl`, `dlr_diffusion` and `gaussian_rl`.
     """
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
@@ -69,7 +72,16 @@ def train(
     demonstrations = load_demonstrations(folder, chosen, pack)
     environments = BatchEnvironment(chosen, slots, pack)
     config = GeneratorConfig(
-        seed, discover, learn, reinforce, evaluation, horizon_factor, noise, filtered, information
+        seed,
+        discover,
+        learn,
+        reinforce,
+        evaluation,
+        horizon_factor,
+        noise,
+        filtered,
+        information,
+        diffusion,
     )
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)

@@ -25,7 +25,7 @@ from common.tensors import (
 )
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
-from generator.config import EvaluationConfig, NoiseConfig, ReinforceConfig
+from generator.config import Annealing, EvaluationConfig, NoiseConfig, ReinforceConfig
 from generator.discover import PatternEncoder
 from generator.finetuning.batch import make_batch
 from generator.finetuning.critic import make_critic
@@ -65,6 +65,10 @@ class Finetuning:
     """What episodes may start from."""
     labels: Sequence[int] = ()
     """Pattern of each demonstration."""
+    annealing: Annealing = "kl"
+    """How the actor's step size goes."""
+    denoising_gamma: float = 1.0
+    """Discount from a denoising step to the one before it, of policies that act by a chain."""
 
     @property
     def may_rest(self) -> bool:
@@ -98,7 +102,10 @@ class Learner:
         self.best = copy.deepcopy(self.policy).requires_grad_(False)
         torch.manual_seed(settings.seed)
         critic = make_critic(policy.feature_dim, config.critic_hidden, settings.reward.bounds)
-        self.update = Update(config, self.policy, self.reference, critic)
+        self.update = Update(
+            config, self.policy, self.reference, critic,
+            settings.annealing, settings.denoising_gamma,
+        )  # fmt: skip
         self.replay = Replay(config.replay_iterations if config.replay else 0)
         self.curriculum = Curriculum(
             settings.demonstrations, settings.labels, self.groups, config.demonstration_starts
@@ -182,7 +189,8 @@ class Learner:
         rewards = np.concatenate([reward(e) for e in episodes])
         rng = torch.Generator().manual_seed(seed)
         if warm:
-            measures |= self.update.improve(batch, rewards, self.replay, rng)
+            progress = self.steps / self.settings.budget
+            measures |= self.update.improve(batch, rewards, self.replay, rng, progress)
         else:
             measures |= self.update.warm_up(batch, rewards, rng)
         self.replay.keep(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from generator.stages.chunked import LearnChunks, ReinforceChunks
 from generator.stages.dlr import Discover, Filter, Learn, Reinforce, sparse_success
 from generator.stages.shaped import ReinforceInformed
 from generator.stages.stage import RECORD, Stage, read_record, run_stage
@@ -11,7 +12,9 @@ __all__ = [
     "Discover",
     "Filter",
     "Learn",
+    "LearnChunks",
     "Reinforce",
+    "ReinforceChunks",
     "ReinforceInformed",
     "Stage",
     "read_record",

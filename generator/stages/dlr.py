@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.config import GeneratorConfig
+from generator.config import GeneratorConfig, LearnConfig
 from generator.context import Context
 
 if TYPE_CHECKING:
     from generator.discover import PatternEncoder
+    from generator.finetuning.learner import Finetuning
+    from generator.learn import Maker
     from generator.policies.policy import Policy
     from generator.reward import Reward
     from generator.rollout import Rollout
@@ -64,13 +66,23 @@ class Learn:
         """Return what it reads of the settings."""
         return {"learn": asdict(config.learn), **_measuring(config)}
 
+    def cloning(self, config: GeneratorConfig) -> tuple[LearnConfig, Maker | None]:
+        """Return settings of the cloning, and what makes another policy than these say."""
+        return config.learn, None
+
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Clone; report held-out success."""
         from generator.learn import learn
 
-        config, labels = context.config, context.labels(self.shuffled)
+        labels, (config, make) = context.labels(self.shuffled), self.cloning(context.config)
         policy, report = learn(
-            context.demonstrations, labels, config.learn, context.patterns, config.seed, folder
+            context.demonstrations,
+            labels,
+            config,
+            context.patterns,
+            context.config.seed,
+            folder,
+            make,
         )
         measured = _held_out(context, policy)[0]
         return {**report, **measured, "environment_steps": _counts(0, measured)}
@@ -160,6 +172,10 @@ class Reinforce:
             **_measuring(config),
         }
 
+    def adapt(self, settings: Finetuning, context: Context) -> Finetuning:
+        """Return what PPO is run with, of what it is run with in `dlr`."""
+        return settings
+
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Fine-tune; report the budget and why, held-out success, and what the theorem asks."""
         from generator.finetuning.budget import choose_budget
@@ -170,22 +186,23 @@ class Reinforce:
         config, start = context.config, self.reads[-1]
         before = context.reports[start]
         budget = choose_budget(before["held_out_success"], config.reinforce.budget)
+        settings = Finetuning(
+            config.reinforce,
+            config.evaluation,
+            config.noise,
+            self.reward(context),
+            context.horizon,
+            config.seed,
+            max(budget.steps - before["evaluation_steps"], 1),
+            budget.choice == "keep and shorten",
+            context.demonstrations,
+            context.trajectory_patterns(),
+        )
         policy, report = reinforce(
             context.results[start],
             context.environments,
             context.encoder,
-            Finetuning(
-                config.reinforce,
-                config.evaluation,
-                config.noise,
-                self.reward(context),
-                context.horizon,
-                config.seed,
-                max(budget.steps - before["evaluation_steps"], 1),
-                budget.choice == "keep and shorten",
-                context.demonstrations,
-                context.trajectory_patterns(),
-            ),
+            self.adapt(settings, context),
             folder,
         )
         measured, episodes = _held_out(context, policy)
