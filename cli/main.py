@@ -43,6 +43,7 @@ COMMANDS: dict[str, str] = {
 """Subcommand -> one line of help. `cli.NAME.NAME` is the function that does it."""
 
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
 _PINNED = ("train", "collect", "demonstrate", "demos", "generate", "quickstart")
 """Subcommands whose results shall not depend on the type of x86-64 processor."""
 
@@ -59,11 +60,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         _run(arguments)
+        sys.stdout.flush()
     except DlrError as error:
         if debug:
             raise
         print(f"dlr: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_UNREAD)
     except OSError as error:
         if debug or not storage_fault(error):
             raise

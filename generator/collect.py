@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from simulation.recordings.trajectories import (
 from simulation.starts import COLLECTION_SEED, stored_index
 from simulation.tasks import Task
 
+REPETITIONS = 3
+"""Episodes from one start of a policy without patterns, unless another number is asked for."""
 _LIST = "a list of attempts"
 _REMEDY = "delete it, and the attempts are made again"
 
@@ -100,13 +102,7 @@ def collect(
         BusyError: another process is writing the file.
         OutputError: the file cannot be written.
     """
-    if policy.patterns not in (0, config.groups) or config.episodes % config.groups:
-        groups = policy.patterns or config.groups
-        raise CollectionError(
-            f"{config.episodes} episodes in {config.groups} groups do not fit a policy with "
-            f"{policy.patterns} patterns: ask for {groups} groups and a multiple of {groups} "
-            "episodes"
-        )
+    config = _grouped(config, policy.patterns)
     settings = {
         "collect": asdict(config),
         "noise": asdict(noise),
@@ -185,6 +181,22 @@ def read_report(path: Path) -> CollectReport:
         with TrajectoryFile(path) as file:
             settings = file.config
     return _Ledger(attempts, settings, CollectConfig(**settings["collect"])).report(path)
+
+
+def _grouped(config: CollectConfig, patterns: int) -> CollectConfig:
+    """Return the settings with a number of groups.
+
+    Raises:
+        CollectionError: see `collect`.
+    """
+    wanted = patterns or config.groups or REPETITIONS
+    groups = config.groups or wanted
+    if groups != wanted or config.episodes % groups:
+        raise CollectionError(
+            f"{config.episodes} episodes in {groups} groups do not fit a policy with "
+            f"{patterns} patterns: ask for {wanted} groups and a multiple of {wanted} episodes"
+        )
+    return replace(config, groups=groups)
 
 
 def _attempts(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +50,9 @@ class Environments(Protocol):
 
     def proprio(self, slots: Sequence[int]) -> np.ndarray:
         """Return proprioceptive states (n, 8)."""
+
+    def coarse(self, substeps: int) -> AbstractContextManager[None]:
+        """Give every control step that many simulator steps meanwhile."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.trajectories import Trajectory
 from common.errors import UsageError
 from generator.collect import CollectReport, read_report
@@ -139,7 +141,9 @@ def _recipe_outcome(
         reinforced=_counts(reinforced, patterns),
         recognised=_recognised(episodes, encoder) if patterns else {},
         discovery_nmi=nmi,
-        curves=_curves(learned, reinforced, patterns),
+        curves=_curves(reinforced, patterns),
+        training={key: reinforced[key] for key in ("budget", "stopped", "environment_steps")},
+        theorem=reinforced["theorem"],
         collection=_collection(episodes, read_report(run.trajectories(task, recipe, seed))),
         filmstrips=filmstrips,
     )
@@ -162,22 +166,19 @@ def _recognised(episodes: Sequence[Episode], encoder: PatternEncoder) -> dict[in
     return {z: Count(sum(hits), len(hits)) for z, hits in found.items()}
 
 
-def _curves(
-    learned: Mapping[str, Any], reinforced: Mapping[str, Any], patterns: bool
-) -> list[LearningCurve]:
-    """Return held-out success over environment steps, per pattern and, in bold, over all.
+def _curves(reinforced: Mapping[str, Any], patterns: bool) -> list[LearningCurve]:
+    """Return PPO's own checks over environment steps, per pattern and, in bold, over all.
 
-    The curves start with the cloned policy's reported success.
+    The first is of the clone, before any step. All have training's horizon, and so lie below the
+    reported success, which has the task's.
     """
-    steps, rates = [0.0], [[row["success"] for row in learned["held_out_success"]]]
-    total = 0.0
-    for measures in reinforced["history"]:
-        total += measures["environment_steps"]
-        if "held_out_success/0" in measures:
-            steps.append(total)
-            rates.append([measures[f"held_out_success/{z}"] for z in range(len(rates[0]))])
-    overall = [sum(row) / len(row) for row in rates]
-    curves = [LearningCurve(None, steps, overall)]
+    history = reinforced["history"]
+    before = np.cumsum([0.0, *(measures["environment_steps"] for measures in history)])
+    checks = [i for i, measures in enumerate(history) if "held_out_success/0" in measures]
+    groups = len(reinforced["held_out_success"])
+    steps = [float(before[i + 1 if i else 0]) for i in checks]
+    rates = [[history[i][f"held_out_success/{z}"] for z in range(groups)] for i in checks]
+    curves = [LearningCurve(None, steps, [sum(row) / len(row) for row in rates])]
     if patterns:
         curves += [LearningCurve(z, steps, list(r)) for z, r in enumerate(zip(*rates, strict=True))]
     return curves

@@ -82,6 +82,10 @@ class RecipeOutcome:
     discovery_nmi: float | None = None
     """Normalised mutual information of discovered patterns and the demonstrator's ways."""
     curves: Sequence[LearningCurve] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """`budget`, `stopped` and `environment_steps` of the record of `reinforce`."""
+    theorem: Sequence[Mapping[str, Any]] = ()
+    """What Theorem 1 says, a row per pattern; empty without patterns."""
     collection: Mapping[str, Any] = field(default_factory=dict)
     """Statistics of the collection, JSON values by name."""
     filmstrips: Sequence[Filmstrip] = ()

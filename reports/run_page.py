@@ -43,6 +43,8 @@ from reports.run_tables import (
     rate,
     ratio,
     success_rows,
+    theorem_rows,
+    training_rows,
 )
 
 
@@ -120,6 +122,8 @@ def _task_view(analysis: Analysis, anchor: str) -> dict[str, Any]:
         "recipes": [recipe.name for recipe in result.recipes],
         "note": analysis.note,
         "success": success_rows(result),
+        "training": training_rows(result),
+        "theorem": theorem_rows(result),
         "success_figures": _success_figures(result, anchor),
         "diversity": _diversity_view(analysis) if analysis.contrasts else None,
         "sources": _source_view(analysis),

@@ -60,6 +60,8 @@ def _recipe_json(recipe: RecipeOutcome) -> dict[str, Any]:
         **counts,
         "discovery_nmi": recipe.discovery_nmi,
         "curves": curves,
+        "training": dict(recipe.training),
+        "theorem": list(recipe.theorem),
         "collection": dict(recipe.collection),
     }
 
@@ -139,6 +141,34 @@ def success_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]
         for recipe in result.recipes
         for pattern in patterns(recipe)
     ]
+
+
+def training_rows(result: TaskOutcome) -> list[tuple[str, list[str]]]:
+    """Return, per recipe, its name, the budget and why, environment steps, and why it ended."""
+    rows = []
+    for recipe in result.recipes:
+        if recipe.training:
+            steps = recipe.training["environment_steps"]
+            counted = f"{steps['total']:,} ({steps['evaluation']:,} of evaluations)"
+            cells = [recipe.training["budget"]["why"], counted, recipe.training["stopped"]]
+            rows.append((recipe.name, cells))
+    return rows
+
+
+def theorem_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return, per pattern, its name, E with its standard error, delta_0, leakage, and the bound."""
+    rows = []
+    for recipe in result.recipes:
+        for z, row in enumerate(recipe.theorem):
+            bound = (f"{row['bound']:.2f}", "vacuous: says nothing" if row["vacuous"] else "")
+            cells = [
+                (f"{row['trajectory_kl']:.2f}", f"± {row['trajectory_kl_error']:.2f}"),
+                (f"{row['delta_0']:.0%}", ""),
+                (f"{row['leakage']:.0%}", ""),
+                bound,
+            ]
+            rows.append((policy_name(recipe, z), cells))
+    return rows
 
 
 def diversity_rows(

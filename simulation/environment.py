@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import mujoco
 import numpy as np
 
-from common.errors import InvalidActionError, InvalidStateError
+from common.errors import InvalidActionError, InvalidStateError, SettingError
 from common.machine import cores
 from simulation.assets.resolve import AssetPack
 from simulation.goal_features import GoalFeatures
@@ -30,8 +31,9 @@ SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 """What is applied meanwhile: stay, with the gripper open."""
-GRIPPER_SPEED = 0.01
-"""By which the fingers' command changes in a substep, as robosuite ramps it."""
+
+FEWEST_SUBSTEPS = 10
+"""Of 5 ms each: the fingers' contacts, whose time constant is 10 ms, bear no longer ones."""
 
 
 class Environment:
@@ -61,10 +63,34 @@ class Environment:
         self.init_index: int | None = None
         self._controller = ControllerState.zeros()
         self._view = SimulatorView.of(self.model, self.data)
-        self._loop = ControlLoop(self._view, self.scene.robot, self._controller)
+        self._timestep = self.model.opt.timestep
+        self.set_substeps(self.scene.robot.substeps)
         self._init_states: np.ndarray | None = None
         self._goal = GoalFeatures(self.scene)
         self.reset(seed=0)
+
+    def set_substeps(self, substeps: int) -> None:
+        """Set how many simulator steps a control step has from now on.
+
+        Upstream's 25, of 2 ms each, are exact. Fewer and longer ones are faster and nearly the
+        same (docs/simulation.md, "Coarse physics").
+
+        Args:
+            substeps: 10 to 25; longer steps than 5 ms would soften the fingers' contacts.
+
+        Raises:
+            SettingError: another number.
+        """
+        exact = self.scene.robot
+        if not FEWEST_SUBSTEPS <= substeps <= exact.substeps:
+            raise SettingError(
+                f"a control step has {FEWEST_SUBSTEPS} to {exact.substeps} simulator steps, "
+                f"not {substeps}"
+            )
+        longer = exact.substeps / substeps
+        self.model.opt.timestep = self._timestep * longer
+        self._robot = exact._replace(substeps=substeps, ramp=exact.ramp * longer)
+        self._loop = ControlLoop(self._view, self._robot, self._controller)
 
     def reset(
         self,
@@ -121,9 +147,9 @@ class Environment:
         """
         self.reset(seed, init_state=state, fixtures=fixtures)
         self.set_state(state)
-        controller, change = self._controller, np.array([-1.0, 1.0]) * GRIPPER_SPEED
+        controller, change = self._controller, np.array([-1.0, 1.0]) * self._robot.ramp
         for grip in grips:
-            ramped = controller.gripper + change * np.sign(grip) * self.scene.robot.substeps
+            ramped = controller.gripper + change * np.sign(grip) * self._robot.substeps
             controller.gripper[:] = np.clip(ramped, -1.0, 1.0)
         controller.stale[0] = 0
 
@@ -341,6 +367,20 @@ class BatchEnvironment:
 
         self._on_threads(step_one, len(slots))
         return np.array([self.envs[slot].success() for slot in slots])
+
+    @contextmanager
+    def coarse(self, substeps: int) -> Iterator[None]:
+        """Give every control step fewer simulator steps meanwhile: see `Environment.set_substeps`.
+
+        Episodes under way afterwards go on with exact physics.
+        """
+        try:
+            for environment in self.envs:
+                environment.set_substeps(substeps)
+            yield
+        finally:
+            for environment in self.envs:
+                environment.set_substeps(environment.scene.robot.substeps)
 
     def policy_state(self, slots: Sequence[int]) -> np.ndarray:
         """Return what a state-based policy sees of `slots`, float64 (n, P)."""

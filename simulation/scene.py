@@ -17,7 +17,7 @@ import numpy as np
 from common.errors import InvalidStateError
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.physics.arena import bounded_arenas, with_arena
-from simulation.physics.control import ControllerState, RobotIndex
+from simulation.physics.control import GRIPPER_SPEED, ControllerState, RobotIndex
 from simulation.physics.passes import ForwardPasses
 from simulation.pictures.looks import robot_looks, with_looks
 from simulation.predicates import Predicate, compile_atoms, conjunction
@@ -295,6 +295,7 @@ def _robot_index(upstream: Any) -> RobotIndex:
         gripper_bias=0.5 * (span[:, 1] + span[:, 0]),
         gripper_weight=0.5 * (span[:, 1] - span[:, 0]),
         substeps=int(upstream.control_timestep / upstream.model_timestep),
+        ramp=GRIPPER_SPEED,
     )
 
 

@@ -209,7 +209,8 @@ class Learner:
             specs = [s for i, s in enumerate(specs) if i < most or max(s.pattern, 0) not in few]
         specs = self.curriculum.place(specs, (seed, self.iteration))
         self.episodes += count
-        return self._run(environments, specs)
+        with environments.coarse(self.config.substeps):
+            return self._run(environments, specs)
 
     def _succeeds(self, pattern: int) -> bool:
         """Return whether a pattern reached the target in the last iteration."""

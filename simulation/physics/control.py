@@ -41,13 +41,14 @@ from simulation.physics.solver import constrain, prepare
 
 CONTROL_FREQUENCY = 20
 """Control steps per second of simulated time."""
+GRIPPER_SPEED = 0.01
+"""By which the fingers' command changes in a substep of 2 ms, as robosuite ramps it."""
 ACTION_DIM = 7
 """Translation (3), rotation as axis-angle (3), gripper (1), each in [-1, 1]."""
 _KP = 150.0
 _KD = 2.0 * math.sqrt(_KP)
 _NULLSPACE_KP = 10.0
 _NULLSPACE_KD = 2.0 * math.sqrt(_NULLSPACE_KP)
-_GRIPPER_SPEED = 0.01
 _STAGE_VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
 
 _FALLING_BALL = "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
@@ -92,13 +93,15 @@ class RobotIndex(NamedTuple):
     """Half the fingers' control range, m, (2,)."""
     substeps: int
     """Simulator steps per control step."""
+    ramp: float
+    """By which a substep changes the fingers' command, as robosuite ramps it."""
 
     @staticmethod
     def none() -> RobotIndex:
         """Return the index of no robot, of the right types."""
         indices, numbers = np.zeros(0, np.int64), np.zeros(0)
         return RobotIndex(
-            0, indices, indices, indices, indices, numbers, numbers, numbers, numbers, 0
+            0, indices, indices, indices, indices, numbers, numbers, numbers, numbers, 0, 0.0
         )
 
 
@@ -278,7 +281,7 @@ def _apply(sim, robot, state, torques, direction):  # type: ignore[no-untyped-de
         sim.ctrl[robot.actuators[i]] = clipped
     for i in range(2):
         sign = -1.0 if i == 0 else 1.0
-        ramped = state.gripper[i] + sign * _GRIPPER_SPEED * direction
+        ramped = state.gripper[i] + sign * robot.ramp * direction
         state.gripper[i] = min(max(ramped, -1.0), 1.0)
         sim.ctrl[robot.gripper_actuators[i]] = (
             robot.gripper_bias[i] + robot.gripper_weight[i] * state.gripper[i]

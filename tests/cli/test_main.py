@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS, main
+from cli.main import COMMANDS, EXIT_UNREAD, main
 from common.machine import instruction_sets
 
 HEAVY = {"torch", "mujoco", "tensorflow", "numpy", "tyro"}
@@ -142,3 +142,13 @@ def test_interruption_says_how_to_go_on(
         main(["tasks"])
     assert caught.value.code == 130
     assert "goes on where it stopped" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_fault() -> None:
+    """As in `dlr tasks | head -1`; 141 is what a shell gives for it."""
+    command = [sys.executable, "-m", "cli.main", "tasks"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == EXIT_UNREAD

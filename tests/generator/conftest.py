@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,9 @@ class PointMasses:
 
     def policy_state(self, slots: Sequence[int]) -> np.ndarray:
         return np.stack([self.envs[slot].policy_state() for slot in slots])
+
+    def coarse(self, substeps: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def proprio(self, slots: Sequence[int]) -> np.ndarray:
         return np.stack([self.envs[slot].proprio() for slot in slots])

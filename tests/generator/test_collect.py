@@ -103,6 +103,21 @@ def test_hopeless_pattern(tmp_path: Path) -> None:
         collect(policy, PointMasses(), TASK, PACK, "dlr", config, NOISE, tmp_path / "x.hdf5")
 
 
+@pytest.mark.parametrize(("patterns", "groups"), [(2, 2), (0, 3)])
+def test_groups_are_the_policys_patterns_or_three_repetitions(
+    patterns: int, groups: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    policy, path = GaussianPolicy(17, patterns, (8,)), tmp_path / "x.hdf5"
+    config = CollectConfig(episodes=6, maximum_attempts=1, require_all=False)
+    report = collect(policy, PointMasses(), TASK, PACK, "dlr", config, NOISE, path)
+    assert report.attempts == [6 // groups] * groups
+    assert read_report(path) == report
+    wrong = replace(config, groups=5)
+    with pytest.raises(CollectionError, match=f"ask for {patterns or 5} groups and a multiple"):
+        collect(policy, PointMasses(), TASK, PACK, "dlr", wrong, NOISE, tmp_path / "y.hdf5")
+
+
 def test_what_a_weak_policy_gives_is_kept_where_not_all_is_required(tmp_path: Path) -> None:
     torch.manual_seed(0)
     policy = GaussianPolicy(17, 3, (8,))
@@ -143,9 +158,3 @@ def test_an_episode_goes_on_until_the_fingers_have_let_go(tmp_path: Path) -> Non
         np.testing.assert_array_equal(long.states[: len(short)], short.states)
     lasted = [len(kept[True][start]) - len(kept[False][start]) for start in both]
     assert min(lasted) == RELEASED_STEPS - 1
-
-
-def test_groups_must_fit(tmp_path: Path) -> None:
-    policy = GaussianPolicy(17, 2, (8,))
-    with pytest.raises(CollectionError, match="ask for 2 groups and a multiple of 2 episodes"):
-        collect(policy, PointMasses(), TASK, PACK, "dlr", CONFIG, NOISE, tmp_path / "x.hdf5")

@@ -20,6 +20,7 @@ from rich.console import Console
 from analysis.diversity import compare
 from analysis.trajectories import Trajectory, match_initial_states
 from common.errors import OutputError
+from generator.finetuning.theorem import bound_row
 from reports.run import write_report
 from reports.run_outcomes import (
     Count,
@@ -74,6 +75,12 @@ def task(language: str = "close the drawer", name: str = "DLR", seeds: int = 12)
         recognised={z: Count(45, 50) for z in range(3)},
         discovery_nmi=0.93,
         curves=[curve, LearningCurve(1, [0, 1000], [0.25, 0.75])],
+        training={
+            "budget": {"why": "the least pattern (0) succeeds in 40%"},
+            "stopped": "solved",
+            "environment_steps": {"training": 900, "evaluation": 100, "total": 1000},
+        },
+        theorem=[bound_row(np.array([e, e]), 0.02, 0.04) for e in (0.5, 1.0, 9.0)],
         collection={"attempts": np.int64(62), "note": language},
         filmstrips=[Filmstrip(z, [frame] * 3) for z in range(3)],
     )
@@ -155,6 +162,8 @@ def test_json_has_the_numbers(report: tuple[str, dict, str]) -> None:
     assert recipe["reinforced"]["0"]["low"] == pytest.approx(0.8378, abs=1e-4)
     assert recipe["curves"][1] == {"pattern": 1, "steps": [0, 1000], "success": [0.25, 0.75]}
     assert recipe["collection"]["attempts"] == 62
+    assert recipe["training"]["stopped"] == "solved"
+    assert recipe["theorem"][0]["bound"] == pytest.approx(0.52)
     assert entry["provenance"]["folder"] == "a/b"
 
 
@@ -216,6 +225,9 @@ def test_page_contains_the_numbers(report: tuple[str, dict, str]) -> None:
         "0.93",
         "12 successes of each recipe",
         '"clip": 0.2',
+        "the least pattern (0) succeeds in 40%",
+        "1,000 (100 of evaluations)",
+        "vacuous: says nothing",
     ):
         assert text in page.text
     for metric in data["tasks"][0]["diversity"]["metrics"].values():

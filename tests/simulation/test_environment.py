@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from robosuite.utils.transform_utils import quat2axisangle
 
-from common.errors import InvalidActionError, InvalidStateError
+from common.errors import InvalidActionError, InvalidStateError, SettingError
 from simulation.environment import BatchEnvironment, Environment
 from simulation.scene import Fixtures
 from simulation.tasks import get_task
@@ -240,3 +240,32 @@ def test_an_episode_is_resumed_in_its_midst(pack, actions):
         env.step(actions[20])
         off = np.abs(env.state()[1:10] - states[21][1:10]).max()
         assert off < 1e-9 if resume else off > nearest
+
+
+def test_coarse_physics_is_near_and_leaves_exact_physics_alone(pack, actions):
+    """Half as many simulator steps move the hand alike; afterwards all is exact to the bit."""
+    batch, exact = BatchEnvironment(DRAWER, 1, pack), Environment(DRAWER, pack)
+    exact.reset(seed=3, init_index=7)
+    exact.settle()
+    with batch.coarse(12):
+        batch.reset([0], [3], [7])
+        for action in actions[:20]:
+            batch.step([0], action[None])
+            exact.step(action)
+        moved = exact.proprio()
+        assert batch.envs[0].data.time == pytest.approx(exact.data.time)
+        assert np.abs(batch.proprio([0])[0, :3] - moved[:3]).max() < 2e-3
+        np.testing.assert_allclose(batch.proprio([0])[0, 6:], moved[6:], atol=1e-3)
+        assert not np.array_equal(batch.proprio([0])[0], moved)
+    batch.reset([0], [3], [7])
+    for action in actions[:20]:
+        batch.step([0], action[None])
+    np.testing.assert_array_equal(batch.proprio([0])[0], moved)
+
+
+@pytest.mark.parametrize("substeps", [9, 26])
+def test_too_few_or_too_many_simulator_steps(pack, substeps):
+    batch = BatchEnvironment(DRAWER, 1, pack)
+    with pytest.raises(SettingError, match="10 to 25 simulator steps"), batch.coarse(substeps):
+        pass
+    assert batch.envs[0].model.opt.timestep == 0.002
