@@ -17,6 +17,8 @@ from generator.run_folder import SLOTS
 _OBSERVATIONS = 90
 """About as many numbers as a task's state has."""
 
+_DDPM = ChainConfig(sampler="ddpm")
+
 
 @benchmark
 def acting(setting: Setting) -> list[Result]:
@@ -28,7 +30,8 @@ def acting(setting: Setting) -> list[Result]:
     rows = []
     for network, widths in (("unet", own.channels), ("mlp", own.hidden)):
         ddim, ddpm = (
-            _policy(network, widths, ChainConfig(sampler=sampler)) for sampler in ("ddim", "ddpm")
+            make_policy(network, widths, ChainConfig(sampler=sampler))
+            for sampler in ("ddim", "ddpm")
         )
         pairs = []
         for _ in range(setting.repetitions(5)):
@@ -39,7 +42,8 @@ def acting(setting: Setting) -> list[Result]:
     return rows
 
 
-def _policy(network: str, widths: tuple[int, ...], chain: ChainConfig) -> DiffusionPolicy:
+def make_policy(network: str, widths: tuple[int, ...], chain: ChainConfig) -> DiffusionPolicy:
+    """Return a policy that nothing has trained."""
     torch.manual_seed(0)
     chunk = DiffusionConfig().chunk
     settings = asdict(chain)

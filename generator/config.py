@@ -249,7 +249,7 @@ class DiffusionConfig:
     """From noise to actions."""
     steps: int = 6000
     """Gradient steps of cloning by denoising; the moving average of the last weights is kept."""
-    batch_size: int = 256
+    batch_size: int = 128
     """Chunks in a minibatch of that."""
     learning_rate: float = 1e-3
     """Its step size at the start; it falls to zero along a cosine."""

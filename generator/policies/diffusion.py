@@ -20,7 +20,7 @@ from torch import Tensor
 
 from generator.config import ChainConfig
 from generator.policies.chunk import ChunkNoise
-from generator.policies.denoisers import Kind, make_denoiser
+from generator.policies.denoisers import Denoiser, Kind, make_denoiser
 from generator.policies.gaussian import ACTIONS, MOTION, GaussianPolicy
 from generator.policies.policy import Decision, Distribution, Exploration
 from generator.policies.schedule import Step, chain, signal_shares
@@ -178,7 +178,7 @@ class DiffusionPolicy(GaussianPolicy):
         eps = torch.randn(clean.shape, generator=rng)
         shares = self._shares[level][:, None, None]
         noisy = shares.sqrt() * clean + (1 - shares).sqrt() * eps
-        seen = self.network(noisy, level, features)
+        seen = self._noise_in(noisy, level, features, self.network)
         counted = (torch.arange(self.chunk) < trace["length"][:, None])[..., None]
         return ((seen - eps) ** 2 * counted).sum() / (counted.sum() * ACTIONS)
 
@@ -217,9 +217,20 @@ class DiffusionPolicy(GaussianPolicy):
         d, last = len(before), self.steps[-self.finetuned :]
         level = torch.tensor([s.level for s in last]).repeat(d)
         repeated = seen.repeat_interleave(self.finetuned, dim=0)
-        eps = self.network(before.flatten(0, 1), level, repeated).view_as(before)
+        eps = self._noise_in(before.flatten(0, 1), level, repeated, self.network).view_as(before)
         means = [step.mean(before[:, i], eps[:, i]) for i, step in enumerate(last)]
         return ChainDistribution(torch.stack(means, dim=1), self._scored_std(), decided)
+
+    def _noise_in(
+        self, noisy: Tensor, level: Tensor, features: Tensor, network: Denoiser
+    ) -> Tensor:
+        """Return the noise eps in chunks (n, C, 7) at their levels (n,).
+
+        The network only has to say what the noisy chunk does not: were it noise of unit variance
+        and nothing else, its share of noise would be the best guess.
+        """
+        shares = self._shares[level][:, None, None]
+        return (1 - shares).sqrt() * noisy + shares.sqrt() * network(noisy, level, features)
 
     def _scored_std(self) -> Tensor:
         """Return the standard deviation that each fine-tuned step is scored with. Shape: (m, 7)."""
@@ -245,7 +256,8 @@ class DiffusionPolicy(GaussianPolicy):
                 kept.append(noisy)
             tuned = i >= first or self.early is None
             level = torch.full((len(noisy),), step.level)
-            eps = (self.network if tuned else self.early)(noisy, level, features)  # type: ignore[misc]
+            network = self.network if tuned or self.early is None else self.early
+            eps = self._noise_in(noisy, level, features, network)
             added = self._acting_std(step, tuned) * normals[:, i + 1]
             if i == len(self.steps) - 1:
                 gripper = self.chain.minimum_std * normals[:, i + 1, :, MOTION:]
