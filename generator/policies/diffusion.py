@@ -99,6 +99,7 @@ class DiffusionPolicy(GaussianPolicy):
 
     action_centre: Tensor
     action_half: Tensor
+    network: Denoiser
 
     def __init__(
         self,

@@ -102,6 +102,7 @@ class GaussianPolicy(Policy):
     """An MLP from normalised observation and one-hot pattern to an action distribution."""
 
     observes = "state"
+    network: nn.Module
 
     def __init__(self, observation_dim: int, patterns: int, hidden: Sequence[int]) -> None:
         """Build with `patterns` one-hot inputs; 0 means that there is no pattern."""
@@ -187,8 +188,8 @@ class GaussianPolicy(Policy):
         distribution = self.distribution(features, trace)
         motion, gripper = distribution.errors(trace)
         return {
-            "negative_log_likelihood": float(-distribution.log_prob(trace).mean()),
-            "motion_error": float(motion.abs().mean()),
+            "negative_log_likelihood": float(-distribution.log_prob(trace).detach().mean()),
+            "motion_error": float(motion.detach().abs().mean()),
             "gripper_accuracy": float(gripper.float().mean()),
         }
 

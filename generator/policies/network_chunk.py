@@ -24,7 +24,7 @@ class NetworkChunkPolicy(ChunkPolicy):
         super().__init__(observation_dim, patterns, (), chunk)
         self.kind, self.widths = network, tuple(widths)
         made = make_denoiser(network, self.feature_dim, chunk, widths, levels=0)
-        self.network = Actions(made)  # type: ignore[assignment]
+        self.network = Actions(made)
 
     def architecture(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""

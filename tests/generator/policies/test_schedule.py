@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.errors import SettingError
-from generator.policies.schedule import chain, signal_shares
+from generator.policies.schedule import Sampler, chain, signal_shares
 
 
 def test_levels_go_from_signal_to_noise() -> None:
@@ -17,7 +17,7 @@ def test_levels_go_from_signal_to_noise() -> None:
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("ddim", 5), ("ddpm", 100)])
-def test_who_sees_the_noise_finds_the_action(sampler: str, steps: int) -> None:
+def test_who_sees_the_noise_finds_the_action(sampler: Sampler, steps: int) -> None:
     torch.manual_seed(0)
     found = chain(100, sampler, 5, 0.0)
     assert len(found) == steps and found[-1].below == 1.0
