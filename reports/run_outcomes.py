@@ -189,7 +189,7 @@ def analyse(result: TaskOutcome, resamples: int = 2000, seed: int = 0) -> Analys
 
 def _further(result: TaskOutcome, resamples: int, seed: int) -> dict[str, Mapping[str, Contrast]]:
     """Compare further recipes with the baseline; those that share too few starts are left out."""
-    found = {}
+    found: dict[str, Mapping[str, Contrast]] = {}
     for recipe in result.further:
         try:
             pair = match_initial_states(result.baseline.trajectories, recipe.trajectories)

@@ -42,6 +42,7 @@ TASKS = (
 """Placing, the task of the second paper's Figure 7; closing a drawer, that of the first paper's
 Appendix E; turning a knob. All are the study's: its stages are not run again in its folder."""
 SEEDS = (0, 1, 2)
+NAMES = tuple(variant.name for variant in VARIANTS)
 RESULTS = Path("results/recipes")
 """Folder of the results, from the checkout's root."""
 
@@ -94,15 +95,16 @@ def plan_recipes(
                 baseline = [p for (name, _), p in places.items() if name == "o2o_rl"]
                 measured[task.key].append(plan.add(measures, {place, *baseline}))
     for task in tasks:
-        item = QualityItem(task.key, root, tuple(variants), settings.seeds[0], people, out[1])
-        plan.add(item, measured[task.key], anyhow=True)
+        seed = settings.seeds[0]
+        told = QualityItem(task.key, root, tuple(variants), seed, people, out[1])
+        plan.add(told, measured[task.key], anyhow=True)
     return plan
 
 
 def recipes(
     tasks: tuple[str, ...] = TASKS,
     seeds: tuple[int, ...] = SEEDS,
-    variants: tuple[str, ...] = tuple(v.name for v in VARIANTS),
+    variants: tuple[str, ...] = NAMES,
     report: bool = False,
     workers: int | None = None,
     run: Path = Path("runs/recipes"),
