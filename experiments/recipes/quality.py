@@ -84,8 +84,8 @@ class QualityItem:
     """Whose episodes are measured, with the seed."""
     seed: int
     """Of the trainings."""
-    people: Path | None
-    """Folder of a run whose demonstrations are people's; None without."""
+    people: Path
+    """Folder of a run whose demonstrations are people's, no-ops and all; it need not be there."""
     out: Path
     """Folder of the results."""
 
@@ -117,10 +117,10 @@ class QualityItem:
         from simulation.tasks import get_task
 
         task = get_task(self.task)
-        places = {SCRIPTED: RunFolder(self.root).demonstrations(task)}
-        if self.people is not None:
-            places = {PEOPLE: RunFolder(self.people).demonstrations(task)} | places
-        return places | {
+        return {
+            PEOPLE: RunFolder(self.people).demonstrations(task),
+            SCRIPTED: RunFolder(self.root).demonstrations(task),
+        } | {
             v.name: v.folder(self.root).trajectories(task, v.recipe, self.seed)
             for v in self.variants
         }

@@ -54,7 +54,7 @@ def plan_recipes(
     settings: Settings,
     assets: AssetPack,
     out: tuple[Path, Path],
-    people: Path | None = None,
+    people: str = "",
 ) -> Plan:
     """Return the work items: of each seed and task, recipes as they are, then their variants.
 
@@ -65,8 +65,10 @@ def plan_recipes(
         settings: seeds and all that is done; the recipes are the variants'.
         assets: asset pack.
         out: folders of the trainings' results and of the episodes' quality.
-        people: folder of a run whose demonstrations are people's; None without.
+        people: recordings of people, as `--human-demos` of `dlr demonstrate`; empty without.
     """
+    from demonstrations.make import DemonstrationItem
+    from generator.work.items import Demonstrate
     from generator.work.plan import Plan, plan_task
 
     plan, commit, run = Plan(), head(), RunFolder(root)
@@ -95,8 +97,12 @@ def plan_recipes(
                 baseline = [p for (name, _), p in places.items() if name == "o2o_rl"]
                 measured[task.key].append(plan.add(measures, {place, *baseline}))
     for task in tasks:
-        seed = settings.seeds[0]
-        told = QualityItem(task.key, root, tuple(variants), seed, people, out[1])
+        seed, of_people = settings.seeds[0], RunFolder(root / "people")
+        if people:
+            shown = DemonstrationConfig(0, human_demos=people, drop_noops=False)
+            replayed = DemonstrationItem(task.key, of_people.demonstrations(task), shown, assets)
+            measured[task.key].append(plan.add(Demonstrate(of_people, replayed)))
+        told = QualityItem(task.key, root, tuple(variants), seed, of_people.root, out[1])
         plan.add(told, measured[task.key], anyhow=True)
     return plan
 
@@ -112,7 +118,7 @@ def recipes(
     quality_out: Path = quality.RESULTS,
     page_file: Path = Path("docs/recipes.md"),
     episodes_per_way: int = EPISODES_PER_WAY,
-    people: Path | None = None,
+    people: str = "",
     assets: Path = Path("libero"),
     train: GeneratorConfig = GeneratorConfig(),
     collect: CollectConfig = COLLECT,
@@ -130,7 +136,8 @@ def recipes(
         quality_out: folder of the episodes' quality.
         page_file: the page; its figures lie beside it, in a folder of its name.
         episodes_per_way: scripted demonstrations of each way.
-        people: folder of a run whose demonstrations of these tasks are people's.
+        people: recordings of people whose quality is measured, too, as `--human-demos` of
+            `dlr demonstrate`: a folder, or `official`.
         assets: `libero`, `embedded` or a folder.
         train: settings of the trainings.
         collect: which episodes the measures are of.

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.errors import SettingError
 from generator.config import ChainConfig
 from generator.policies.chunk import ChunkNoise
 from generator.policies.denoisers import Denoiser, Kind, make_denoiser
@@ -128,6 +129,11 @@ class DiffusionPolicy(GaussianPolicy):
         self.chain = ChainConfig(**settings)
         options = self.chain
         self.steps = chain(options.levels, options.sampler, options.acting_steps, options.eta)
+        if options.finetuned_steps < 1 or options.minimum_std <= 0:
+            raise SettingError(
+                f"PPO fine-tunes one step at least, with some noise, not {options.finetuned_steps} "
+                f"with {options.minimum_std}"
+            )
         self.finetuned = min(options.finetuned_steps, len(self.steps))
         self._shares = torch.from_numpy(signal_shares(options.levels).astype(np.float32))
         self.network = make_denoiser(network, self.feature_dim, chunk, widths, options.levels)

@@ -58,12 +58,14 @@ def test_seeds_go_one_after_the_other_and_variants_have_places_of_their_own(
     shown, collect = DemonstrationConfig(2, "scripted"), CollectConfig()
     settings = Settings((), (0, 1), shown, TINY, collect, collect)
     tasks = [get_task(task) for task in TASKS[:2]]
-    plan = plan_recipes(tmp_path, tasks, VARIANTS, settings, embedded_pack(), (tmp_path,) * 2)
+    out = tmp_path, tmp_path
+    plan = plan_recipes(tmp_path, tasks, VARIANTS, settings, embedded_pack(), out, "official")
     whats = [item.what for item in plan.items]
     assert whats.count("dlr seed 0") == 2 == whats.count("dlr seed 1")
     assert whats.count("gaussian_rl seed 0") == 2 and "gaussian_rl seed 1" not in whats
     assert max(i for i, w in enumerate(whats) if w == "dlr seed 0") < whats.index("dlr seed 1")
-    assert whats[-1] == "quality of episodes"
+    assert whats[-2:] == ["demonstrations", "quality of episodes"]
+    assert whats.count("demonstrations") == 6
     folders = {v.folder(tmp_path).trajectories(tasks[0], v.recipe, 0) for v in VARIANTS}
     assert len(folders) == len(VARIANTS)
     assert len({v.folder(tmp_path).stages(tasks[0]) for v in VARIANTS}) == 1

@@ -129,7 +129,7 @@ def test_rows_without_a_decision_say_nothing() -> None:
 
 def test_motion_has_the_noise_of_every_policy() -> None:
     """What the last step adds and what is carried on is the episode's own process, to the bit."""
-    made = policy(minimum_std=0.0)
+    made = policy()
     seen, z = np.zeros((1, 17), np.float32), np.array([0])
     still, noisy = (
         [
@@ -256,6 +256,8 @@ def test_ddpm_acts_along_all_levels() -> None:
 
 
 def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="one step at least, with some noise, not 0 with 0.1"):
+        policy(finetuned_steps=0)
     with pytest.raises(SettingError, match="one of 3 actions"):
         policy("unet", 3)
     with pytest.raises(SettingError, match="one at least"):
