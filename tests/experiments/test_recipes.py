@@ -72,10 +72,10 @@ def test_seeds_go_one_after_the_other_and_variants_have_places_of_their_own(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_task_is_trained_measured_and_told(tmp_path: Path) -> None:
     out, told = tmp_path / "results", tmp_path / "told.md"
-    chosen = ("o2o_rl", "dlr", "mi_shaped", "mi_shaped_beta_0.1", "diffusion_rl", "gaussian_rl",
-              "dlr_diffusion", "diffusion_mlp")  # fmt: skip
+    chosen = ("dlr", "mi_shaped_beta_0.1", "dlr_diffusion", "diffusion_mlp")
     arguments: dict[str, Any] = {
         "tasks": (DRAWER,), "seeds": (0,), "variants": chosen, "run": tmp_path / "run", "out": out,
         "quality_out": tmp_path / "quality", "page_file": told, "episodes_per_way": 3,

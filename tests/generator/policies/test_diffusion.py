@@ -256,7 +256,7 @@ def test_ddpm_acts_along_all_levels() -> None:
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="one step at least, with some noise, not 0 with 0.1"):
+    with pytest.raises(SettingError, match=r"one step at least, with some noise, not 0 with 0\.1"):
         policy(finetuned_steps=0)
     with pytest.raises(SettingError, match="one of 3 actions"):
         policy("unet", 3)
