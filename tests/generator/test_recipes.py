@@ -136,7 +136,7 @@ def test_a_damaged_record_or_result_is_refused(
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    with pytest.raises(RecipeError, match="choose one of clone, dlr, dlr_clone"):
+    with pytest.raises(RecipeError, match="choose one of clone, diffusion_rl, dlr, "):
         get_recipe("drl")
     with pytest.raises(DemonstrationError, match="no demonstrations"):
         run(tmp_path, [])
