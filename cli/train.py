@@ -14,6 +14,7 @@ from generator.config import (
     InformationConfig,
     LearnConfig,
     NoiseConfig,
+    ObserveConfig,
     ReinforceConfig,
 )
 from generator.recipes import RECIPES
@@ -44,6 +45,8 @@ def train(
     filtered: FilterConfig = FilterConfig(),
     information: InformationConfig = InformationConfig(),
     diffusion: DiffusionConfig = DiffusionConfig(),
+    observe: ObserveConfig = ObserveConfig(),
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
     """Train a recipe's policies on the run's demonstrations; a killed training goes on.
 
@@ -63,6 +66,8 @@ def train(
         filtered: Filtered cloning, where the clone is too weak for PPO.
         information: Mutual information as a reward, in `mi_shaped`.
         diffusion: Policies of `diffusion_rl`, `dlr_diffusion` and `gaussian_rl`.
+        observe: What policies observe: the simulator's state, or pictures of cameras.
+        device: Where pictures are encoded.
     """
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
@@ -82,6 +87,8 @@ def train(
         filtered,
         information,
         diffusion,
+        observe,
+        device,
     )
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)

@@ -124,7 +124,10 @@ class RunningEpisode:
         """Return what the policy sees now; the only place where anything is drawn."""
         task = self.item.task
         images = {}
-        if self._needs.cameras:
+        if self._needs.upright:
+            with self._clock.on("rendering"):
+                images = self._draw_upright(renderers)
+        elif self._needs.cameras:
             with self._clock.on("rendering"):
                 drawn = self._there.observer.pictures(
                     renderers.of(task), ["pixels"], self._needs.cameras, self._protocol.render_size
@@ -134,6 +137,13 @@ class RunningEpisode:
                 images = {c: prepare(drawn[f"{c}_image"], steps) for c in self._needs.cameras}
         state = {name: self._numbers(name) for name in self._needs.state}
         return Observation(self.item.key, self.steps, task.language, images, state)
+
+    def _draw_upright(self, renderers: Renderers) -> dict[str, npt.NDArray[np.uint8]]:
+        """Return the pictures of a policy that sees none of the protocol's steps."""
+        env, size = self._there.env, self._needs.upright
+        view = renderers.of(self.item.task)
+        state, fixtures = env.state(), env.fixtures()
+        return {c: view.render(state, fixtures, c, size, size) for c in self._needs.cameras}
 
     @property
     def _there(self) -> Seat:
@@ -146,10 +156,12 @@ class RunningEpisode:
         return self._recorder
 
     def _numbers(self, name: str) -> npt.NDArray[np.float64]:
-        """Return one of `simulation.observations.NUMBER_SETS`, or `simulator_state`."""
+        """Return one of `simulation.observations.NUMBER_SETS`, or what rollouts read."""
         observer = self._there.observer
         if name == "simulator_state":
             return self._there.env.policy_state()
+        if name == "simulator_proprio":
+            return self._there.env.proprio()
         if name != "proprio":
             return getattr(observer, name)()
         proprio, joints = observer.proprio(), observer.joint()

@@ -139,6 +139,10 @@ VARIANTS = (
         "diffusion_few", "diffusion_rl", "Diffusion RL: 8 environments for 96",
         changes=(("diffusion.finetuning.episodes", 8),),
     ),
+    Variant(
+        "diffusion_last", "diffusion_rl", "Diffusion RL: only the last step fine-tuned",
+        changes=((f"{_CHAIN}.finetuned_steps", 1),),
+    ),
 )  # fmt: skip
 """Those that are trained with three seeds first; then what is tried with one."""
 ABLATIONS = ("diffusion_mlp", "diffusion_ddpm", "diffusion_fixed", "diffusion_few")

@@ -69,7 +69,7 @@ class Update:
         config = self.config
         values, returns = self._seen(batch, rewards)
         target = torch.from_numpy(returns)
-        self.warm.add({"features": batch.features, "time": batch.time, "target": target})
+        self.warm.add({"features": batch.seen_by_critic, "time": batch.time, "target": target})
         rows = self.warm.together()
         size = max(len(target) // config.minibatches, 1)
         for _ in range(config.critic_warmup_epochs):
@@ -105,7 +105,7 @@ class Update:
         passes, kl = 0, 0.0
         for _ in range(config.epochs):
             for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
-                self._critic_step(batch.features[index], batch.time[index], target[index])
+                self._critic_step(batch.seen_by_critic[index], batch.time[index], target[index])
                 if kl < config.desired_kl:
                     again = replay.sample(len(index), rng) if config.replay else None
                     self._actor_step(batch, normal, old, reference, index, again)
@@ -123,7 +123,7 @@ class Update:
         nothing = np.zeros_like(rewards)
         args = rewards, batch.lengths, self.config.gamma, 1.0
         self.critic.adapt(torch.from_numpy(advantages_and_returns(nothing, *args)[1]))
-        values = self.critic.values(batch.features, batch.time).detach().numpy()
+        values = self.critic.values(batch.seen_by_critic, batch.time).detach().numpy()
         return values, advantages_and_returns(values, *args)[1]
 
     def _critic_step(self, features: Tensor, time: Tensor, target: Tensor) -> None:

@@ -8,6 +8,7 @@ from generator.policies.gaussian import GaussianPolicy
 from generator.policies.network_chunk import NetworkChunkPolicy
 from generator.policies.policy import Policy
 from generator.policies.residual import ResidualPolicy
+from generator.policies.seeing import SeeingPolicy
 
 POLICIES: dict[str, type[Policy]] = {
     "gaussian": GaussianPolicy,
@@ -15,5 +16,6 @@ POLICIES: dict[str, type[Policy]] = {
     "residual": ResidualPolicy,
     "diffusion": DiffusionPolicy,
     "network_chunk": NetworkChunkPolicy,
+    "seeing": SeeingPolicy,
 }
 """Kind, as checkpoints name it -> class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from generator.config import GeneratorConfig, LearnConfig
 from generator.context import Context
 
 if TYPE_CHECKING:
+    from demonstrations.demonstration import Demonstration
     from generator.discover import PatternEncoder
     from generator.finetuning.learner import Finetuning
     from generator.learn import Maker
@@ -64,7 +65,9 @@ class Learn:
 
     def settings(self, config: GeneratorConfig) -> dict[str, Any]:
         """Return what it reads of the settings."""
-        return {"learn": asdict(config.learn), **_measuring(config)}
+        from generator.pixels.learning import observing
+
+        return {"learn": asdict(config.learn), **_measuring(config), **observing(config)}
 
     def cloning(self, config: GeneratorConfig) -> tuple[LearnConfig, Maker | None]:
         """Return settings of the cloning, and what makes another policy than these say."""
@@ -73,17 +76,18 @@ class Learn:
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Clone; report held-out success."""
         from generator.learn import learn
+        from generator.pixels.learning import learn_seeing
 
         labels, (config, make) = context.labels(self.shuffled), self.cloning(context.config)
-        policy, report = learn(
-            context.demonstrations,
-            labels,
-            config,
-            context.patterns,
-            context.config.seed,
-            folder,
-            make,
-        )
+
+        def clone(demonstrations: Sequence[Demonstration]) -> tuple[Policy, dict[str, Any]]:
+            patterns, seed = context.patterns, context.config.seed
+            return learn(demonstrations, labels, config, patterns, seed, folder, make)
+
+        if context.config.observe.cameras:
+            policy, report = learn_seeing(context, labels, clone, folder)
+        else:
+            policy, report = clone(context.demonstrations)
         measured = _held_out(context, policy)[0]
         return {**report, **measured, "environment_steps": _counts(0, measured)}
 
@@ -119,6 +123,7 @@ class Filter:
         from generator.checkpoints import save_policy
         from generator.finetuning.budget import choose_budget
         from generator.finetuning.filtered import filtered_clone
+        from generator.pixels.learning import seen_demonstrations
 
         config, learned = context.config, context.reports["learn"]
         budget = choose_budget(learned["held_out_success"], config.reinforce.budget)
@@ -130,7 +135,7 @@ class Filter:
         policy, report = filtered_clone(
             context.results["learn"],
             context.environments,
-            context.demonstrations,
+            seen_demonstrations(context, context.results["learn"], folder),
             context.labels(self.shuffled),
             None if self.shuffled else context.encoder,
             config,
@@ -181,10 +186,12 @@ class Reinforce:
         from generator.finetuning.budget import choose_budget
         from generator.finetuning.learner import Finetuning
         from generator.finetuning.theorem import theorem
+        from generator.pixels.learning import check_iteration
         from generator.reinforce import reinforce
 
         config, start = context.config, self.reads[-1]
         before = context.reports[start]
+        check_iteration(context, context.results[start])
         budget = choose_budget(before["held_out_success"], config.reinforce.budget)
         settings = Finetuning(
             config.reinforce,

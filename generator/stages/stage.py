@@ -68,6 +68,7 @@ def run_stage(
         OutputError: the folder cannot be written.
     """
     from generator.checkpoints import add_cost, versions
+    from generator.policies.seeing import place
 
     read = {
         "stage": {name: _text(value) for name, value in vars(stage).items()},
@@ -92,7 +93,7 @@ def run_stage(
             f"{folder / stage.file} is not what its record says: delete {folder}, and `dlr train` "
             "runs the stage again"
         )
-    context.results[stage.name] = stage.load(folder)
+    context.results[stage.name] = place(stage.load(folder), context.config.device)
     context.reports[stage.name] = record["report"]
     return folder, record
 
