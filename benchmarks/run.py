@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).with_name("results.json")
 _MODULES = (
     "stepping", "rendering", "memory", "evaluation", "dataset", "building", "clusters", "reader",
-    "cloud", "training", "acting",
+    "cloud", "training",
 )  # fmt: skip
 """Modules that register benchmarks, in the order in which these run."""
 

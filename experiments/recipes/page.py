@@ -11,7 +11,7 @@ from common.intervals import wilson_interval
 from experiments.recipes import figures
 from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality
 from experiments.recipes.variants import VARIANTS
-from experiments.study_page import FEWEST, LEARN, row, rule, wrap
+from experiments.study_page import FEWEST, LEARN, environment_steps, row, rule, wrap
 from experiments.study_results import POOLED, Measured, StageResult, StudyResult
 
 _LABELS = {variant.name: variant.label for variant in VARIANTS}
@@ -104,7 +104,7 @@ def _task(results: Sequence[StudyResult], found: Mapping[str, Quality], task: st
 def _outcome(runs: Sequence[StudyResult]) -> list[str]:
     """Return success after both stages, the least pattern's, steps and minutes."""
     ends = [r.stages[r.final] for r in runs]
-    steps = [_steps(r) for r in runs]
+    steps = [environment_steps(r) for r in runs]
     return [
         pooled([r.stages[LEARN] for r in runs]),
         pooled(ends),
@@ -120,11 +120,6 @@ def pooled(stages: Sequence[StageResult]) -> str:
     successes, n = sum(c.successes for c in counts), sum(c.n for c in counts)
     low, high = wilson_interval(successes, n)
     return f"{successes / n:.0%} ({low:.0%} to {high:.0%}) of {n}"
-
-
-def _steps(result: StudyResult) -> float:
-    steps = [stage.report.get("environment_steps", {}) for stage in result.stages.values()]
-    return float(sum(s.get("total", 0) for s in steps))
 
 
 def _ends(runs: Sequence[StudyResult]) -> list[Measured]:

@@ -1,6 +1,6 @@
 """Five steps of DDIM decide much faster than a hundred of DDPM."""
 
-from benchmarks.acting import decisions_per_second, make_policy
+from benchmarks.training import decisions_per_second, make_policy
 from generator.config import ChainConfig, DiffusionConfig
 
 
