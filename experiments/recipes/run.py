@@ -103,7 +103,7 @@ def plan_recipes(
             replayed = DemonstrationItem(task.key, of_people.demonstrations(task), shown, assets)
             measured[task.key].append(plan.add(Demonstrate(of_people, replayed)))
         told = QualityItem(task.key, root, tuple(variants), seed, of_people.root, out[1])
-        plan.add(told, measured[task.key], anyhow=True)
+        plan.add(told, ended=measured[task.key])
     return plan
 
 
