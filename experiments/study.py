@@ -72,7 +72,8 @@ def plan_study(
     """
     from generator.work.plan import Plan
 
-    plan, commit, measured = Plan(), head(), {}
+    plan, commit = Plan(), head()
+    measured: dict[tuple[str, str, int], int] = {}
     parts = [(settings.recipes, seed) for seed in settings.seeds]
     parts += [(controls, settings.seeds[0])] if controls else []
     for recipes, seed in parts:
