@@ -52,10 +52,13 @@ class Environment:
     Args:
         task: the task.
         assets: asset pack; by default the first that `resolve_assets` finds.
+        scene: the task's compiled scene; by default the one that every environment shares.
     """
 
-    def __init__(self, task: Task, assets: AssetPack | None = None) -> None:
-        self.scene: Scene = load_scene(task, assets)
+    def __init__(
+        self, task: Task, assets: AssetPack | None = None, scene: Scene | None = None
+    ) -> None:
+        self.scene: Scene = scene or load_scene(task, assets)
         self.task = task
         self.model = self.scene.new_model()
         self.data = mujoco.MjData(self.model)
