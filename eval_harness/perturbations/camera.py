@@ -106,16 +106,20 @@ def check_free(model: mujoco.MjModel, position: npt.NDArray[np.float64]) -> None
     """Check that a camera could stand at a point, m, world frame (3,).
 
     Raises:
-        PerturbationError: it is inside the table, a wall or furniture, under the floor or table,
-            or behind a wall.
+        PerturbationError: it is inside the table, a wall or the room's furniture, under the floor
+            or table, or behind a wall. The task's objects and fixtures, which stand elsewhere in
+            each episode, do not count.
     """
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     where = f"a camera at ({', '.join(f'{x:.2f}' for x in position)}) m would be"
     if position[2] < base_height(model) + _CLEARANCE:
         raise PerturbationError(f"{where} inside or under the table: raise it, or turn it less")
-    stands = model.body_weldid[model.geom_bodyid] == 0
-    for geom in np.flatnonzero(stands & inside(model, data, position, _CLEARANCE)):
+    stands = np.array([not model.body(b).name.endswith("_main") for b in model.body_rootid])
+    stands &= model.body_weldid == 0
+    for geom in np.flatnonzero(
+        stands[model.geom_bodyid] & inside(model, data, position, _CLEARANCE)
+    ):
         name = model.geom(geom).name or model.body(model.geom_bodyid[geom]).name
         raise PerturbationError(f"{where} inside {name}: move it less")
     walls = [g for g in range(model.ngeom) if "wall" in model.geom(g).name]

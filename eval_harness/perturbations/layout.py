@@ -88,11 +88,12 @@ class Distractor:
 
 @dataclass(frozen=True)
 class Layout(Perturbation):
-    """Adds objects that the task does not name, as many as the level, and moves those there are.
+    """Adds objects that the task does not name, and moves those there are.
 
-    Which kinds depends on task and level, where they stand on the seed. What the goal or the
-    instruction names stays where it is; so do fixtures, and what finds no other free place. The
-    way of drawers and doors, and the regions that the goal names, stay free.
+    There are as many as the level, or as there is room for, which is one at least. Which kinds
+    depends on task and level, where they stand on the seed. What the goal or the instruction
+    names stays where it is; so do fixtures, and what finds no other free place. The way of the
+    drawers and doors, and the regions, that the goal names stay free.
     """
 
     axis: ClassVar[str] = "layout"
@@ -100,7 +101,8 @@ class Layout(Perturbation):
     shift: float = 0.15
     """Most that an object is moved, m."""
     gap: float = 0.08
-    """Distance of further objects from all else that is kept at level 0, m; at 5 it is 2 cm."""
+    """Distance of further objects from all else that is kept at level 0, m; at 5, or where there
+    is no more room, it is 2 cm."""
 
     def kinds(self, task: Task) -> tuple[str, ...]:
         """Return the kinds of further objects; none that the task has."""
@@ -128,8 +130,16 @@ class Layout(Perturbation):
         rng = self.draws(env.task, seed)
         amount = self.amount(rng)
         start = self._displace(start, env, rng, amount)
+        added = 0
         for stranger in env.scene.strangers:
-            start = self._add(start, env, stranger, rng)
+            placed = self._add(start, env, stranger, rng)
+            added += placed is not None
+            start = placed or start
+        if not added:
+            raise PerturbationError(
+                f"the table of {env.task.key} has no room for a further object: leave this task "
+                f"out, or the axis {self.axis}"
+            )
         return start
 
     def _displace(
@@ -140,10 +150,9 @@ class Layout(Perturbation):
             if group in named or group.root in scene.fixture_names:
                 continue
             ground, here = Ground(start, env), root_position(start, scene, group.root)[:2]
-            radius = ground.radius(group.members, here)
             for angle in rng.uniform(0, 2 * np.pi, 24):
                 way = self.shift * amount * np.array([np.cos(angle), np.sin(angle)])
-                if ground.is_free(here + way, radius, group.members):
+                if ground.fits(group.members, here, way, group.members):
                     turn = float(rng.uniform(-np.pi, np.pi) * amount)
                     moved = move_group(start, scene, group, way, turn)
                     if stands(moved, env, group.members):
@@ -153,19 +162,19 @@ class Layout(Perturbation):
 
     def _add(
         self, start: WorldStart, env: Environment, stranger: Stranger, rng: np.random.Generator
-    ) -> WorldStart:
+    ) -> WorldStart | None:
+        """Return the start with a further object; None where the table has no room for it."""
         ground, (low, radius) = Ground(start, env), _reach(env, stranger)
         gap = max(CLEARANCE, self.gap - self.level * (self.gap - CLEARANCE) / 5)
-        for spot in _spots(ground.base, rng):
-            if not ground.is_free(spot, radius, (stranger.name,), gap):
+        spots = _spots(ground.base, rng)
+        for spot, least in [(s, g) for g in (gap, CLEARANCE) for s in spots]:
+            if not ground.is_free(spot, radius, (stranger.name,), least):
                 continue
             place = Distractor(*spot.tolist(), float(rng.uniform(-np.pi, np.pi)))
             placed = place._put(start, env, stranger, ground.top - low)
             if stands(placed, env, (stranger.name,)):
                 return placed
-        raise PerturbationError(
-            f"the table of {env.task.key} has no room for {stranger.kind}: give a lower level"
-        )
+        return None
 
 
 def _spots(base: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -182,5 +191,5 @@ def _reach(env: Environment, stranger: Stranger) -> tuple[float, float]:
     mujoco.mj_kinematics(model, data)
     geoms = np.flatnonzero(model.body_rootid[model.geom_bodyid] == stranger.body)
     boxes = bounding_boxes(model, data)[geoms]
-    radius = float(np.hypot(*np.abs(boxes[:, :, :2]).max(axis=1).T).max())
+    radius = float(np.abs(boxes[:, :, :2]).max())
     return float(boxes[:, 0, 2].min()), radius

@@ -25,6 +25,8 @@ from simulation.environment import Environment
 _TRIES = 200
 _STEP = 0.01
 """m."""
+_FURTHER = 0.2
+"""How much farther the last of the tries goes, m; the second half goes ever farther."""
 _FARTHEST = 0.4
 """Farthest that anything is moved in looking for a place that no official start has, m."""
 _RELATIONS = {"left", "right", "middle", "front", "back", "next", "between"}
@@ -35,9 +37,10 @@ _RELATIONS = {"left", "right", "middle", "front", "back", "next", "between"}
 class Objects(Perturbation):
     """Moves what the goal is about, and turns it.
 
-    Each object ends at least its distance away from where any of the 50 official starts has it;
-    a fixture, from where it stands. What lies on or in something moves with it. Where the
-    instruction tells things apart by where they are, all that it names moves by the same way.
+    Each object ends at least its distance, and more only where there is no place, away from
+    where any of the 50 official starts has it; a fixture, from where it stands. What lies on or
+    in something moves with it. Where the instruction tells things apart by where they are, all
+    that it names moves by the same way.
     """
 
     axis: ClassVar[str] = "objects"
@@ -74,16 +77,19 @@ class Objects(Perturbation):
         scene, ground = env.scene, Ground(start, env)
         members = [name for group in bundle for name in group.members]
         roots = [root_position(start, scene, group.root)[:2] for group in bundle]
-        radii = [ground.radius(g.members, at) for g, at in zip(bundle, roots, strict=True)]
         starts = [_official(env, group.root, at) for group, at in zip(bundle, roots, strict=True)]
         turns = np.deg2rad(self.turn) * amount * rng.choice((-1.0, 1.0), len(bundle))
         turns *= [0.25 if g.root in scene.fixture_names else 1.0 for g in bundle]
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             angle = rng.uniform(0, 2 * np.pi)
-            way = _way(np.array([np.cos(angle), np.sin(angle)]), roots, starts, self.shift * amount)
-            if way is None or not all(
-                ground.is_free(at + way, radius, members)
-                for at, radius in zip(roots, radii, strict=True)
+            direction = np.array([np.cos(angle), np.sin(angle)])
+            way = _way(direction, roots, starts, self.shift * amount)
+            if way is None:
+                continue
+            way = way + direction * (_FURTHER * max(0.0, 2 * attempt / _TRIES - 1))
+            if not all(
+                ground.fits(group.members, at, way, members)
+                for group, at in zip(bundle, roots, strict=True)
             ):
                 continue
             moved = start

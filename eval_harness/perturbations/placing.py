@@ -148,8 +148,13 @@ class Ground:
         self.owner = _owners(scene)
         self.rectangles = {int(geom): self.boxes[geom, :, :2].copy() for geom in others}
         self.reserved = list(_goal_regions(env))
+        self.about = goal_names(env.task)
         for joint in range(model.njnt):
-            if model.joint(joint).name in scene.joint_names:
+            name = model.joint(joint).name
+            if name in scene.joint_names and any(
+                name.startswith(fixture) and any(_is_of(about, fixture) for about in self.about)
+                for fixture in scene.fixture_names
+            ):
                 self._sweep(joint)
 
     def _sweep(self, joint: int) -> None:
@@ -199,12 +204,37 @@ class Ground:
                 return False
         return True
 
-    def radius(self, names: Sequence[str], centre: npt.ArrayLike) -> float:
-        """Return how far objects and fixtures reach from a point, seen from above, m."""
-        geoms = [g for g in self.rectangles if self.owner[g] in names]
-        corners = self.boxes[geoms][:, :, :2]
-        away = np.abs(corners - np.asarray(centre)[:2]).max(axis=1)
-        return float(np.hypot(*away.T).max(initial=0.0))
+    def fits(
+        self, names: Sequence[str], here: npt.ArrayLike, way: npt.ArrayLike, beside: Sequence[str]
+    ) -> bool:
+        """Return whether a group can be moved by a way: on the table, in reach, off all else.
+
+        What does not hold where it is need not hold there either: upstream puts cabinets over the
+        table's edge, and mugs where a door opens. How it is turned is left to `stands`.
+
+        Args:
+            names: the group's objects and fixtures.
+            here: where its root is, m, world frame (2,).
+            way: m, world frame (2,).
+            beside: what moves with it, and so does not count; the group among it.
+        """
+        step, now = np.asarray(way), float(np.linalg.norm(np.asarray(here) - self.base))
+        then = float(np.linalg.norm(np.asarray(here) + step - self.base))
+        if not min(NEAREST, now) <= then <= max(FARTHEST, now):
+            return False
+        own = np.array([r for g, r in self.rectangles.items() if self.owner[g] in names])
+        if not len(own):
+            return True
+        low, high = own[:, 0].min(axis=0), own[:, 1].max(axis=0)
+        for corner in (low, high, np.array([low[0], high[1]]), np.array([high[0], low[1]])):
+            if self.carries(*corner.tolist()) and not self.carries(*(corner + step).tolist()):
+                return False
+        others = [r for g, r in self.rectangles.items() if self.owner[g] not in beside]
+        others += [] if set(names) & set(self.about) else self.reserved
+        if not others:
+            return True
+        least = np.minimum(_distances(own, np.array(others)), CLEARANCE)
+        return bool(np.all(_distances(own + step, np.array(others)) >= least))
 
 
 def stands(start: WorldStart, env: Environment, names: Sequence[str]) -> bool:
@@ -221,6 +251,12 @@ def stands(start: WorldStart, env: Environment, names: Sequence[str]) -> bool:
     pairs = env.data.contact.geom[: env.data.ncon]
     concerned = pairs[np.isin(pairs, moved).any(axis=1)]
     return bool(np.isin(concerned, free).all())
+
+
+def _distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how far rectangles (n, 2, 2) are from others (m, 2, 2), m; 0 where they overlap."""
+    away = np.maximum(b[None, :, 0] - a[:, None, 1], a[:, None, 0] - b[None, :, 1])
+    return np.linalg.norm(np.maximum(away, 0.0), axis=-1)
 
 
 def _owners(scene: Scene) -> list[str]:

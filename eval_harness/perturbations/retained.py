@@ -6,12 +6,13 @@ seed. Holm's method (1979) adjusts the p values of all conditions together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from analysis.statistics import holm
 from common.intervals import wilson_interval
 from eval_harness.perturbations.arms import Arm
 from eval_harness.results import IDENTITY, Results, ResultsError, planned
@@ -51,6 +52,11 @@ class Retained:
     """Its p value after Holm; None if incomplete."""
     verdict: Verdict
     """What it says, in words."""
+
+    @property
+    def name(self) -> str:
+        """Name of the arm."""
+        return Arm(self.axes, self.level).name
 
     @property
     def share_kept(self) -> tuple[float, float, float] | None:
@@ -106,27 +112,12 @@ def measure_retained(arms: Mapping[Arm, Results], confidence: float = 0.95) -> R
     found = [
         _compare(arm, control, results, confidence) for arm, results in arms.items() if arm.axes
     ]
-    tested = [one for one in found if one.test is not None]
-    adjusted = holm([one.test.p_value for one in tested if one.test is not None])
-    at = {(one.axes, one.level): p for one, p in zip(tested, adjusted, strict=True)}
-    rows = [_judge(one, at.get((one.axes, one.level)), 1 - confidence) for one in found]
+    p_values = {one.name: one.test.p_value for one in found if one.test is not None}
+    adjusted = holm(p_values)
+    rows = [_judge(one, adjusted.get(one.name), 1 - confidence) for one in found]
     order = list(dict.fromkeys(one.axes for one in rows))
     rows.sort(key=lambda one: (order.index(one.axes), one.level))
     return Robustness(control, tuple(rows), confidence)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number by Holm's step-down method (1979).
-
-    Rejecting those of at most alpha keeps the chance of any false rejection at alpha, whatever
-    they have to do with each other.
-    """
-    order = np.argsort(p_values, kind="stable")
-    adjusted, floor = [0.0] * len(order), 0.0
-    for rank, index in enumerate(order.tolist()):
-        floor = max(floor, min(1.0, (len(order) - rank) * p_values[index]))
-        adjusted[index] = floor
-    return adjusted
 
 
 def _compare(arm: Arm, control: Results, results: Results, confidence: float) -> Retained:

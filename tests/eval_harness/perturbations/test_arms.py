@@ -18,7 +18,7 @@ from eval_harness.perturbations.arms import (
     run_arms,
 )
 from eval_harness.perturbations.base import PerturbationError
-from eval_harness.perturbations.retained import holm, measure_retained
+from eval_harness.perturbations.retained import measure_retained
 from eval_harness.perturbations.table import AXES, make_condition
 from eval_harness.plan import Shard
 from eval_harness.policies.random import RandomPolicy
@@ -167,8 +167,3 @@ def test_small_samples_are_said_to_be_too_small(tmp_path: Path) -> None:
     )
     with pytest.raises(ResultsError, match="another seed"):
         measure_retained({**arms, Arm("light", 3): other})
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.9, 0.5]) == [1.0, 1.0] and holm([]) == []

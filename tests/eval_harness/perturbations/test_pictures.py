@@ -99,7 +99,7 @@ def test_camera_inside_furniture_is_refused(studio: Studio) -> None:
     kitchen = np.array([-1.7868, 0.0, 2.06])
     with pytest.raises(PerturbationError, match="inside"):
         check_free(studio.model, kitchen)
-    check_free(studio.model, kitchen + [1.0, 0.0, 0.0])
+    check_free(studio.model, np.add(kitchen, (1.0, 0.0, 0.0)))
 
 
 def test_every_drawn_camera_stands_free(studio: Studio) -> None:
