@@ -27,6 +27,10 @@ _STEP = 0.01
 """m."""
 _FURTHER = 0.2
 """How much farther the last of the tries goes, m; the second half goes ever farther."""
+_FIXTURE_TURN = 0.25
+"""Share of the turn of an object that a fixture is turned."""
+_SHARES = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the distance and the turn that are tried, each where there is no place for the last."""
 _FARTHEST = 0.4
 """Farthest that anything is moved in looking for a place that no official start has, m."""
 _RELATIONS = {"left", "right", "middle", "front", "back", "next", "between"}
@@ -37,10 +41,10 @@ _RELATIONS = {"left", "right", "middle", "front", "back", "next", "between"}
 class Objects(Perturbation):
     """Moves what the goal is about, and turns it.
 
-    Each object ends at least its distance, and more only where there is no place, away from
-    where any of the 50 official starts has it; a fixture, from where it stands. What lies on or
-    in something moves with it. Where the instruction tells things apart by where they are, all
-    that it names moves by the same way.
+    Each object ends at least its distance away from where any of the 50 official starts has it; a
+    fixture, from where it stands. Where there is no free place, it is farther, and where there
+    is none there either, nearer. What lies on or in something moves with it. Where the
+    instruction tells things apart by where they are, all that it names moves by the same way.
     """
 
     axis: ClassVar[str] = "objects"
@@ -62,7 +66,15 @@ class Objects(Perturbation):
         amount = self.amount(rng)
         bundles = _bundles(env)
         for bundle in bundles:
-            start = self._move(start, env, bundle, rng, amount)
+            moves = (self._move(start, env, bundle, rng, amount * share) for share in _SHARES)
+            moved = next((move for move in moves if move is not None), None)
+            if moved is None:
+                raise PerturbationError(
+                    f"{', '.join(g.root for g in bundle)} of {env.task.key} finds no free place "
+                    f"{100 * self.shift * amount * _SHARES[-1]:.1f} cm off the official starts: "
+                    "give a lower level"
+                )
+            start = moved
         return start
 
     def _move(
@@ -72,14 +84,18 @@ class Objects(Perturbation):
         bundle: list[Group],
         rng: np.random.Generator,
         amount: float,
-    ) -> WorldStart:
-        """Return the start with these groups moved by one way, each turned by itself."""
+    ) -> WorldStart | None:
+        """Return the start with these groups moved by one way, each turned by itself.
+
+        None where there is no free place.
+        """
         scene, ground = env.scene, Ground(start, env)
         members = [name for group in bundle for name in group.members]
         roots = [root_position(start, scene, group.root)[:2] for group in bundle]
         starts = [_official(env, group.root, at) for group, at in zip(bundle, roots, strict=True)]
         turns = np.deg2rad(self.turn) * amount * rng.choice((-1.0, 1.0), len(bundle))
-        turns *= [0.25 if g.root in scene.fixture_names else 1.0 for g in bundle]
+        fixed = np.array([group.root in scene.fixture_names for group in bundle])
+        turns[fixed] *= _FIXTURE_TURN
         for attempt in range(_TRIES):
             angle = rng.uniform(0, 2 * np.pi)
             direction = np.array([np.cos(angle), np.sin(angle)])
@@ -93,14 +109,13 @@ class Objects(Perturbation):
             ):
                 continue
             moved = start
+            if attempt >= _TRIES // 2:
+                turns[fixed] = 0.0  # a cabinet among other things has room to slide, not to turn
             for group, turn in zip(bundle, turns, strict=True):
                 moved = move_group(moved, scene, group, way, float(turn))
             if stands(moved, env, members):
                 return moved
-        raise PerturbationError(
-            f"{', '.join(g.root for g in bundle)} of {env.task.key} finds no free place "
-            f"{100 * self.shift * amount:.0f} cm off the official starts: give a lower level"
-        )
+        return None
 
 
 def _bundles(env: Environment) -> list[list[Group]]:

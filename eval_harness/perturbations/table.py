@@ -72,9 +72,8 @@ def parse_axes(text: str) -> list[str]:
         PerturbationError: there is no such axis.
     """
     names = list(AXES) if text == EVERY else [name.strip() for name in text.split(",")]
-    for name in names:
-        parse_condition(name, CONTROL)
-    return list(dict.fromkeys(names))
+    ordered = (parse_condition(name, MOST) for name in names)
+    return list(dict.fromkeys("+".join(one.axis for one in condition) for condition in ordered))
 
 
 def parse_levels(text: str) -> list[int]:

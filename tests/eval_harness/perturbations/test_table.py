@@ -24,7 +24,7 @@ from simulation.tasks import list_tasks
 
 
 def test_names_and_levels() -> None:
-    assert parse_axes("light, camera+noise") == ["light", "camera+noise"]
+    assert parse_axes("light, noise+camera") == ["light", "camera+noise"]
     assert parse_axes("all") == list(AXES)
     assert parse_levels("0-5") == [0, 1, 2, 3, 4, 5] and parse_levels("3") == [0, 3]
     assert parse_condition("noise+camera", 2) == (Camera(2), Noise(2))
