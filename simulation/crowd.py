@@ -27,6 +27,22 @@ from simulation.tasks import import_libero
 _PARKED = 10.0
 """Where a further object stands until it is placed: so far away, m, beyond all walls."""
 _APART = 1.0
+_LEVEL = (1.0, 0.0, 0.0, 0.0)
+_RAISED = (math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)
+UPRIGHT: dict[str, tuple[float, float, float, float]] = {
+    "bbq_sauce": _LEVEL,
+    "butter": _LEVEL,
+    "chocolate_pudding": _LEVEL,
+    "cream_cheese": _LEVEL,
+    "glazed_rim_porcelain_ramekin": _LEVEL,
+    "porcelain_mug": _LEVEL,
+    "red_coffee_mug": _LEVEL,
+    "tomato_sauce": _RAISED,
+    "white_bowl": _LEVEL,
+    "white_yellow_mug": _LEVEL,
+}
+"""Categories that both asset packs have, and the quaternion (w, x, y, z) in which the official
+init states have them, but for their turn about the vertical."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,7 @@ class CrowdedScene(Scene):
 
     Args:
         scene: the task's own scene.
-        kinds: LIBERO's categories of the further objects.
+        kinds: categories of the further objects, of `UPRIGHT`.
     """
 
     strangers: tuple[Stranger, ...]
@@ -60,17 +76,16 @@ class CrowdedScene(Scene):
         self.__dict__.pop("visual_model", None)
         self._own = scene
         with CONSTRUCTION_LOCK:
-            self._xml, uprights = _with_objects(scene, kinds)
+            self._xml = _with_objects(scene, kinds)
             self.model = physics_model(with_arena(self._xml))
             self.atoms = compile_atoms(scene._upstream, self.model)
         self.success = conjunction(self.atoms)
         names = [_name(i, kind) for i, kind in enumerate(kinds)]
         bodies = [self.model.body(f"{name}_main").id for name in names]
+        addresses = self.model.jnt_qposadr[self.model.body_jntadr[bodies]].tolist()
         self.strangers = tuple(
-            Stranger(
-                name, body, kind, int(self.model.jnt_qposadr[self.model.body_jntadr[body]]), up
-            )
-            for kind, name, body, up in zip(kinds, names, bodies, uprights, strict=True)
+            Stranger(name, body, kind, address, UPRIGHT[kind])
+            for name, body, kind, address in zip(names, bodies, kinds, addresses, strict=True)
         )
         self.sample_placement = functools.lru_cache(maxsize=256)(self._extended_placement)
 
@@ -128,10 +143,8 @@ def crowd(scene: Scene, kinds: tuple[str, ...]) -> CrowdedScene:
         return CrowdedScene(scene, kinds)
 
 
-def _with_objects(
-    scene: Scene, kinds: Sequence[str]
-) -> tuple[str, list[tuple[float, float, float, float]]]:
-    """Return upstream's MJCF with further objects as its last bodies, and how each stands."""
+def _with_objects(scene: Scene, kinds: Sequence[str]) -> str:
+    """Return upstream's MJCF with further objects as its last bodies."""
     libero = import_libero()
     from libero.libero.envs.objects import get_object_fn
 
@@ -139,21 +152,12 @@ def _with_objects(
     root = ElementTree.fromstring(scene._upstream.model.get_xml())
     assets, world = root.find("asset"), root.find("worldbody")
     assert assets is not None and world is not None
-    uprights = []
     for i, kind in enumerate(kinds):
         thing = get_object_fn(kind)(name=_name(i, kind))
         assets.extend(copy.deepcopy(list(thing.asset)))
         world.append(copy.deepcopy(thing.get_obj()))
-        uprights.append(_upright(thing.rotation, thing.rotation_axis))
-    return ElementTree.tostring(root, encoding="unicode"), uprights
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _name(index: int, kind: str) -> str:
     return f"stranger_{index}_{kind}"
-
-
-def _upright(rotation: tuple[float, float], axis: str) -> tuple[float, float, float, float]:
-    """Return the quaternion in which upstream stands an object of one range about one axis."""
-    half = (rotation[0] + rotation[1]) / 4
-    turned = {name: math.sin(half) if name == axis else 0.0 for name in "xyz"}
-    return (math.cos(half), turned["x"], turned["y"], turned["z"])

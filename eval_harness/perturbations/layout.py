@@ -23,24 +23,11 @@ from eval_harness.perturbations.placing import (
     stands,
 )
 from eval_harness.perturbations.surfaces import bounding_boxes
-from simulation.crowd import CrowdedScene, Stranger, crowd
+from simulation.crowd import UPRIGHT, CrowdedScene, Stranger, crowd
 from simulation.environment import Environment
 from simulation.scene import Scene
 from simulation.tasks import Task
 
-KINDS = (
-    "bbq_sauce",
-    "butter",
-    "chocolate_pudding",
-    "cream_cheese",
-    "glazed_rim_porcelain_ramekin",
-    "porcelain_mug",
-    "red_coffee_mug",
-    "tomato_sauce",
-    "white_bowl",
-    "white_yellow_mug",
-)
-"""What is put on the table: objects that both asset packs have and that stand by themselves."""
 _TRIES = 300
 _HEIGHT = 0.001
 """At which an object is put above the table, m."""
@@ -71,7 +58,7 @@ class Distractor:
         if not ground.is_free((self.x, self.y), radius, (stranger.name,), 0.0):
             raise PerturbationError(f"{where} would collide, or be out of reach: move it")
         placed = self._put(start, env, stranger, ground.top - low)
-        if not stands(placed, env, (stranger.name,)):
+        if not stands(placed, env, [[stranger.name]]):
             raise PerturbationError(f"{where} would collide with something: move it")
         return placed
 
@@ -111,7 +98,7 @@ class Layout(Perturbation):
         )
         words = f"{self.axis}\0{self.version}\0{task.key}\0{self.level}"
         rng = np.random.default_rng(list(hashlib.sha256(words.encode()).digest()))
-        free = [kind for kind in KINDS if kind not in about]
+        free = [kind for kind in UPRIGHT if kind not in about]
         return tuple(rng.permutation(free)[: self.level].tolist())
 
     def scene(self, scene: Scene) -> Scene:
@@ -155,7 +142,7 @@ class Layout(Perturbation):
                 if ground.fits(group.members, here, way, group.members):
                     turn = float(rng.uniform(-np.pi, np.pi) * amount)
                     moved = move_group(start, scene, group, way, turn)
-                    if stands(moved, env, group.members):
+                    if stands(moved, env, [group.members], start):
                         start = moved
                         break
         return start
@@ -172,7 +159,7 @@ class Layout(Perturbation):
                 continue
             place = Distractor(*spot.tolist(), float(rng.uniform(-np.pi, np.pi)))
             placed = place._put(start, env, stranger, ground.top - low)
-            if stands(placed, env, (stranger.name,)):
+            if stands(placed, env, [[stranger.name]]):
                 return placed
         return None
 

@@ -109,11 +109,11 @@ class Objects(Perturbation):
             ):
                 continue
             moved = start
-            if attempt >= _TRIES // 2:
-                turns[fixed] = 0.0  # a cabinet among other things has room to slide, not to turn
+            if attempt >= _TRIES // 2:  # where things stand close, they can slide, but not turn
+                turns[fixed | (len(bundle) > 1)] = 0.0
             for group, turn in zip(bundle, turns, strict=True):
                 moved = move_group(moved, scene, group, way, float(turn))
-            if stands(moved, env, members):
+            if stands(moved, env, [group.members for group in bundle], start):
                 return moved
         return None
 

@@ -31,6 +31,8 @@ _TABLES = (
 """How the names of the tables' regions begin."""
 NEAREST, FARTHEST = 0.32, 0.8
 """Distance from the robot's base within which the hand comes down on things, m."""
+_ARENA = "the room"
+"""Stands for table, floor and walls among the names of things."""
 _EVEN = 1e-3
 """Difference in height that is none, m."""
 CLEARANCE = 0.02
@@ -237,20 +239,43 @@ class Ground:
         return bool(np.all(_distances(own + step, np.array(others)) >= least))
 
 
-def stands(start: WorldStart, env: Environment, names: Sequence[str]) -> bool:
-    """Return whether a start is sound: these touch only what they rest on, no goal is reached.
+def stands(
+    start: WorldStart,
+    env: Environment,
+    groups: Sequence[Sequence[str]],
+    before: WorldStart | None = None,
+) -> bool:
+    """Return whether a start is sound: moved groups touch only the table, no goal is reached.
 
-    Things of one group may touch each other; what they touch of the table or floor carries them.
+    Things of one group may touch each other. Where `before` is given, others may as deeply as
+    they do there: upstream starts some things in touch.
     """
-    env.reset(env.seed, init_state=start.state, fixtures=start.fixtures)
-    owner, arena = _owners(env.scene), set(arena_geoms(env.scene).tolist())
-    moved = np.array([g for g in range(env.model.ngeom) if owner[g] in names], np.int64)
-    free = np.union1d(moved, np.array(sorted(arena), np.int64))
+    allowed = {} if before is None else _touching(before, env)
+    touching = _touching(start, env)
     if env.success():
         return False
-    pairs = env.data.contact.geom[: env.data.ncon]
-    concerned = pairs[np.isin(pairs, moved).any(axis=1)]
-    return bool(np.isin(concerned, free).all())
+    group_of = {name: i for i, group in enumerate(groups) for name in group}
+    for (a, b), depth in touching.items():
+        if a in group_of or b in group_of:
+            together = group_of.get(a, -1) == group_of.get(b, -2)
+            carried = _ARENA in (a, b)
+            if not (together or carried or depth <= allowed.get((a, b), -1.0) + _EVEN):
+                return False
+    return True
+
+
+def _touching(start: WorldStart, env: Environment) -> dict[tuple[str, str], float]:
+    """Return how deeply things overlap at a start, m, by their names in order; touching is 0."""
+    env.reset(env.seed, init_state=start.state, fixtures=start.fixtures)
+    owner = _owners(env.scene)
+    for geom in arena_geoms(env.scene):
+        owner[geom] = _ARENA
+    found: dict[tuple[str, str], float] = {}
+    contacts = zip(env.data.contact.geom[: env.data.ncon], env.data.contact.dist, strict=False)
+    for (first, second), distance in contacts:
+        a, b = sorted((owner[first], owner[second]))
+        found[a, b] = max(found.get((a, b), 0.0), -float(distance))
+    return found
 
 
 def _distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -77,7 +77,7 @@ def test_objects_end_beyond_the_official_starts() -> None:
             at = pose_address(env.scene, name)
             away = np.linalg.norm(states[:, at : at + 2] - env.state()[at : at + 2], axis=1)
             assert 0.06 <= away.min() < 0.25
-        assert stands(WorldStart(env.state(), env.fixtures()), env, ("akita_black_bowl_1",))
+        assert stands(WorldStart(env.state(), env.fixtures()), env, [["akita_black_bowl_1"]])
         env.settle()
         assert env.object_position("akita_black_bowl_1")[2] == pytest.approx(height, abs=0.01)
 
