@@ -60,6 +60,27 @@ def sign_flip_test(differences: Sequence[float] | FloatArray, seed: int = 0) -> 
     return float((1 + np.sum(np.abs(flips @ values) >= least)) / (1 + DRAWS))
 
 
+def non_inferiority_test(
+    differences: Sequence[float] | FloatArray, margin: float, seed: int = 0
+) -> float:
+    """Return the one-sided p-value of paired differences being `-margin` or worse in the mean.
+
+    A small one says that the candidate is worse by less than the margin, if at all: the sign-flip
+    test of the differences raised by it.
+
+    Args:
+        differences: (n,) candidate minus baseline, one a task; more is better.
+        margin: what may be lost, of the differences' unit.
+        seed: as of `sign_flip_test`.
+
+    Raises:
+        DiversityError: as `sign_flip_test`.
+    """
+    raised = np.asarray(differences, float) + margin
+    half = sign_flip_test(raised, seed) / 2
+    return half if raised.sum() > 0 else 1 - half
+
+
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values that hold for all metrics together (Holm, 1979), by the same names.
 

@@ -71,18 +71,20 @@ class Make:
     assets: Path | None = None
     """`libero`, `embedded` or a folder of assets; by default as `dlr assets` says."""
     workers: int | None = None
-    """Processes; by default one for each core."""
+    """Processes; by default one for each core. With Beam, those beside each of its workers; by
+    default one."""
     show: bool = False
     """Draw a contact sheet and a video of each task as well; see `dlr demos show`."""
-    beam: tuple[str, ...] = ()
-    """Options of an Apache Beam pipeline, such as --runner=FlinkRunner, to run the tasks there; the
-    run's folder must be on storage that its workers reach."""
+    beam: str = ""
+    """Comma-separated options of an Apache Beam pipeline, without dashes, such as
+    runner=FlinkRunner,parallelism=8, to run the tasks there; the run's folder must be on storage
+    that its workers reach."""
     config: Annotated[DemonstrationConfig, tyro.conf.arg(name="")] = DemonstrationConfig()
     """Which demonstrations, and how many."""
 
     def __call__(self) -> None:
         """Make, and report."""
-        from common.workers import Beam, Processes, attempt_items
+        from common.workers import Beam, Processes, attempt_items, beam_options
         from demonstrations.make import DemonstrationItem, demonstrate_item, possible
         from demonstrations.official import choose_tasks
         from reports.demonstrations import show_demonstrations
@@ -90,12 +92,13 @@ class Make:
 
         if not self.names:
             raise UsageError("name a suite, such as libero_90, or tasks; `dlr tasks` lists them")
-        pack, run = resolve_assets(self.assets), RunFolder(self.run)
+        pack, run = resolve_assets(self.assets), RunFolder(self.run.absolute())
         items = [
             DemonstrationItem(t.key, run.demonstrations(t), possible(t, self.config), pack)
             for t in choose_tasks(self.names)
         ]
-        backend = Beam(self.beam, str(self.run)) if self.beam else Processes(self.workers)
+        on_beam = Beam(beam_options(self.beam), str(run.root), self.workers)
+        backend = on_beam if self.beam else Processes(self.workers)
         failed = []
         for outcome in attempt_items(demonstrate_item, items, backend, "demonstrating"):
             item = items[outcome.index]

@@ -33,7 +33,7 @@ def generate(
     run: Path = DEFAULT_RUN,
     assets: Path | None = None,
     workers: int | None = None,
-    beam: tuple[str, ...] = (),
+    beam: str = "",
     build: bool = False,
     after_learn: bool = True,
     slots: int = SLOTS,
@@ -54,9 +54,11 @@ def generate(
         seeds: Seeds of the trainings, 0 to 99, with spaces or commas between them.
         run: Folder that all stages share.
         assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
-        workers: Processes; by default one for each core.
-        beam: Options of an Apache Beam pipeline, such as --runner=FlinkRunner, to work there; the
-            run's folder must be on storage that its workers reach.
+        workers: Processes; by default one for each core. With Beam, those beside each of its
+            workers; by default one.
+        beam: Comma-separated options of an Apache Beam pipeline, without dashes, such as
+            runner=FlinkRunner,parallelism=8, to work there; the run's folder must be on storage
+            that its workers reach.
         build: Also build a dataset of each task and recipe as soon as it is collected, to be read
             while others are still trained; `dlr build` makes one of all.
         after_learn: Also collect with the policies after `learn`, for the report: up to 18
@@ -67,7 +69,7 @@ def generate(
         collect: How many episodes of the final policies, and from where.
     """
     from common.locks import lock_folder
-    from common.workers import Beam, Processes
+    from common.workers import Beam, Processes, beam_options
     from dataset_builders.run_items import BuildItem
     from demonstrations.official import choose_tasks
     from generator.work.plan import Plan, Settings, plan_task
@@ -83,13 +85,14 @@ def generate(
         _split(recipes), tuple(map(_number, _split(seeds))), demonstrations, train, collect,
         LEARNED if after_learn else None, slots,
     )  # fmt: skip
-    folder, pack, plan = RunFolder(run), resolve_assets(assets), Plan()
+    folder, pack, plan = RunFolder(run.absolute()), resolve_assets(assets), Plan()
     for task in chosen:
         places = plan_task(plan, folder, task, settings, pack)
         for recipe in settings.recipes if build else ():
             mine = [place for (name, _), place in places.items() if name == recipe]
-            plan.add(BuildItem(folder, recipe, pack, task.key), mine, anyhow=True)
-    backend = Beam(beam, str(run)) if beam else Processes(workers, bar=False)
+            plan.add(BuildItem(folder, recipe, pack, task.key), ended=mine)
+    on_beam = Beam(beam_options(beam), str(folder.root), workers)
+    backend = on_beam if beam else Processes(workers, bar=False)
     with lock_folder(folder.root):
         progress = work(folder, plan, backend)
     print(progress.summary())

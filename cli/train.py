@@ -12,6 +12,7 @@ from generator.config import (
     GeneratorConfig,
     LearnConfig,
     NoiseConfig,
+    ObserveConfig,
     ReinforceConfig,
 )
 from generator.recipes import RECIPES
@@ -40,6 +41,8 @@ def train(
     evaluation: EvaluationConfig = EvaluationConfig(),
     noise: NoiseConfig = NoiseConfig(),
     filtered: FilterConfig = FilterConfig(),
+    observe: ObserveConfig = ObserveConfig(),
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
     """Train a recipe's policies on the run's demonstrations; a killed training goes on.
 
@@ -57,6 +60,8 @@ def train(
         evaluation: How success is measured.
         noise: Noise of every rollout, the collection's included.
         filtered: Filtered cloning, where the clone is too weak for PPO.
+        observe: What policies observe: the simulator's state, or pictures of cameras.
+        device: Where pictures are encoded.
     """
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
@@ -66,7 +71,16 @@ def train(
     demonstrations = load_demonstrations(folder, chosen, pack)
     environments = BatchEnvironment(chosen, slots, pack)
     config = GeneratorConfig(
-        seed, discover, learn, reinforce, evaluation, horizon_factor, noise, filtered
+        seed,
+        discover,
+        learn,
+        reinforce,
+        evaluation,
+        horizon_factor,
+        noise,
+        filtered,
+        observe,
+        device,
     )
     result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)

@@ -85,6 +85,14 @@ class WorkerError(DlrError, RuntimeError):
     """A process that did part of the work died."""
 
 
+class DeadProcessError(WorkerError):
+    """A process ended without a word, such as one that the system has killed for its memory."""
+
+
+class UnfinishedPipelineError(WorkerError):
+    """A pipeline's workers had begun when it failed, so that to start it again may help."""
+
+
 class CheckpointError(DlrError, OSError):
     """A checkpoint is missing, truncated or of another kind."""
 

@@ -39,7 +39,7 @@ def save_tensors(
         tensors: by name.
         metadata: anything JSON can hold; floats come back exactly.
     """
-    clean = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    clean = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {"kind": kind, "content": json.dumps(metadata, sort_keys=True)}
     header["sha256"] = tensors_sha256(header["kind"] + header["content"], clean)
     write_bytes(path, _in_order(save(clean, header)))
@@ -91,7 +91,7 @@ def tensors_sha256(text: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from common.errors import DatasetError
 from common.files import check_name
 from dataset_builders import import_tfds
+from generator.config import CollectConfig
 
 if TYPE_CHECKING:
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
@@ -20,7 +21,8 @@ class BuildConfig:
     """What to build, and where."""
 
     trajectories: Path
-    """Folder of trajectory files that `dlr collect` or `dlr demonstrate` wrote."""
+    """Folder of trajectory files that `dlr collect` or `dlr demonstrate` wrote, or a run's folder;
+    a recipe that has policies there and no trajectories is rolled out."""
     data_dir: Path
     """TFDS data folder; the dataset becomes `<data_dir>/libero_rl/<config>/1.0.0`."""
     config: str = "dlr"
@@ -43,12 +45,16 @@ class BuildConfig:
     assets: str | None = None
     """Asset pack to render with; by default the one found for every command."""
     workers: int | None = None
-    """Rendering processes; by default one for each core. Beam's own options replace it."""
+    """Rendering processes; by default one for each core. With Beam, those beside each of
+    its workers; by default one, or all cores where the runner has one worker on this machine
+    (FnApiRunner, PrismRunner)."""
     beam_pipeline_options: str | None = None
     """Comma-separated Beam options without dashes, such as `runner=FlinkRunner,...`; with them
     the same work runs as a Beam pipeline."""
     overwrite: bool = False
     """Replace a dataset of other content that is there already."""
+    collect: CollectConfig = CollectConfig()
+    """What is rolled out with policies, as by `dlr collect`."""
 
 
 def build(config: BuildConfig) -> Path:
@@ -60,16 +66,19 @@ def build(config: BuildConfig) -> Path:
 
     Raises:
         TrajectoryError: the trajectories are missing or damaged.
+        CollectionError: a policy succeeds too seldom.
         DatasetError: there is nothing to publish, an option is wrong, or other content is there.
         BusyError: another process is building the dataset.
         OutputError: `data_dir` cannot be written.
     """
     from common.files import ensure_writable
     from common.workers import run_in_fresh_process
-    from dataset_builders.sources import choose_episodes
+    from dataset_builders.rollouts.find import find
 
     parse_cameras(config.cameras)
-    choose_episodes(config.trajectories, _choice(config))
+    found = find(config.trajectories, _choice(config), config.collect, config.assets)
+    if not found.policies:
+        found.choose()
     ensure_writable(config.data_dir)
     return run_in_fresh_process(build_in_this_process, config)
 
@@ -91,7 +100,7 @@ def build_in_this_process(config: BuildConfig) -> Path:
             return folder
         tfds.disable_progress_bar()
         builder.assets, builder.workers, builder.lock = config.assets, config.workers, lock
-        builder.replay = config.replay
+        builder.replay, builder.collect = config.replay, config.collect
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=config.trajectories, beam_options=_beam_options(config)
@@ -176,19 +185,24 @@ def _beam_options(config: BuildConfig) -> Any:
         return None
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return PipelineOptions([f"--{flag}" for flag in config.beam_pipeline_options.split(",")])
+    from common.workers import beam_options
+
+    return PipelineOptions(list(beam_options(config.beam_pipeline_options)))
 
 
 def _check_same_content(builder: LiberoRl, config: BuildConfig) -> None:
-    """Raise DatasetError if the dataset on disk was built from other trajectories."""
+    """Raise DatasetError if the dataset on disk was built from other trajectories or policies."""
     from dataset_builders.provenance import describe_dataset
-    from dataset_builders.sources import choose_episodes
+    from dataset_builders.rollouts.find import find
 
-    chosen = builder.builder_config
-    refs = choose_episodes(config.trajectories, chosen.choice)
-    wanted = describe_dataset(refs, chosen.resolution, chosen.cameras)
-    present = dict(builder.info.metadata or {})
-    if any(present.get(name) != wanted[name] for name in ("sources", "episodes")):
+    chosen, present = builder.builder_config, dict(builder.info.metadata or {})
+    found = find(config.trajectories, chosen.choice, config.collect, config.assets)
+    if found.policies:
+        same = found.same_sources(present.get("sources", []))
+    else:
+        wanted = describe_dataset(found.choose(), chosen.resolution, chosen.cameras)
+        same = all(present.get(name) == wanted[name] for name in ("sources", "episodes"))
+    if not same:
         raise DatasetError(
             f"{builder.data_path} holds a dataset built from other trajectories: choose another "
             "data_dir, or replace it with --overwrite"

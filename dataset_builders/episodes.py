@@ -6,7 +6,6 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from PIL import Image
 from common.errors import DatasetError
 from dataset_builders.digests import content_digest
 from dataset_builders.replay import decode_start, encode_fixtures, encode_state, matching_assets
+from dataset_builders.rollouts.source import Source, open_source
 from dataset_builders.sources import EpisodeRef
 from simulation.pictures.rendering import Renderer
-from simulation.recordings.trajectories import Episode, TrajectoryFile
+from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task, get_task
 
 JPEG_QUALITY = 95
@@ -67,7 +67,7 @@ def render_episode(ref: EpisodeRef, pictures: PictureConfig) -> dict[str, Any]:
         DatasetError: the asset pack found is not the one the trajectory was recorded with, or the
             episode's numbers are not finite or do not belong together.
     """
-    with TrajectoryFile(Path(ref.path)) as source:
+    with open_source(ref) as source:
         episode = source[ref.index]
         check_numbers(episode, ref.key)
         pack, digest = source.asset_pack, source.asset_digest
@@ -84,7 +84,7 @@ def render_episode(ref: EpisodeRef, pictures: PictureConfig) -> dict[str, Any]:
 def draw_episode(ref: EpisodeRef, pictures: PictureConfig) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield the upright pictures of each step of an episode, uint8 (H, W, 3), and nothing else."""
     size, cameras = pictures.resolution, [camera for _, camera in pictures.cameras]
-    with TrajectoryFile(Path(ref.path)) as source:
+    with open_source(ref) as source:
         pack, digest, name = source.asset_pack, source.asset_digest, source.path.name
         renderer = _renderer(source.task, pack, digest, pictures.assets, size, name)
         yield from renderer.iterate(source[ref.index], cameras, size, size)
@@ -166,7 +166,7 @@ def _jpeg(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _episode_metadata(ref: EpisodeRef, source: TrajectoryFile, episode: Episode) -> dict[str, Any]:
+def _episode_metadata(ref: EpisodeRef, source: Source, episode: Episode) -> dict[str, Any]:
     """Return where an episode comes from: scalars and text, which dlimp can broadcast."""
     info, versions = ref.info, source.versions
     return {

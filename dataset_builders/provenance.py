@@ -19,17 +19,21 @@ _PACKAGES = ("dlr-vla", "mujoco", "robosuite", "hf-libero", "tensorflow-datasets
 
 
 def describe_dataset(
-    refs: Sequence[EpisodeRef], resolution: int, cameras: Mapping[str, str]
+    refs: Sequence[EpisodeRef],
+    resolution: int,
+    cameras: Mapping[str, str],
+    policies: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the dataset's provenance, for its metadata.json: plain JSON types.
 
-    `sources` names every trajectory file with its sha256 and configuration, `asset_packs` the
-    packs' digests, `episodes` the number of episodes by task and pattern.
+    `sources` names every trajectory file with its sha256 and configuration, or the `policies` that
+    the episodes were rolled out with; `asset_packs` the packs' digests, `episodes` the number of
+    episodes by task and pattern.
     """
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for ref in refs:
         counts[ref.task][str(ref.info.pattern)] += 1
-    sources = [_describe_source(path, name) for path, name in _files(refs)]
+    sources = [*describe_files(refs), *policies]
     return {
         "episodes": {task: dict(sorted(counts[task].items())) for task in sorted(counts)},
         "sources": sources,
@@ -52,8 +56,11 @@ def _attempts(path: Path) -> int | None:
     return len(content["outcomes"])
 
 
-def _files(refs: Sequence[EpisodeRef]) -> list[tuple[Path, str]]:
-    return sorted({(Path(ref.path), ref.name) for ref in refs}, key=lambda item: item[1])
+def describe_files(refs: Sequence[EpisodeRef]) -> list[dict[str, Any]]:
+    """Return what a dataset says of the trajectory files that its episodes are in."""
+    files = {(Path(ref.path), ref.name) for ref in refs if ref.rollout is None}
+    ordered = sorted(files, key=lambda item: item[1])
+    return [_describe_source(path, name) for path, name in ordered]
 
 
 def _describe_source(path: Path, name: str) -> dict[str, Any]:

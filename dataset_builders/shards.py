@@ -28,6 +28,8 @@ SHARD_BYTES = 2**27
 _BYTES_PER_PIXEL = 0.3
 """Of a JPEG, about; only the number of shards follows from it."""
 _PARTS, _SUFFIX = "parts", ".shard.json"
+ATTEMPTS = "attempts"
+"""Folder, in the build's, of what came of attempts with policies."""
 _MOST_BYTES = 2**30
 _EPISODES_PER_SCENE = 32
 """Episodes of a task that are rendered one after another, if there are as many."""
@@ -234,7 +236,7 @@ def _remove_others(shards: Sequence[Shard], done: Mapping[str, Finished], folder
             path.unlink()
     files = {name for shard in done for name in (shard, _beside(Path(shard)).name)}
     for path in folder.iterdir():
-        if path.name != _PARTS and path.name not in files:
+        if path.name not in (_PARTS, ATTEMPTS) and path.name not in files:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

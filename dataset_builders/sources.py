@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import DatasetError, TrajectoryError
+from generator.work.attempts import Collection, Kept
 from simulation.recordings.trajectories import EpisodeInfo, TrajectoryFile
 
 DEMONSTRATIONS = "demonstrations"
 """Stands for the methods of all episodes that no policy made, such as `scripted` and `human`."""
 TRAIN, VAL, FAILURES = "train", "val", "failures"
 """Names of splits; failures are in one of their own or in none."""
+TRAJECTORIES = "trajectories"
+"""Folder of a run that holds them."""
 _SIZED = re.compile(r"(?P<method>.+)_(?P<size>[1-9][0-9]*)")
 
 
@@ -24,9 +27,9 @@ class EpisodeRef:
     """Where an episode is, and what the builder must know before it reads it."""
 
     path: str
-    """The trajectory file."""
+    """The trajectory file; of a `rollout`, the policy's folder."""
     name: str
-    """The trajectory file relative to the folder that is built, with `/`."""
+    """The trajectory file relative to the folder that is built, with `/`; see `_name`."""
     index: int
     """The episode's index in the file."""
     task: str
@@ -37,6 +40,8 @@ class EpisodeRef:
     """Its control steps."""
     digest: str = ""
     """sha256 of its content in the trajectory file."""
+    rollout: tuple[Collection, Kept] | None = None
+    """Which attempt with which policy it is, where it is not in a file but rolled out."""
 
     @property
     def key(self) -> str:
@@ -107,10 +112,24 @@ def list_episodes(folder: Path, method: str, only_successes: bool = True) -> lis
         TrajectoryError: a file cannot be read.
         DatasetError: nothing is left to publish of one of the methods.
     """
+    refs, seen = scan(folder, only_successes)
+    methods = method.split("+")
+    for wanted in methods:
+        if not any(is_of(ref.info, wanted) for ref in refs):
+            raise _nothing(folder, wanted, only_successes, seen)
+    return [ref for ref in refs if any(is_of(ref.info, wanted) for wanted in methods)]
+
+
+def scan(folder: Path, only_successes: bool) -> tuple[list[EpisodeRef], collections.Counter[str]]:
+    """Return the episodes below a folder, and how many there are of each method, failed or not.
+
+    Raises:
+        TrajectoryError: there is no trajectory file, or one cannot be read.
+    """
     seen: collections.Counter[str] = collections.Counter()
     refs = []
     for path in find_trajectory_files(folder):
-        name = path.relative_to(folder).as_posix()
+        name = _name(path, folder)
         with TrajectoryFile(path) as source:
             task, file = source.task.key, str(path.resolve())
             rows = zip(source.infos, source.lengths, source.digests, strict=True)
@@ -118,20 +137,30 @@ def list_episodes(folder: Path, method: str, only_successes: bool = True) -> lis
                 seen[info.method] += 1
                 if info.success or not only_successes:
                     refs.append(EpisodeRef(file, name, index, task, info, steps, digest))
-    methods = method.split("+")
-    for wanted in methods:
-        if not any(_is_of(ref.info, wanted) for ref in refs):
-            raise _nothing(folder, wanted, only_successes, seen)
-    return [ref for ref in refs if any(_is_of(ref.info, wanted) for wanted in methods)]
+    return refs, seen
+
+
+def _name(path: Path, folder: Path) -> str:
+    """Return what a file is called: alike whether a run's folder is built or its trajectories."""
+    return path.relative_to(folder).as_posix().removeprefix(f"{TRAJECTORIES}/")
 
 
 def choose_episodes(folder: Path, choice: Choice) -> list[EpisodeRef]:
     """Return the episodes below a folder that are published, failures last.
 
     Raises:
-        TrajectoryError, DatasetError: as for `list_episodes`, or a task has too few episodes.
+        TrajectoryError, DatasetError: as for `list_episodes` and `choose`.
     """
     refs = list_episodes(folder, choice.method, only_successes=not choice.failures)
+    return choose(refs, choice, folder)
+
+
+def choose(refs: Sequence[EpisodeRef], choice: Choice, folder: Path) -> list[EpisodeRef]:
+    """Return those of some episodes that are published, failures last.
+
+    Raises:
+        DatasetError: a task has too few episodes, or none is a success.
+    """
     successes = [ref for ref in refs if ref.info.success]
     if not successes:
         raise DatasetError(f"{folder} holds failures alone: collect some successes, too")
@@ -168,7 +197,7 @@ def split_episodes(refs: Sequence[EpisodeRef], val_fraction: float) -> dict[str,
     return {name: members for name, members in {**splits, FAILURES: failures}.items() if members}
 
 
-def _is_of(info: EpisodeInfo, method: str) -> bool:
+def is_of(info: EpisodeInfo, method: str) -> bool:
     """Return whether an episode is of a method, as `list_episodes` is told it."""
     return method in ("", info.method) or (method == DEMONSTRATIONS and not info.policy_hash)
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from common.errors import DatasetError
 from common.files import check_name
-from common.json_files import read_json
-from common.manifest import check_manifest, read_sums
+from common.json_files import read_json, read_sealed
+from common.manifest import MANIFEST, check_manifest, read_sums
 from common.remote.folder import local_folder
 from dataset_builders.certificate import Conventions, convention_faults, conventions
 from dataset_builders.digests import CONTENT, dataset_digest
@@ -22,15 +22,16 @@ from dataset_builders.features import METADATA, STEPS, all_features
 from dataset_builders.finishing import EPISODES, ListedEpisode, read_episodes
 from dataset_builders.parts import numbers
 from dataset_builders.records.examples import decode
+from dataset_builders.records.formats import TFRECORD, format_of
 from dataset_builders.records.tfrecords import parse_example
 from dataset_builders.sources import FAILURES, start_name
 from dataset_builders.verification.episodes import episode_faults
 from dataset_builders.verification.replays import ReplayItem, replay_faults, show_all
-from dataset_builders.verification.shards import FoundRecord, file_sha256, read_shard
+from dataset_builders.verification.shards import FoundRecord, file_sha256, framing_fault, read_shard
 
 _MAX_REPORTED = 10
 _REMEDY = "copy or build the dataset again"
-_DESCRIBING = ("dataset_info.json", "features.json", "metadata.json", "digests.json", "SHA256SUMS")
+_DESCRIBING = ("dataset_info.json", "features.json", "metadata.json", MANIFEST, "SHA256SUMS")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def verify(
     Raises:
         DatasetError: the dataset is missing, unreadable or wrong; the message lists the faults.
     """
-    folder = local_folder(str(dataset), (*_DESCRIBING, EPISODES), _shard_names)
+    folder = local_folder(str(dataset), (*_DESCRIBING, EPISODES), _others)
     metadata = _open(folder)
     pictures = PictureConfig(metadata["resolution"], tuple(metadata["cameras"].items()), assets)
     found = _Found(folder, pictures)
@@ -161,6 +162,8 @@ class _Found:
             self.faults.append(str(error))
         if len(self.faults) == before and file_sha256(path) != self._sums.get(shard):
             self.faults.append(f"{path} does not match its line in SHA256SUMS: {_REMEDY}")
+            if format_of(shard) != TFRECORD:
+                self.faults[-1] = f"{path}, {framing_fault(path, listed)}: {_REMEDY}"
 
     def _add(self, path: Path, record: FoundRecord) -> None:
         listed, content = record.listed, record.content
@@ -231,8 +234,12 @@ def _by_shard(folder: Path) -> list[tuple[str, list[ListedEpisode]]]:
     return found
 
 
-def _shard_names(folder: Path) -> list[str]:
-    return [shard for shard, _ in _by_shard(folder)]
+def _others(folder: Path) -> list[str]:
+    """Return the files of a dataset beside those that a copy begins with."""
+    listed = read_sealed(folder / MANIFEST, "a list of digests", DatasetError, _REMEDY)["files"]
+    names = [check_name(name, "a file", DatasetError) for name in listed]
+    shards = [shard for shard, _ in _by_shard(folder)]
+    return [*(name for name in names if name not in (*_DESCRIBING, EPISODES)), *shards]
 
 
 def _dataset_faults(metadata: dict[str, Any], found: _Found, folder: Path) -> list[str]:

@@ -137,7 +137,10 @@ class RunningEpisode:
         """Return what the policy sees now; the only place where anything is drawn."""
         task, key, condition = self.item.task, self.item.key, self._protocol.perturbations
         images = {}
-        if self._needs.cameras:
+        if self._needs.upright:
+            with self._clock.on("rendering"):
+                images = self._draw_upright(renderers)
+        elif self._needs.cameras:
             with self._clock.on("rendering"):
                 renderer = renderers.of(task, self._there.env.scene)
                 self._dress(renderer)
@@ -160,6 +163,13 @@ class RunningEpisode:
             self._look = look_of(self._protocol.perturbations, model, self.item.task, key.seed)
         renderer.wear(self._look)
 
+    def _draw_upright(self, renderers: Renderers) -> dict[str, npt.NDArray[np.uint8]]:
+        """Return the pictures of a policy that sees none of the protocol's steps."""
+        env, size = self._there.env, self._needs.upright
+        view = renderers.of(self.item.task)
+        state, fixtures = env.state(), env.fixtures()
+        return {c: view.render(state, fixtures, c, size, size) for c in self._needs.cameras}
+
     @property
     def _there(self) -> Seat:
         assert self._seat is not None, "the episode has not begun"
@@ -171,10 +181,12 @@ class RunningEpisode:
         return self._recorder
 
     def _numbers(self, name: str) -> npt.NDArray[np.float64]:
-        """Return one of `simulation.observations.NUMBER_SETS`, or `simulator_state`."""
+        """Return one of `simulation.observations.NUMBER_SETS`, or what rollouts read."""
         observer = self._there.observer
         if name == "simulator_state":
             return self._there.env.policy_state()
+        if name == "simulator_proprio":
+            return self._there.env.proprio()
         if name != "proprio":
             return getattr(observer, name)()
         proprio, joints = observer.proprio(), observer.joint()

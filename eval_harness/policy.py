@@ -37,6 +37,9 @@ class Requirements:
     """Observations that it takes at a time, at most."""
     stateful: bool = False
     """Whether it looks back, and so must be shown every step of an episode, from 0 on, in order."""
+    upright: int = 0
+    """Height and width in which it wants pictures drawn, upright and with none of the protocol's
+    steps, as a policy of the generator saw them in training; 0 for the protocol's pictures."""
 
 
 @dataclass(frozen=True)

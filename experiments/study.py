@@ -70,26 +70,48 @@ def plan_study(
         assets: asset pack.
         out: folder of the results.
     """
-    from generator.work.plan import Plan, plan_task
+    from generator.work.plan import Plan
 
-    plan, commit, measured = Plan(), head(), {}
+    plan, commit = Plan(), head()
+    measured: dict[tuple[str, str, int], int] = {}
     parts = [(settings.recipes, seed) for seed in settings.seeds]
     parts += [(controls, settings.seeds[0])] if controls else []
     for recipes, seed in parts:
         chosen = replace(settings, recipes=recipes, seeds=(seed,))
         for task in tasks:
-            places = plan_task(plan, run, task, chosen, assets)
-            for recipe in recipes:
-                item = MeasureItem(
-                    run, task.key, recipe, seed, settings.collect, assets, out, commit
-                )
-                after = places.values() if recipe == DLR else [places[recipe, seed]]
-                measured[task.key, recipe, seed] = plan.add(item, after)
+            places = plan_measured(plan, run, task, chosen, assets, out, commit)
+            measured |= {(task.key, *which): place for which, place in places.items()}
     if BASELINE in settings.recipes and len(settings.seeds) > 1:
         for task in tasks:
             pooled = PoolItem(run, task.key, BASELINE, settings.seeds, out)
             plan.add(pooled, [measured[task.key, BASELINE, seed] for seed in settings.seeds])
     return plan
+
+
+def plan_measured(
+    plan: Plan,
+    run: RunFolder,
+    task: Task,
+    settings: Settings,
+    assets: AssetPack,
+    out: Path,
+    commit: str,
+) -> dict[tuple[str, int], int]:
+    """Add a task's demonstrations, its trainings, and what measures each of them.
+
+    DLR is measured once O2O-RL has ended too, whose episodes it is held against.
+
+    Returns:
+        The place of each recipe's and seed's measuring among the items.
+    """
+    from generator.work.plan import plan_task
+
+    trained, measured = plan_task(plan, run, task, settings, assets), {}
+    for (recipe, seed), own in trained.items():
+        item = MeasureItem(run, task.key, recipe, seed, settings.collect, assets, out, commit)
+        other = trained.get((BASELINE, seed)) if recipe == DLR else None
+        measured[recipe, seed] = plan.add(item, [own], [] if other is None else [other])
+    return measured
 
 
 def head() -> str:

@@ -88,6 +88,9 @@ class MeasureItem:
             name: _stage(record["report"], places.get(name), repertoire)
             for name, record in records.items()
         }
+        costs = self._costs(task) | {
+            f"collect {name}": _collection(path).cpu_seconds for name, path in places.items()
+        }
         return StudyResult(
             task=self.task,
             recipe=self.recipe,
@@ -95,10 +98,10 @@ class MeasureItem:
             stages={name: stage for name, stage in stages.items() if stage.success},
             final=final,
             demonstrations=Measured.of(_profile(repertoire.demonstrations, repertoire)),
-            seconds=sum(self._costs(task))
-            + sum(_collection(path).cpu_seconds for path in places.values()),
+            seconds=sum(costs.values()),
             contrasts=self._contrasts(task) if self.recipe == DLR else {},
             provenance=self._provenance(task),
+            costs=costs,
         )
 
     def _repertoire(self) -> Repertoire:
@@ -116,14 +119,14 @@ class MeasureItem:
         names = [stage.name for stage in get_recipe(self.recipe).stages]
         return {name: read_record(folder / name) for name in names}
 
-    def _costs(self, task: Task) -> list[float]:
-        """Return the CPU seconds of each stage."""
+    def _costs(self, task: Task) -> dict[str, float]:
+        """Return the CPU seconds of each stage, by its name."""
         from generator.checkpoints import read_cost
         from generator.recipes import get_recipe
 
         folder = self.run.policies(task, self.recipe, self.seed)
         names = [stage.name for stage in get_recipe(self.recipe).stages]
-        return [read_cost(folder / name)["stage_cpu_seconds"] for name in names]
+        return {name: read_cost(folder / name)["stage_cpu_seconds"] for name in names}
 
     def _contrasts(self, task: Task) -> dict[str, tuple[float, float]]:
         """Return O2O-RL's and DLR's measures on the starts that both solved, if both are there."""
@@ -151,6 +154,7 @@ class MeasureItem:
             "commit": self.commit,
             "config": read_summary(self.run.policies(task, self.recipe, self.seed))["config"],
             "collect": asdict(self.collect),
+            "demonstrations": _sources(self.run.demonstrations(task)),
             "machine": f"{machine['cpu']}, {machine['cores']} cores",
             "versions": final_record(self.run, task, self.recipe, self.seed)["versions"],
         }
@@ -195,7 +199,7 @@ class PoolItem:
         final = StageResult([_sum(success)], {}, (), measured)
         result = replace(
             parts[0], seed=POOLED, stages={LEARN: parts[0].stages[LEARN], parts[0].final: final},
-            seconds=sum(part.seconds for part in parts), contrasts={},
+            seconds=sum(part.seconds for part in parts), contrasts={}, costs={},
         )  # fmt: skip
         return {"path": str(write_result(result, self.out)), "seconds": {}}
 
@@ -216,6 +220,19 @@ def read_trajectories(path: Path) -> list[Trajectory]:
 
     with TrajectoryFile(path) as file:
         return [to_trajectory(episode) for episode in file]
+
+
+def _sources(path: Path) -> dict[str, str]:
+    """Return how many demonstrations were kept of how many attempts, by source and way."""
+    from demonstrations.make import count_attempts
+    from simulation.recordings.trajectories import TrajectoryFile
+
+    with TrajectoryFile(path) as file:
+        counts = count_attempts(file)
+    return {
+        f"{source} {way}".strip(): f"{kept} of {tried}"
+        for (source, way), (tried, kept) in counts.items()
+    }
 
 
 def _solved(path: Path) -> list[Trajectory]:

@@ -79,7 +79,7 @@ def page(results: Sequence[StudyResult]) -> str:
         "# Results of the study\n\n" + _introduction(results),
         "## Success\n\n" + _success(results),
         "## Ways kept\n\n" + _diversity(results),
-        "## Tests\n\n" + _tests(results),
+        "## Tests\n\n" + tests_text(results),
         "## What else the motions are like\n\n" + _beside(results),
         "## Cost\n\n" + _cost(results),
         "## Made with\n\n" + _provenance(results),
@@ -239,36 +239,33 @@ def _entropy(runs: Sequence[StudyResult], stage: str) -> str:
     return f"{mean:.2f} ({sum(m.episodes for m in known)})"
 
 
-def _tests(results: Sequence[StudyResult]) -> str:
+def tests_text(results: Sequence[StudyResult]) -> str:
+    """Return the registered tests as a table, Markdown."""
     found = run_tests(results)
     if not found:
         return "No task has both recipes yet."
-    lines = [
-        _row(["measure", BASELINE, DLR, "DLR has more on", "p, sign flips", "p, Holm"]),
-        _rule(6),
-    ]
-    for test in found:
-        sides = (
-            ["1", f"{test.candidate:.3g} times"]
-            if test.measure.ratio
-            else [f"{test.baseline:.3f}", f"{test.candidate:.3f}"]
-        )
-        lines.append(
-            _row([
-                test.measure.label, *sides, f"{test.more} of {test.tasks}", f"{test.p:.4f}",
-                f"{test.corrected:.4f}{' *' if test.corrected < LEVEL else ''}",
-            ])
-        )  # fmt: skip
-    lines += [
-        "",
-        _wrap(
-            f"The unit is the task. \\* marks what holds at {LEVEL:.0%} after correction. Measures "
-            "with a unit are compared by their ratio on the starts that both recipes solved, the "
-            "others by their difference. Fewer tasks than were trained: a recipe with fewer than "
-            f"{FEWEST} successes has no diversity to measure."
-        ),
-    ]
-    return "\n".join(lines)
+    lines = [_row(TEST_HEADS), _rule(6), *(_row(outcome_cells(test)) for test in found)]
+    return "\n".join([*lines, "", _wrap(TEST_NOTE.replace("*", "\\*"))])
+
+
+TEST_HEADS = ("measure", BASELINE, DLR, "DLR has more on", "p, sign flips", "p, Holm")
+TEST_NOTE = (
+    f"The unit is the task. * marks what holds at {LEVEL:.0%} after correction. Measures with a "
+    "unit are compared by their ratio on the starts that both recipes solved, the others by their "
+    "difference. Fewer tasks than were trained: a recipe with fewer than "
+    f"{FEWEST} successes has no diversity to measure."
+)
+
+
+def outcome_cells(test: Test) -> list[str]:
+    """Return a test's row below `TEST_HEADS`."""
+    if test.measure.ratio:
+        sides = ["1", f"{test.candidate:.3g} times"]
+    else:
+        sides = [f"{test.baseline:.3f}", f"{test.candidate:.3f}"]
+    corrected = f"{test.corrected:.4f}{' *' if test.corrected < LEVEL else ''}"
+    more = f"{test.more} of {test.tasks}"
+    return [test.measure.label, *sides, more, f"{test.p:.4f}", corrected]
 
 
 def _beside(results: Sequence[StudyResult]) -> str:
@@ -298,7 +295,7 @@ def _cost(results: Sequence[StudyResult]) -> str:
     ]
     for recipe in _recipes(results):
         runs = [r for r in results if r.recipe == recipe and r.seed != POOLED]
-        steps = [sum(_steps(stage.report) for stage in run.stages.values()) for run in runs]
+        steps = [environment_steps(run) for run in runs]
         minutes = [run.seconds / 60 for run in runs]
         lines.append(
             _row([
@@ -308,6 +305,11 @@ def _cost(results: Sequence[StudyResult]) -> str:
             ])
         )  # fmt: skip
     return "\n".join(lines)
+
+
+def environment_steps(result: StudyResult) -> float:
+    """Return the environment steps of all stages, evaluations counted."""
+    return sum(_steps(stage.report) for stage in result.stages.values())
 
 
 def _steps(report: object) -> float:

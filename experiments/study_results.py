@@ -16,6 +16,8 @@ RESULTS = Path("results/study")
 """Folder of the files, from the checkout's root."""
 POOLED = "pooled"
 """Stands for the seed where all seeds of a recipe are taken together."""
+BESIDE = ("failed.json", "time.json")
+"""Names of files beside results that are none."""
 _REMEDY = "delete it and run `python -m experiments.study` again"
 _FORMAT = 1
 
@@ -82,7 +84,9 @@ class StudyResult:
     """Metric -> O2O-RL's and this recipe's value on the starts that both solved, after the last
     stage and with the same seed; of DLR alone."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Settings, asset pack, versions, machine, commit."""
+    """Settings, asset pack, versions, machine, commit, demonstrations by source and way."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """CPU seconds of each stage, by its name, and of each collection, as `collect STAGE`."""
 
 
 def result_path(task: str, recipe: str, seed: int | str) -> Path:
@@ -124,6 +128,7 @@ def read_result(path: Path) -> StudyResult:
                 k: cast(tuple[float, float], tuple(v)) for k, v in content["contrasts"].items()
             },
             provenance=content["provenance"],
+            costs=content.get("costs", {}),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise StudyError(
@@ -137,7 +142,7 @@ def read_results(folder: Path = RESULTS) -> list[StudyResult]:
     Raises:
         StudyError: there is none, or one is damaged.
     """
-    paths = sorted(folder.rglob("*.json"))
+    paths = sorted(path for path in folder.rglob("*.json") if path.name not in BESIDE)
     if not paths:
         raise StudyError(f"{folder} holds no results: run `python -m experiments.study`")
     return [read_result(path) for path in paths]

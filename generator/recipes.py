@@ -155,6 +155,8 @@ def run_recipe(
         raise DemonstrationError(f"there are no demonstrations of {task.key}")
     context = Context(task, environments, demonstrations, config)
     digests = {"demonstrations": _content_hash(demonstrations)}
+    if config.observe.cameras:
+        digests["demonstrations"] += environments.painters.digest
     reports = {}
     for stage in recipe.stages:
         inputs = {name: digests[name] for name in ("demonstrations", *stage.reads)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from common.errors import SettingError
+from generator.policies.observers import OBSERVERS, Cost, Painters, see_state
 from generator.policies.policy import Exploration, Policy
 from simulation.scene import Fixtures
 from simulation.starts import (
@@ -46,10 +47,14 @@ class Environments(Protocol):
         """Apply actions (n, 7); return success (n,)."""
 
     def policy_state(self, slots: Sequence[int]) -> np.ndarray:
-        """Return the policy's observations (n, P)."""
+        """Return the simulator's states (n, P), which policies observe that do not look."""
 
     def proprio(self, slots: Sequence[int]) -> np.ndarray:
         """Return proprioceptive states (n, 8)."""
+
+    @property
+    def painters(self) -> Painters:
+        """What draws states of the task."""
 
     def coarse(self, substeps: int) -> AbstractContextManager[None]:
         """Give every control step that many simulator steps meanwhile."""
@@ -100,7 +105,8 @@ class Rollout:
 
     spec: EpisodeSpec
     observations: np.ndarray
-    """Privileged states. Shape: (T, P), float32."""
+    """What the policy observes: states of the simulator (T, P) float32, or what it makes of
+    pictures."""
     proprio: np.ndarray
     """Shape: (T, 8), float64."""
     actions: np.ndarray
@@ -113,6 +119,13 @@ class Rollout:
     """Simulator states, where they were asked for."""
     reached: bool = False
     """Whether the goal held at some time."""
+    privileged: np.ndarray | None = None
+    """States of the simulator (T, P) float32, where the policy observes something else."""
+
+    @property
+    def states(self) -> np.ndarray:
+        """States of the simulator. Shape: (T, P), float32."""
+        return self.observations if self.privileged is None else self.privileged
 
     def __len__(self) -> int:
         """Return T."""
@@ -133,24 +146,6 @@ class Capture:
     """Shape: (8,)."""
     fixtures: Fixtures
     """Poses of the fixtures."""
-
-
-@dataclass
-class Cost:
-    """What computing took, in CPU seconds of this process."""
-
-    simulation: float = 0.0
-    """Resets and steps."""
-    policy: float = 0.0
-    """Observations and actions."""
-    update: float = 0.0
-    """Learning."""
-
-    def add(self, part: str, since: float) -> float:
-        """Count the time from `since` to now towards a part; return now."""
-        now = time.process_time()
-        setattr(self, part, getattr(self, part) + now - since)
-        return now
 
 
 def rollouts(
@@ -215,12 +210,6 @@ def _start(environments: Environments, started: dict[int, tuple[int, EpisodeSpec
             environments.envs[slot].resume(start.seed, start.state, start.fixtures, start.grips)
 
 
-OBSERVERS: dict[str, Callable[[Environments, list[int]], np.ndarray]] = {
-    "state": lambda environments, slots: environments.policy_state(slots),
-}
-"""What a policy observes -> how it is had from the environments. Returns: (n, ...)."""
-
-
 def _step(
     policy: Policy,
     environments: Environments,
@@ -228,14 +217,17 @@ def _step(
     episodes: list[_Running],
     cost: Cost,
 ) -> None:
+    observations = OBSERVERS[policy.observes](policy, environments, slots, cost)
     since = time.process_time()
-    seen = OBSERVERS[policy.observes](environments, slots)
-    observations = np.asarray(seen, dtype=np.float32)
     proprio = environments.proprio(slots)
+    sees_state = policy.observes == "state"
+    states = observations if sees_state else see_state(policy, environments, slots, cost)
     patterns = np.array([e.spec.pattern for e in episodes])
     decision = policy.act(observations, patterns, [e.noise for e in episodes])
     for i, (slot, episode) in enumerate(zip(slots, episodes, strict=True)):
         episode.before(observations[i], proprio[i], environments.envs[slot])
+        if not sees_state:
+            episode.privileged.append(states[i])
         episode.actions.append(decision.actions[i])
         episode.trace.append({name: part[i] for name, part in decision.trace.items()})
     since = cost.add("policy", since)
@@ -254,6 +246,7 @@ class _Running:
         self.resting = 0
         self.noise = noise
         self.observations: list[np.ndarray] = []
+        self.privileged: list[np.ndarray] = []
         self.proprio: list[np.ndarray] = []
         self.actions: list[np.ndarray] = []
         self.trace: list[dict[str, np.ndarray]] = []
@@ -303,6 +296,7 @@ class _Running:
             self.success,
             captured,
             self.reached is not None,
+            np.stack(self.privileged) if self.privileged else None,
         )
 
 

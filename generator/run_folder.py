@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from demonstrations.demonstration import Demonstration
     from generator.collect import CollectReport
     from generator.config import CollectConfig, GeneratorConfig
+    from generator.pixels.encoder import Device
     from generator.recipes import TrainedRecipe
     from simulation.assets.resolve import AssetPack
     from simulation.environment import BatchEnvironment
@@ -187,16 +188,30 @@ def _collect(
 ) -> CollectReport:
     from generator.collect import collect
     from generator.config import NoiseConfig
-    from generator.recipes import get_recipe
-    from generator.stages import read_record
+    from generator.pixels.encoder import has_gpu
+    from generator.policies.seeing import place
+    from generator.recipes import get_recipe, read_summary
 
     task = environments.task
     maker = next(s for s in get_recipe(recipe).stages if s.name == stage)
     folder = run.policies(task, recipe, seed) / stage
-    record = read_record(folder)
-    provenance = {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
-    policy, noise = maker.load(folder), NoiseConfig(**record["settings"]["noise"])
+    record, provenance = read_provenance(folder)
+    device: Device = read_summary(folder.parent)["config"]["device"] if has_gpu() else "cpu"
+    policy = place(maker.load(folder), device)
+    noise = NoiseConfig(**record["settings"]["noise"])
     return collect(policy, environments, task, assets, method, config, noise, path, provenance)
+
+
+def read_provenance(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a finished stage's record, and what of it goes with what its policy collects.
+
+    Raises:
+        UsageError: the stage is not finished.
+    """
+    from generator.stages import read_record
+
+    record = read_record(folder)
+    return record, {name: record[name] for name in ("settings", "seed", "inputs", "versions")}
 
 
 def final_record(run: RunFolder, task: Task, recipe: str, seed: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from generator.config import GeneratorConfig
 from generator.context import Context
 
 if TYPE_CHECKING:
+    from demonstrations.demonstration import Demonstration
     from generator.discover import PatternEncoder
     from generator.policies.policy import Policy
     from generator.reward import Reward
@@ -95,16 +96,26 @@ class Learn:
 
     def settings(self, config: GeneratorConfig) -> dict[str, Any]:
         """Return what it reads of the settings."""
-        return {"learn": asdict(config.learn), **_measuring(config)}
+        from generator.pixels.learning import observing
+
+        return {"learn": asdict(config.learn), **_measuring(config), **observing(config)}
 
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Clone; report held-out success."""
         from generator.learn import learn
+        from generator.pixels.learning import learn_seeing
 
         config, labels = context.config, context.labels(self.shuffled)
-        policy, report = learn(
-            context.demonstrations, labels, config.learn, context.patterns, config.seed, folder
-        )
+
+        def clone(demonstrations: Sequence[Demonstration]) -> tuple[Policy, dict[str, Any]]:
+            return learn(
+                demonstrations, labels, config.learn, context.patterns, config.seed, folder
+            )
+
+        if config.observe.cameras:
+            policy, report = learn_seeing(context, labels, clone, folder)
+        else:
+            policy, report = clone(context.demonstrations)
         measured = _held_out(context, policy)[0]
         return {**report, **measured, "environment_steps": _counts(0, measured)}
 
@@ -140,6 +151,7 @@ class Filter:
         from generator.checkpoints import save_policy
         from generator.finetuning.budget import choose_budget
         from generator.finetuning.filtered import filtered_clone
+        from generator.pixels.learning import seen_demonstrations
 
         config, learned = context.config, context.reports["learn"]
         budget = choose_budget(learned["held_out_success"], config.reinforce.budget)
@@ -151,7 +163,7 @@ class Filter:
         policy, report = filtered_clone(
             context.results["learn"],
             context.environments,
-            context.demonstrations,
+            seen_demonstrations(context, context.results["learn"], folder),
             context.labels(self.shuffled),
             None if self.shuffled else context.encoder,
             config,
@@ -198,10 +210,12 @@ class Reinforce:
         from generator.finetuning.budget import choose_budget
         from generator.finetuning.learner import Finetuning
         from generator.finetuning.theorem import theorem
+        from generator.pixels.learning import check_iteration
         from generator.reinforce import reinforce
 
         config, start = context.config, self.reads[-1]
         before = context.reports[start]
+        check_iteration(context, context.results[start])
         budget = choose_budget(before["held_out_success"], config.reinforce.budget)
         policy, report = reinforce(
             context.results[start],
@@ -286,6 +300,7 @@ def run_stage(
         OutputError: the folder cannot be written.
     """
     from generator.checkpoints import add_cost, versions
+    from generator.policies.seeing import place
 
     read = {
         "stage": {name: _text(value) for name, value in vars(stage).items()},
@@ -310,7 +325,7 @@ def run_stage(
             f"{folder / stage.file} is not what its record says: delete {folder}, and `dlr train` "
             "runs the stage again"
         )
-    context.results[stage.name] = stage.load(folder)
+    context.results[stage.name] = place(stage.load(folder), context.config.device)
     context.reports[stage.name] = record["report"]
     return folder, record
 

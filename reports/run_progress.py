@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,8 +108,20 @@ def _at_work(progress: Progress, now: float) -> tuple[Text, ...]:
     return tuple(map(Text, cells))
 
 
-def work(run: RunFolder, plan: Plan, backend: Processes | Beam) -> RunProgress:
-    """Do a plan's items, showing a table on a terminal and a line for each that ends."""
+def work(
+    run: RunFolder,
+    plan: Plan,
+    backend: Processes | Beam,
+    note: Callable[[WorkItem, Outcome[Any]], None] = lambda item, outcome: None,
+) -> RunProgress:
+    """Do a plan's items, showing a table on a terminal and a line for each that ends.
+
+    Args:
+        run: the run's folder.
+        plan: its items.
+        backend: where they are done.
+        note: called with each item that has ended, at once; what it raises ends the run.
+    """
     clear_progress(run.progress)
     console = Console()
     progress = RunProgress(run, plan.items, getattr(backend, "workers", None) or cores())
@@ -120,6 +132,7 @@ def work(run: RunFolder, plan: Plan, backend: Processes | Beam) -> RunProgress:
             console.file.flush()
             if outcome.details:
                 print(outcome.details, file=sys.stderr)
+            note(plan.items[outcome.index], outcome)
     return progress
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from common.errors import InvalidActionError, InvalidStateError, SettingError
 from common.machine import cores
 from simulation.assets.resolve import AssetPack
-from simulation.goal_features import GoalFeatures
 from simulation.physics.control import (
     ACTION_DIM,
     ControllerState,
@@ -23,6 +22,8 @@ from simulation.physics.control import (
     control_step,
 )
 from simulation.physics.sampling import Sample
+from simulation.pictures.pool import PicturePool
+from simulation.policy_state import PolicyState
 from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task
 from simulation.touch import FingerTouch
@@ -69,7 +70,7 @@ class Environment:
         self._timestep = self.model.opt.timestep
         self.set_substeps(self.scene.robot.substeps)
         self._init_states: np.ndarray | None = None
-        self._goal = GoalFeatures(self.scene)
+        self._policy_state = PolicyState(self.scene)
         self.reset(seed=0)
 
     def set_substeps(self, substeps: int) -> None:
@@ -242,44 +243,11 @@ class Environment:
     @property
     def policy_state_names(self) -> tuple[str, ...]:
         """Name of each number of `policy_state()`."""
-        names = [f"eef_pos_{a}" for a in "xyz"]
-        names += [f"eef_rot_{i}" for i in range(6)]
-        names += [f"arm_joint_{i}" for i in range(7)]
-        names += [f"gripper_qpos_{i}" for i in range(2)] + [f"gripper_qvel_{i}" for i in range(2)]
-        for item in self.scene.objects:
-            names += [f"{item.name}_pos_{a}" for a in "xyz"]
-            names += [f"{item.name}_rot_{i}" for i in range(6)]
-            names += [f"{item.name}_to_eef_{a}" for a in "xyz"]
-        names += [f"{name}_qpos" for name in self.scene.joint_names]
-        for fixture in self.scene.fixture_names:
-            names += [f"{fixture}_to_eef_{a}" for a in "xyz"]
-        return (*names, *self._goal.names)
+        return self._policy_state.names
 
     def policy_state(self) -> np.ndarray:
-        """Return what a state-based policy sees, float64 (P,), named by `policy_state_names`.
-
-        End-effector position (m, world) and rotation (first two columns of its matrix), arm
-        joints (rad), gripper positions and velocities; of each movable object position,
-        rotation and position relative to the end-effector (world axes); joints of drawers,
-        doors and knobs; fixtures relative to the end-effector; and what the goal is about, as
-        `simulation.goal_features` has it.
-        """
-        data, scene = self.data, self.scene
-        eef = data.site_xpos[scene.robot.site]
-        parts = [
-            eef,
-            data.xmat[scene.eef_body].reshape(3, 3)[:, :2].ravel(),
-            data.qpos[scene.robot.qpos],
-            data.qpos[scene.gripper_qpos],
-            data.qvel[scene.gripper_qvel],
-        ]
-        for item in scene.objects:
-            position = data.xpos[item.body]
-            rotation = data.xmat[item.body].reshape(3, 3)[:, :2].ravel()
-            parts += [position, rotation, position - eef]
-        parts += [data.qpos[scene.joint_qpos]]
-        parts += [(data.xpos[body] - eef) for body in scene.fixture_bodies]
-        return np.concatenate([*parts, self._goal.read(data)])
+        """Return what a state-based policy sees: see `simulation.policy_state`; float64 (P,)."""
+        return self._policy_state.read(self.data)
 
     def object_position(self, name: str) -> np.ndarray:
         """Return the origin of an object, fixture or site of the task, m, world frame (3,).
@@ -340,11 +308,11 @@ class BatchEnvironment:
         assets: AssetPack | None = None,
         num_threads: int | None = None,
     ) -> None:
-        self.task = task
-        self.num_envs = num_envs
+        self.task, self.num_envs = task, num_envs
         self.envs = [Environment(task, assets) for _ in range(num_envs)]
         self.num_threads = num_threads or cores()
         self._pool = ThreadPoolExecutor(self.num_threads)
+        self.painters = PicturePool(task, self.envs[0].scene.assets, self.num_threads)
 
     def reset(
         self,
@@ -406,6 +374,7 @@ class BatchEnvironment:
     def close(self) -> None:
         """Stop the threads."""
         self._pool.shutdown()
+        self.painters.close()
 
 
 def check_action(action: np.ndarray) -> np.ndarray:

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from common.workers import Processes, run_items
+from dataset_builders.episodes import PictureConfig
+from dataset_builders.parts import PartItem, render_part
+from dataset_builders.provenance import describe_files
+from dataset_builders.rollouts.find import find
+from dataset_builders.sources import Choice, choose_episodes
+from generator.config import CollectConfig
+from simulation.assets.resolve import embedded_pack
+from tests.dataset_builders.parts_support import Here
 
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 RECIPES = ("dlr", "o2o_rl")
@@ -78,6 +90,60 @@ def test_datasets_are_what_was_collected(line: Path) -> None:
     for recipe in RECIPES:
         said = run("verify", line / "dataset_parts" / TASK / "libero_rl" / recipe / "1.0.0")
         assert "3 episodes" in said
+
+
+def told_by(data: Path) -> dict[str, Any]:
+    """Return what a dataset's metadata say."""
+    (path,) = data.glob("libero_rl/*/1.0.0/metadata.json")
+    return dict(json.loads(path.read_text()))
+
+
+def test_policies_are_rolled_out_to_the_same_episodes(line: Path, tmp_path: Path) -> None:
+    """Of a copy of the policies alone: every trajectory, and one episode as it is published."""
+    shutil.copytree(line / "policies", tmp_path / "policies", symlinks=True)
+    pack, config = str(embedded_pack().path), CollectConfig(episodes=3, maximum_attempts=40)
+    found = find(tmp_path, Choice("dlr"), config, pack)
+    rolled, (source,) = found.roll_out(tmp_path / "attempts", Processes(1))
+    collected = choose_episodes(line, Choice("dlr"))
+    told = [[(r.key, r.task, r.info, r.steps, r.digest) for r in s] for s in (rolled, collected)]
+    assert told[0] == told[1] and len(rolled) == 3
+    (recorded,) = describe_files(collected)
+    assert source["config"] == recorded["config"] and source["attempts"] == recorded["attempts"]
+    assert "3 episodes rolled out with policies/" in str(found)
+    pictures = PictureConfig(24, assets=pack)
+    items = [
+        PartItem(ref, pictures, str(tmp_path / name))
+        for ref, name in ((rolled[0], "rolled"), (collected[0], "collected"))
+    ]
+    assert len(set(run_items(render_part, items, Processes(1)))) == 1
+    assert items[0].path.read_bytes() == items[1].path.read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "attempts").iterdir()}
+    assert found.roll_out(tmp_path / "attempts", Here())[0] == rolled  # (nothing is left to do)
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "attempts").iterdir()}
+
+
+@pytest.mark.slow
+def test_policies_are_rolled_out_to_the_same_dataset(line: Path, tmp_path: Path) -> None:
+    """By processes, one killed, and by Beam, from a copy of the policies alone."""
+    alone, small = tmp_path / "run", ("--resolution", 24, "--assets", "embedded")
+    shutil.copytree(line / "policies", alone / "policies", symlinks=True)
+    rolled = ("--collect.episodes", 3, "--collect.maximum-attempts", 40)
+    run("build", "--trajectories", line, "--data-dir", tmp_path / "a", *small)
+    pool = ("build", "--trajectories", alone, "--data-dir", tmp_path / "b", *small, *rolled)
+    kill_once(lambda: any((tmp_path / "b").rglob("attempts/*.json")), *pool)
+    run(*pool)
+    options = ("--beam-pipeline-options", "runner=FnApiRunner")
+    run("build", "--trajectories", alone / "policies", "--data-dir", tmp_path / "c", *small,
+        *rolled, *options)  # fmt: skip
+    collected, *others = (told_by(tmp_path / name) for name in "abc")
+    for other in others:
+        assert other["digest"] == collected["digest"]
+        assert other["episodes"] == collected["episodes"]
+        (theirs,), (ours,) = collected["sources"], other["sources"]
+        assert ours["config"] == theirs["config"] and ours["attempts"] == theirs["attempts"]
+        assert ours["file"].endswith(f"{TASK}/dlr/seed_0/reinforce/policy.safetensors")
+    shards = [next((tmp_path / name).rglob("*.tfrecord-*")).read_bytes() for name in "abc"]
+    assert shards[0] == shards[1] == shards[2]
 
 
 def test_report_compares_the_recipes(line: Path) -> None:

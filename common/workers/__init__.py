@@ -7,9 +7,10 @@ from common.workers.items import (
     Outcome,
     Processes,
     attempt_items,
+    beam_options,
     run_items,
 )
-from common.workers.processes import map_in_processes, run_beside, run_in_fresh_process
+from common.workers.processes import map_in_processes, run_in_fresh_process
 
 __all__ = [
     "After",
@@ -18,8 +19,8 @@ __all__ = [
     "Outcome",
     "Processes",
     "attempt_items",
+    "beam_options",
     "map_in_processes",
-    "run_beside",
     "run_in_fresh_process",
     "run_items",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
+import math
+import re
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ from typing import Any, Protocol
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import DlrError, WorkerError, one_line
+from common.errors import DeadProcessError, DlrError, UnfinishedPipelineError, one_line
 from common.machine import cores
-from common.workers.processes import make_pool_of_one, map_in_processes, run_beside
+from common.workers.processes import make_pool_of_one, map_in_processes, run_in_fresh_process
+
+_TRIES = 3
+"""Starts of a pipeline of which a part has died."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class After:
 
     items: Sequence[Sequence[int]] = ()
     """For each item, the earlier ones that it comes after; empty where none waits for another."""
-    anyhow: frozenset[int] = frozenset()
-    """Items that begin once those have ended, though some of them have failed."""
+    may_fail: Sequence[Set[int]] = ()
+    """For each item, those of them that need only have ended, though they have failed."""
 
 
 class Backend(Protocol):
@@ -76,6 +80,10 @@ class Processes:
     """How many; by default one for each core."""
     bar: bool = True
     """Whether `attempt` shows a progress bar."""
+    may_begin: Callable[[Any], bool] | None = None
+    """Asked by `attempt` when an item's turn has come; items that never may have no outcome."""
+    limit: float = math.inf
+    """Seconds after which `attempt` ends an item's process, and the item has failed."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
@@ -98,7 +106,8 @@ class Processes:
         with tqdm(
             total=len(items), desc=description, unit="item", disable=not self.bar
         ) as progress:
-            for outcome in _attempts(function, items, self.workers or cores(), after):
+            workers = self.workers or cores()
+            for outcome in _attempts(function, items, workers, after, self.may_begin, self.limit):
                 failed += outcome.error is not None
                 progress.set_postfix(failed=failed, refresh=False)
                 progress.update()
@@ -107,43 +116,39 @@ class Processes:
 
 @dataclass(frozen=True)
 class Beam:
-    """Any runner of Apache Beam: workers that may share nothing with this process but a folder."""
+    """Any runner of Apache Beam: workers that may share nothing with this process but a folder.
+
+    `DirectRunner` means `FnApiRunner` here, the one of Beam's own runners on this machine that
+    needs no download.
+    """
 
     options: tuple[str, ...]
     """The pipeline's, such as `--runner=FlinkRunner`."""
     folder: str
     """Folder, on storage that all workers reach, through which results come back as JSON."""
+    workers: int | None = None
+    """Processes beside each of Beam's workers; by default one, or all cores where the runner has
+    one worker on this machine (FnApiRunner, PrismRunner)."""
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
     ) -> Iterator[Any]:
         """Yield `function(item)` for each item, in order, once all are done.
 
-        Raises:
-            WorkerError: the pipeline failed; `function` runs again where it is started again.
-        """
-        import apache_beam as beam
-        from apache_beam.io.filesystems import FileSystems
-        from apache_beam.options.pipeline_options import PipelineOptions
+        A pipeline that fails though its workers had begun, such as one of a runner that does not
+        replace a worker that died, is started again; what is done is not done again.
 
-        target = FileSystems.join(self.folder, f"{uuid.uuid4().hex}-results")
-        try:
-            with beam.Pipeline(options=PipelineOptions(list(self.options))) as pipeline:
-                _ = (
-                    pipeline
-                    | beam.Create(list(enumerate(items)))
-                    | beam.Reshuffle()
-                    | beam.Map(functools.partial(_numbered, function))
-                    | beam.io.WriteToText(target)
-                )
-            files = FileSystems.match([f"{target}*"])[0].metadata_list
-            lines = [line for file in files for line in _lines(file.path)]
-            FileSystems.delete([file.path for file in files])
-        except Exception as error:
-            words = " ".join(str(error).split())[:300]
-            raise WorkerError(f"{description} failed on Beam's runner: {words}") from error
-        results = dict(map(json.loads, lines))
-        return (results[index] for index in range(len(items)))
+        Raises:
+            WorkerError: an item failed, or the pipeline, three times or before a worker began.
+        """
+        target = f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}-results"
+        how = (self.options, target, self.workers, description)
+        for _ in range(_TRIES - 1):
+            try:
+                return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
+            except (DeadProcessError, UnfinishedPipelineError):
+                continue
+        return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
 
     def attempt(
         self,
@@ -166,6 +171,16 @@ class Beam:
                 outcome = Outcome(index, result, *others)
                 yield outcome
                 yield from queue.end(outcome)
+
+
+def beam_options(text: str) -> tuple[str, ...]:
+    """Return Beam's options of `runner=FlinkRunner,parallelism=2`: each with its dashes.
+
+    A comma within an option's value, as JSON has, is none between two options if no name and `=`
+    come after it.
+    """
+    parts = re.split(r",(?=-{0,2}[a-z_]+(?:=|,|$))", text.strip())
+    return tuple(f"--{part.strip().lstrip('-')}" for part in parts if part.strip())
 
 
 def run_items[Item, Result](
@@ -223,11 +238,12 @@ class _Queue:
         self._missing = {
             index: set(after.items[index]) if after.items else set[int]() for index in range(count)
         }
-        self._anyhow = after.anyhow
+        self._may_fail = after.may_fail or [frozenset[int]()] * count
 
-    def take(self, count: int) -> list[int]:
+    def take(self, count: int, may_begin: Callable[[int], bool] = lambda _: True) -> list[int]:
         """Remove and return up to `count` items that may begin."""
-        free = (index for index, missing in self._missing.items() if not missing)
+        waiting = self._missing.items()
+        free = (index for index, missing in waiting if not missing and may_begin(index))
         taken = list(itertools.islice(free, count))
         for index in taken:
             del self._missing[index]
@@ -240,7 +256,7 @@ class _Queue:
         for index, missing in list(self._missing.items()):  # which come after earlier ones alone
             if missing.isdisjoint(ended):
                 continue
-            if outcome.error is None or index in self._anyhow:
+            if outcome.error is None or missing.intersection(ended) <= self._may_fail[index]:
                 missing.difference_update(ended)
             else:
                 del self._missing[index]
@@ -251,23 +267,26 @@ class _Queue:
 
 
 def _attempts(
-    function: Callable[[Any], Any], items: Sequence[Any], workers: int, after: After = After()
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    workers: int,
+    after: After = After(),
+    may_begin: Callable[[Any], bool] | None = None,
+    limit: float = math.inf,
 ) -> Iterator[Outcome[Any]]:
     """Yield outcomes as items end, of which `workers` are at work at a time."""
     queue = _Queue(len(items), after)
-    running: dict[Future[_Attempt], tuple[int, float, ProcessPoolExecutor]] = {}
+    running: _Running = {}
+    allowed = (lambda index: may_begin(items[index])) if may_begin else lambda _: True
     try:
         while True:
-            for index in queue.take(workers - len(running)):
+            for index in queue.take(workers - len(running), allowed):
                 executor = make_pool_of_one()
                 future = executor.submit(_attempt, function, items[index])
                 running[future] = (index, time.monotonic(), executor)
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                index, began, executor = running.pop(future)
-                executor.shutdown()
-                outcome = Outcome(index, *_ended(future, began))
+            for outcome in _end_some(running, limit):
                 yield outcome
                 yield from queue.end(outcome)
     finally:
@@ -277,6 +296,24 @@ def _attempts(
 
 type _Attempt = tuple[Any, str | None, float, str]
 """An outcome without its index."""
+type _Running = dict[Future[_Attempt], tuple[int, float, ProcessPoolExecutor]]
+"""Items at work: place, when it began, its process."""
+
+
+def _end_some(running: _Running, limit: float) -> Iterator[Outcome[Any]]:
+    """Wait until items have ended or are over the limit; take them out and yield what they gave."""
+    first = min(began for _, began, _ in running.values())
+    left = None if math.isinf(limit) else max(0.0, first + limit - time.monotonic())
+    for future in wait(running, left, FIRST_COMPLETED).done:
+        index, began, executor = running.pop(future)
+        executor.shutdown()
+        yield Outcome(index, *_ended(future, began))
+    for future, (index, began, executor) in list(running.items()):
+        took = time.monotonic() - began
+        if took >= limit:
+            del running[future]
+            executor.shutdown(kill_workers=True)
+            yield Outcome(index, None, f"it took longer than {limit / 60:.3g} minutes", took)
 
 
 def _attempt(function: Callable[[Any], Any], item: Any) -> _Attempt:
@@ -312,13 +349,8 @@ def _attempt_apart(function: Callable[[Any], Any], item: Any) -> _Attempt:
     return outcome.result, outcome.error, outcome.seconds, outcome.details
 
 
-def _numbered(function: Callable[[Any], Any], item: tuple[int, Any]) -> str:
-    """Return the number and the result of an item as a line of JSON."""
-    return json.dumps([item[0], run_beside(function, item[1])])
+def _run_pipeline(*arguments: Any) -> list[Any]:
+    """Run a pipeline here: gRPC's threads, beside which a process must not fork, end with it."""
+    from common.workers.pipelines import run_pipeline
 
-
-def _lines(path: str) -> list[str]:
-    from apache_beam.io.filesystems import FileSystems
-
-    with FileSystems.open(path) as file:
-        return str(file.read().decode()).splitlines()
+    return run_pipeline(*arguments)

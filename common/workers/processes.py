@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import itertools
+import json
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -25,10 +26,15 @@ from typing import Any
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import WorkerError
+from common.errors import DeadProcessError, DlrError, WorkerError, one_line
 from common.machine import CORES_VARIABLE, cores, instruction_sets
 
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+ONE_CORE = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1",
+    **instruction_sets(),
+}  # fmt: skip
+"""Environment in which numerical libraries and OpenGL use one core, and the same instructions on
+every processor, so that episodes that are rolled out here are those of `dlr collect`."""
 _AHEAD = 2
 """Items in flight for each process: enough to keep it busy, few enough to bound memory."""
 _WATCH_INTERVAL_S = 0.5
@@ -56,8 +62,8 @@ def map_in_processes[Item, Result](
     pending: collections.deque[Future[Result]] = collections.deque()
     try:
         with (
-            _processes(workers, _ONE_THREAD) as executor,
-            tqdm(total=len(items), desc=description, unit="episode") as progress,
+            _processes(workers, ONE_CORE) as executor,
+            tqdm(total=len(items), desc=description, unit="item") as progress,
         ):
             for item in itertools.islice(remaining, _AHEAD * workers):
                 pending.append(executor.submit(function, item))
@@ -79,7 +85,7 @@ def make_pool_of_one() -> ProcessPoolExecutor:
     recent x86-64 processor has; see `common.machine.instruction_sets`.
     """
     alone = {CORES_VARIABLE: "1", "TQDM_DISABLE": "1"}
-    return make_pool(1, {**_ONE_THREAD, **instruction_sets(), **alone})
+    return make_pool(1, {**ONE_CORE, **alone})
 
 
 def run_in_fresh_process[Result](
@@ -93,25 +99,26 @@ def run_in_fresh_process[Result](
         environment: variables that the process has beside this one's.
 
     Raises:
-        WorkerError: the process was killed.
+        DeadProcessError: the process was killed.
     """
     try:
         with _processes(1, environment) as executor:
             return executor.submit(function, *arguments).result()
     except BrokenProcessPool as error:
-        raise WorkerError(
+        raise DeadProcessError(
             f"the process of {function.__name__} died (out of memory?): run the command again"
         ) from error
 
 
-def run_beside[Result](function: Callable[..., Result], *arguments: Any) -> Result:
-    """Return `function(*arguments)`, computed in the one process that stays beside this one."""
-    return _companion(os.getpid()).submit(function, *arguments).result()
-
-
-@functools.cache
-def _companion(process_id: int) -> ProcessPoolExecutor:
-    return make_pool(1, _ONE_THREAD)
+def call_pickled(function: bytes, item: bytes) -> str:
+    """Return as JSON what a pickled function makes of a pickled item, and None or why it failed."""
+    try:
+        return json.dumps([pickle.loads(function)(pickle.loads(item)), None])
+    except DlrError as expected:
+        words = str(expected)
+    except Exception as unexpected:  # noqa: BLE001 (told by the caller)
+        words = f"{type(unexpected).__name__}: {one_line(unexpected)}"
+    return json.dumps([None, words])
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 from PIL import Image
 
 from analysis.diversity import pairwise_terms
@@ -143,6 +145,7 @@ def write_card(
     templates = Environment(
         loader=PackageLoader("dataset_builders.describing", "."), autoescape=True
     )
+    templates.filters["marked"] = _marked
     write_text(folder / HTML, templates.get_template("card_template.html").render(card=card))
     write_bytes(folder / SHEET, _sheet(shown))
 
@@ -200,6 +203,13 @@ def _jpeg(picture: Image.Image) -> bytes:
 
 def _text(content: bytes) -> str:
     return base64.b64encode(content).decode()
+
+
+def _marked(text: object) -> Markup:
+    """Return a text as HTML, what stands between backticks as code."""
+    parts = str(text).split("`")
+    pairs = zip(parts, itertools.cycle(("{}", "<code>{}</code>")), strict=False)
+    return Markup().join(Markup(form).format(part) for part, form in pairs)
 
 
 def _markdown(card: Card) -> str:

@@ -142,7 +142,7 @@ def _provenance(metadata: Mapping[str, Any]) -> Section:
         f"Built with {built}. The licence is in `LICENSE`.",
         f"Pictures: {metadata['image_convention']}. Actions: {metadata['action_convention']}.",
     ]
-    columns = ("trajectory file", "sha256", "asset pack", "attempts")
+    columns = ("trajectory file or policy", "sha256", "asset pack", "attempts")
     return Section("Provenance", texts, columns, rows[:_MOST_ROWS])
 
 

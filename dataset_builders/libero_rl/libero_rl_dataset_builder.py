@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from tensorflow_datasets.core.dataset_info import write_dataset_info_proto
 
 from common.errors import DatasetError
 from common.files import output_errors
+from common.json_files import build
 from common.locks import Lock, lock_file
 from common.manifest import MANIFEST, check_manifest, write_manifest
 from common.workers import Backend, Beam, Processes
@@ -29,15 +31,23 @@ from dataset_builders.finishing import describe_shards, place_shards
 from dataset_builders.provenance import describe_dataset
 from dataset_builders.records.formats import FORMATS
 from dataset_builders.replacing import remove_unfinished, remove_work, work_folder
-from dataset_builders.shards import SHARD_BYTES, Finished, Shard, plan_shards, write_shards
+from dataset_builders.rollouts.find import find
+from dataset_builders.shards import (
+    ATTEMPTS,
+    SHARD_BYTES,
+    Finished,
+    Shard,
+    plan_shards,
+    write_shards,
+)
 from dataset_builders.sources import (
     DEMONSTRATIONS,
     FAILURES,
     Choice,
-    choose_episodes,
     parse_choice,
     split_episodes,
 )
+from generator.config import CollectConfig
 from generator.recipes import RECIPES
 
 _LICENSE = """Apache-2.0, as the project that built it. LIBERO's tasks, initial states and assets,
@@ -67,6 +77,9 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
     """Publish failed episodes, too, in the split `failures`."""
     val_fraction: float = 0.0
     """Share of the start states whose episodes form the split `val`; 0 makes `train` alone."""
+    collect: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """How many episodes are rolled out with each policy, and from where, where the folder holds
+    policies and no trajectories: the options of `dlr collect` that are unlike its defaults."""
 
     @property
     def choice(self) -> Choice:
@@ -106,7 +119,8 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         "1.0.0": "First release: pictures, states, actions; digests, starts and a certificate.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    `--manual_dir` is the folder of trajectory files (*.hdf5) that `dlr collect` wrote.
+    `--manual_dir` is the folder of trajectory files (*.hdf5) that `dlr collect` wrote, or a run's
+    folder, in which `dlr train` left policies: their episodes are then rolled out.
     """
     BUILDER_CONFIGS: ClassVar[list[LiberoRlConfig]] = [
         *(named_config(name) for name in _NAMES),
@@ -124,6 +138,8 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
     each task, method, pattern and way; 0 leaves that out."""
     shard_bytes: int = SHARD_BYTES
     """Size of a shard, about."""
+    collect: CollectConfig | None = None
+    """What is rolled out with each policy, instead of what the configuration says."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Return features and provenance; the latter is filled in while building."""
@@ -168,12 +184,17 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
     ) -> None:
         """Render what is missing, and put the dataset together in TFDS's temporary folder."""
         config, source = self.builder_config, Path(dl_manager.manual_dir)
-        target = Path(self.data_path)
+        target = Path(self.data_path).absolute()  # workers elsewhere have other current folders
         work = work_folder(target.with_name(str(self.version)))
-        refs = choose_episodes(source, config.choice)
+        backend = _backend(download_config, work, self.workers)
+        found = find(source, config.choice, self.collect or _collecting(config), self.assets)
+        print(found, file=sys.stderr)
+        refs, policies = found.roll_out(work / ATTEMPTS, backend)
         splits = split_episodes(refs, config.val_fraction)
         pictures = PictureConfig(config.resolution, tuple(config.cameras.items()), self.assets)
-        self.info.metadata.update(describe_dataset(refs, config.resolution, config.cameras))
+        self.info.metadata.update(
+            describe_dataset(refs, config.resolution, config.cameras, policies)
+        )
         shards = plan_shards(
             self.name,
             splits,
@@ -183,7 +204,6 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
             chosen_for_replay(refs, self.replay),
             self.shard_bytes,
         )
-        backend = _backend(download_config, work, self.workers)
         finished = write_shards(shards, work, backend, lambda done: self._show(done, shards, work))
         place_shards(finished, target)
         self.info.metadata.update(describe_shards(finished, target))
@@ -262,7 +282,20 @@ def _backend(
     for name, value in options.get_all_options(drop_default=True).items():
         values = value if isinstance(value, list) else [value]
         flags += [f"--{name}" if value is True else f"--{name}={value}" for value in values]
-    return Beam(tuple(flags), str(work))
+    return Beam(tuple(flags), str(work), workers)
+
+
+def _collecting(config: LiberoRlConfig) -> CollectConfig:
+    """Return what is rolled out with each policy.
+
+    Raises:
+        DatasetError: there is no such option, or it has another type.
+    """
+    try:
+        return build(CollectConfig, vars(CollectConfig()) | config.collect)
+    except ValueError as error:
+        names = ", ".join(vars(CollectConfig()))
+        raise DatasetError(f"collect ({error}) takes {names}, as `dlr collect` does") from error
 
 
 def _step_features(config: LiberoRlConfig) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from dataset_builders.records.tfrecords import Record, records, unframe
 TFRECORD, ARRAY_RECORD = "tfrecord", "array_record"
 FORMATS = (TFRECORD, ARRAY_RECORD)
 """Formats of shards; OpenVLA's and Octo's loaders take the first alone."""
-_OPTIONS = "group_size:1"
-"""A record can be read without its neighbours; TFDS's choice."""
+_OPTIONS = "group_size:1,uncompressed"
+"""A record can be read without its neighbours, as TFDS has it; its bytes lie in the file as they
+are, so that a damaged feature can be named. JPEGs do not become smaller."""
 
 
 def format_of(name: str) -> str:

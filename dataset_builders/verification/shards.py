@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import DatasetError
 from dataset_builders.finishing import ListedEpisode
+from dataset_builders.records.array_records import read_contents, record_at
 from dataset_builders.records.examples import damaged_features
-from dataset_builders.records.formats import TFRECORD, format_of, read_records
+from dataset_builders.records.formats import TFRECORD, format_of, writer
 from dataset_builders.records.tfrecords import FOOTER_BYTES, HEADER_BYTES, frame
+
+_COMPARED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,46 @@ def _faults(header: bytes, content: bytes, footer: bytes, listed: ListedEpisode)
 
 
 def _read_any(path: Path, listed: Sequence[ListedEpisode]) -> Iterator[FoundRecord]:
-    found = read_records(path)
-    for episode in listed:
-        record = next(found, None)
-        if record is None:
-            raise DatasetError(f"{path} ends before {episode.key}: copy or build the dataset again")
-        names = damaged_features(record.content, episode.entries)
-        faults = tuple(f"{name} is damaged" for name in names)
-        yield FoundRecord(episode, b"" if faults else record.content, -1, faults)
-    if next(found, None) is not None:
-        raise DatasetError(f"{path} holds more episodes than are listed: build the dataset again")
+    lengths = [episode.bytes for episode in listed]
+    for episode, content in zip(listed, read_contents(path, lengths), strict=True):
+        if len(content) < episode.bytes:
+            raise DatasetError(
+                f"{path} is truncated: it ends within {episode.key}; copy or build the dataset "
+                "again"
+            )
+        faults = tuple(f"{n} is damaged" for n in damaged_features(content, episode.entries))
+        yield FoundRecord(episode, b"" if faults else content, -1, faults)
+
+
+def framing_fault(path: Path, listed: Sequence[ListedEpisode]) -> str:
+    """Return which episode's framing differs from what was written, where all records are whole.
+
+    An array_record file is written again for that, beside it in the system's temporary folder.
+    """
+    lengths = [episode.bytes for episode in listed]
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / path.name
+        with writer(again, path.name) as write:
+            for content in read_contents(path, lengths):
+                write(frame(content))
+        size = path.stat().st_size
+        if size != again.stat().st_size:
+            return f"has {size:,} bytes, not {again.stat().st_size:,}"
+        offset = _first_difference(path, again)
+    number = record_at(offset, lengths)
+    if number is None:
+        return f"is damaged at byte {offset:,}, behind its episodes: in its index or its filling"
+    episode = listed[number]
+    return f"episode {episode.number} ({episode.key}): the record's own header is damaged"
+
+
+def _first_difference(one: Path, other: Path) -> int:
+    """Return the first place at which two files of one length differ; their end if nowhere."""
+    place = 0
+    with one.open("rb") as first, other.open("rb") as second:
+        while (part := np.frombuffer(first.read(_COMPARED), np.uint8)).size:
+            differing = np.flatnonzero(part != np.frombuffer(second.read(_COMPARED), np.uint8))
+            if differing.size:
+                return place + int(differing[0])
+            place += part.size
+    return place

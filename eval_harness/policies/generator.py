@@ -1,4 +1,4 @@
-"""A policy of the generator (discover, learn, reinforce), with its pattern, on simulator state."""
+"""A policy of the generator (discover, learn, reinforce), with its pattern, on what it observes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from generator.policies.policy import Policy as Network
 
 STATE = "simulator_state"
-"""What these policies look at: `Environment.policy_state`."""
+"""What policies look at that see no pictures: `Environment.policy_state`."""
+PROPRIO = "simulator_proprio"
+"""What others look at beside pictures: `Environment.proprio`."""
 
 
 class GeneratorPolicy(Policy):
@@ -36,8 +38,6 @@ class GeneratorPolicy(Policy):
         PolicyError: the policy has no such pattern.
     """
 
-    requirements = Requirements(cameras=(), state=(STATE,), chunk=1)
-
     def __init__(
         self,
         network: Network,
@@ -51,6 +51,7 @@ class GeneratorPolicy(Policy):
         if pattern is not None and not 0 <= pattern < network.patterns:
             raise PolicyError(f"the policy has {network.patterns} patterns, but not {pattern}")
         self._network, self._hash, self._pattern = network, policy_hash, pattern
+        self.requirements = _requirements(network)
         usual = NoiseConfig()
         self._exploration = Exploration(usual.std if noise is None else noise, usual.memory)
         self._streams: dict[EpisodeKey, tuple[int, Noise]] = {}
@@ -74,19 +75,34 @@ class GeneratorPolicy(Policy):
         """Return an action for each observation. Shape: (n, 1, 7).
 
         Raises:
-            PolicyError: the policy is of a task whose state has other numbers.
+            PolicyError: the policy is of a task whose state has other numbers, or sees pictures
+                of another size.
         """
-        states = [o.state[STATE] for o in observations]
-        size = self._network.architecture().get("observation_dim")
-        if wrong := [s for s in states if len(s) != size]:
-            raise PolicyError(
-                f"the policy sees {size} numbers, but the task has {len(wrong[0])}: it was trained "
-                "on another task"
-            )
+        seen = self._seen(observations)
         noise = [self._noise(o.key, o.step) for o in observations]
         patterns = np.array([self._pattern_of(o.key) for o in observations])
-        actions = self._network.act(np.stack(states), patterns, noise).actions
+        actions = self._network.act(seen, patterns, noise).actions
         return actions[:, None].astype(np.float64)
+
+    def _seen(self, observations: Sequence[Observation]) -> npt.NDArray[Any]:
+        """Return what the network observes. Shape: (n, ...)."""
+        from generator.policies.seeing import SeeingPolicy
+
+        if isinstance(network := self._network, SeeingPolicy):
+            wanted = (network.size, network.size, 3)
+            drawn = [[o.images[camera] for camera in network.cameras] for o in observations]
+            if wrong := [p.shape for pictures in drawn for p in pictures if p.shape != wanted]:
+                raise PolicyError(f"the policy sees pictures of {wanted}, not of {wrong[0]}")
+            proprio = np.stack([o.state[PROPRIO] for o in observations])
+            return network.observe(np.stack([np.stack(pictures) for pictures in drawn]), proprio)
+        states = [o.state[STATE] for o in observations]
+        size = network.architecture().get("observation_dim")
+        if wrong := [s.shape for s in states if len(s) != size]:
+            raise PolicyError(
+                f"the policy sees {size} numbers, but the task has {wrong[0][0]}: it was trained "
+                "on another task"
+            )
+        return np.stack(states)
 
     def end(self, keys: Sequence[EpisodeKey]) -> None:
         """Forget how far these episodes' noise was drawn."""
@@ -118,6 +134,14 @@ class GeneratorPolicy(Policy):
         if self._pattern is not None:
             return self._pattern
         return key.episode % self._network.patterns if self._network.patterns else -1
+
+
+def _requirements(network: Network) -> Requirements:
+    from generator.policies.seeing import SeeingPolicy
+
+    if isinstance(network, SeeingPolicy):
+        return Requirements(network.cameras, (PROPRIO,), chunk=1, upright=network.size)
+    return Requirements(cameras=(), state=(STATE,), chunk=1)
 
 
 def _options(path: str, text: str) -> tuple[int | None, float | None]:

@@ -15,6 +15,8 @@ from eval_harness.remote.wire import WireError
 KEY = "dlr"
 """Entry of a greeting or a request that the published protocols do not have."""
 _MOST = 1 << 20
+_LARGEST = 480
+"""Largest pictures that are drawn for a policy, pixels."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Description:
             "chunk": needs.chunk,
             "batch": needs.batch,
             "stateful": needs.stateful,
+            "upright": needs.upright,
             "identity": dict(self.identity),
         }
 
@@ -58,6 +61,7 @@ class Description:
             chunk=integer(entry.get("chunk"), "a policy's chunk", least=1, most=_MOST),
             batch=integer(entry.get("batch"), "a policy's batch", least=1, most=_MOST),
             stateful=entry.get("stateful") is True,
+            upright=integer(entry.get("upright", 0), "a policy's upright", least=0, most=_LARGEST),
         )
         if not isinstance(identity := entry.get("identity"), dict):
             raise WireError("a greeting without the policy's identity")

@@ -29,6 +29,8 @@ class Batch:
     """Steps of each episode."""
     success: Tensor
     """Whether the step's episode succeeded. Shape: (n,), bool."""
+    seen_by_critic: Tensor
+    """`features`, or of the simulator's states where the policy observes something else."""
 
 
 def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) -> Batch:
@@ -38,7 +40,10 @@ def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) ->
     z = torch.from_numpy(patterns)
     time = np.concatenate([(e.spec.first + np.arange(len(e))) / horizon for e in episodes])
     with torch.no_grad():
-        features = policy.features(observations, z)
+        features = seen = policy.features(observations, z)
+        if policy.observes != "state":
+            states = torch.from_numpy(np.concatenate([e.states for e in episodes]))
+            seen = policy.critic_features(states, z)
     return Batch(
         features=features,
         patterns=z,
@@ -49,6 +54,7 @@ def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) ->
         time=torch.from_numpy(time.astype(np.float32)),
         lengths=[len(e) for e in episodes],
         success=torch.from_numpy(np.concatenate([np.full(len(e), e.success) for e in episodes])),
+        seen_by_critic=seen,
     )
 
 

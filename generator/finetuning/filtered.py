@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 from common.reproducible import reproducible
 from common.tensors import load_tensors, save_tensors, select
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import policy_hash
+from generator.checkpoints import policy_hash, save_policy
 from generator.config import GeneratorConfig
 from generator.discover import PatternEncoder
 from generator.learn import learn
 from generator.policies.policy import Exploration, Policy
+from generator.policies.seeing import SeeingPolicy
 from generator.rollout import Environments, Rollout, rollout, training_specs
 from simulation.starts import STARTS_PER_TRAINING_SEED
 
@@ -42,7 +44,7 @@ def filtered_clone(
     Args:
         policy: the clone.
         environments: slots of the task.
-        demonstrations: what it was cloned from.
+        demonstrations: what it was cloned from, as it observes them.
         labels: the pattern of each state, an array (T_i,) per demonstration; None without.
         encoder: the frozen q(z|s), or None.
         config: settings and seed.
@@ -52,6 +54,7 @@ def filtered_clone(
     Returns:
         the new policy and a report: the cloning's, and episodes, successes and steps.
     """
+    whole, policy = policy, policy.frozen() if isinstance(policy, SeeingPolicy) else policy
     found = _Gathered(out_dir / "gathered.safetensors", policy_hash(policy))
     count = config.filtered.episodes * max(policy.patterns, 1)
     specs = training_specs(
@@ -65,7 +68,11 @@ def filtered_clone(
             found.add([e for e in episodes if _counts(e, encoder)], episodes)
     together = [*demonstrations, *found.demonstrations()]
     both = None if labels is None else [*labels, *found.labels()]
+    clone: Policy
     clone, report = learn(together, both, config.learn, policy.patterns, config.seed, out_dir)
+    if isinstance(whole, SeeingPolicy):
+        clone = whole.with_head(clone)
+        save_policy(out_dir / "policy.safetensors", clone, {"config": asdict(config), **report})
     found.path.unlink()
     kept = [found.patterns.count(z) for z in (range(policy.patterns) or (-1,))]
     taken = {"episodes": count, "kept": kept, "environment_steps": found.steps}

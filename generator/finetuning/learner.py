@@ -34,10 +34,11 @@ from generator.finetuning.starts import Curriculum
 from generator.finetuning.theorem import joint_leakage
 from generator.finetuning.update import Update
 from generator.policies.gaussian import GaussianPolicy
+from generator.policies.observers import Cost
 from generator.policies.policy import Exploration, Policy
 from generator.policies.residual import ResidualPolicy
 from generator.reward import Reward, SparseSuccess
-from generator.rollout import Cost, Environments, Rollout, held_out_specs, rollout, training_specs
+from generator.rollout import Environments, Rollout, held_out_specs, rollout, training_specs
 from simulation.starts import EVALUATION_SEED
 
 
@@ -92,7 +93,7 @@ class Learner:
         self.reference.explore(settings.noise.std)
         self.best = copy.deepcopy(self.policy).requires_grad_(False)
         torch.manual_seed(settings.seed)
-        critic = Critic(policy.feature_dim, config.critic_hidden, settings.reward.bounds)
+        critic = Critic(policy.critic_dim, config.critic_hidden, settings.reward.bounds)
         self.update = Update(config, self.policy, self.reference, critic)
         self.replay = Replay(config.replay_iterations if config.replay else 0)
         self.curriculum = Curriculum(
@@ -322,12 +323,14 @@ class Learner:
     def minutes(self) -> dict[str, float]:
         """Return what all iterations took, and the learner's shares of CPU time."""
         cost = self.cost
-        cpu = cost.simulation + cost.policy + cost.update
+        cpu = cost.simulation + cost.policy + cost.update + cost.rendering
         return {
             "wall_minutes": self.seconds / 60,
             "cpu_minutes": cpu / 60,
             "cpu_share_of_policy": cost.policy / cpu if cpu else 0.0,
             "cpu_share_of_update": cost.update / cpu if cpu else 0.0,
+            "cpu_share_of_rendering": cost.rendering / cpu if cpu else 0.0,
+            "steps_per_second": self.steps / self.seconds if self.seconds else 0.0,
         }
 
 

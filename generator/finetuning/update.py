@@ -66,7 +66,7 @@ class Update:
         values = self._values(batch)
         _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
         target = torch.from_numpy(returns)
-        self.warm.add({"features": batch.features, "time": batch.time, "target": target})
+        self.warm.add({"features": batch.seen_by_critic, "time": batch.time, "target": target})
         rows = self.warm.together()
         size = max(len(target) // config.minibatches, 1)
         for _ in range(config.critic_warmup_epochs):
@@ -97,7 +97,7 @@ class Update:
         passes, kl = 0, 0.0
         for _ in range(config.epochs):
             for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
-                self._critic_step(batch.features[index], batch.time[index], target[index])
+                self._critic_step(batch.seen_by_critic[index], batch.time[index], target[index])
                 if kl < config.desired_kl:
                     again = replay.sample(len(index), rng) if config.replay else None
                     self._actor_step(batch, normal, old, reference, index, again)
@@ -110,7 +110,7 @@ class Update:
         return measures | self._measures(batch, old)
 
     def _values(self, batch: Batch) -> np.ndarray:
-        return self.critic.values(batch.features, batch.time).detach().numpy()
+        return self.critic.values(batch.seen_by_critic, batch.time).detach().numpy()
 
     def _critic_step(self, features: Tensor, time: Tensor, target: Tensor) -> None:
         loss = self.critic.loss(features, time, target)

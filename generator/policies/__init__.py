@@ -6,10 +6,12 @@ from generator.policies.chunk import ChunkPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Policy
 from generator.policies.residual import ResidualPolicy
+from generator.policies.seeing import SeeingPolicy
 
 POLICIES: dict[str, type[Policy]] = {
     "gaussian": GaussianPolicy,
     "chunk": ChunkPolicy,
     "residual": ResidualPolicy,
+    "seeing": SeeingPolicy,
 }
 """Kind, as checkpoints name it -> class."""

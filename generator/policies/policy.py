@@ -67,11 +67,20 @@ class Policy(nn.Module, ABC):
     """pi(a|s,z): acts on many episodes at once, each with randomness of its own."""
 
     observes: ClassVar[Literal["state", "pixels"]]
-    """What it looks at: a key of `generator.rollout.OBSERVERS`."""
+    """What it looks at: a key of `generator.policies.observers.OBSERVERS`."""
     patterns: int
     """K, or 0 where it has no pattern."""
     feature_dim: int
-    """Size F of its features, which the critic sees too."""
+    """Size F of its features, which the critic sees too where the policy observes the state."""
+
+    @property
+    def critic_dim(self) -> int:
+        """Size of what the critic sees."""
+        return self.feature_dim
+
+    def critic_features(self, states: Tensor, pattern: Tensor) -> Tensor:
+        """Return what the critic sees, of the simulator's states (n, P) and the pattern (n,)."""
+        return self.features(states, pattern)
 
     @abstractmethod
     def architecture(self) -> dict[str, Any]:

@@ -26,27 +26,26 @@ class Plan:
     items: list[WorkItem] = field(default_factory=list)
     """What is to be done."""
     _after: list[tuple[int, ...]] = field(default_factory=list)
-    _anyhow: set[int] = field(default_factory=set)
+    _may_fail: list[frozenset[int]] = field(default_factory=list)
 
-    def add(self, item: WorkItem, after: Iterable[int] = (), anyhow: bool = False) -> int:
+    def add(self, item: WorkItem, after: Iterable[int] = (), ended: Iterable[int] = ()) -> int:
         """Add an item; return its place.
 
         Args:
             item: what is to be done.
-            after: places of the items that it waits for.
-            anyhow: begin it although some of them have failed.
+            after: places of the items that must have been done.
+            ended: places of those that need only have ended, though they have failed.
         """
         self.items.append(item)
-        self._after.append(tuple(after))
-        place = len(self.items) - 1
-        if anyhow:
-            self._anyhow.add(place)
-        return place
+        may_fail = frozenset(ended)
+        self._after.append((*after, *may_fail))
+        self._may_fail.append(may_fail)
+        return len(self.items) - 1
 
     @property
     def after(self) -> After:
         """Which items wait for which."""
-        return After(self._after, frozenset(self._anyhow))
+        return After(self._after, self._may_fail)
 
 
 @dataclass(frozen=True)

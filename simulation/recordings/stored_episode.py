@@ -62,6 +62,11 @@ def digest(datasets: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
     return found.hexdigest()
 
 
+def episode_digest(episode: Episode, language: str) -> str:
+    """Return the digest that `write_episode` writes beside an episode."""
+    return digest(_datasets(episode), _attributes(episode, language))
+
+
 def write_episode(group: h5py.Group, episode: Episode, language: str) -> None:
     """Write an episode in LIBERO's layout, its digest in the attribute `sha256`.
 

@@ -16,6 +16,7 @@ from analysis.statistics import (
     estimate,
     geometric_mean,
     holm,
+    non_inferiority_test,
     pair_means,
     sign_flip_test,
 )
@@ -35,6 +36,14 @@ def test_sign_flip_counts_every_flip() -> None:
     expected = np.mean([s >= abs(values.sum()) - 1e-12 for s in sums])
     assert sign_flip_test(values) == expected == sign_flip_test(values[::-1])
     assert sign_flip_test(-values) == sign_flip_test(10 * values) == expected
+
+
+def test_non_inferiority_is_one_sided_about_the_margin() -> None:
+    """Twelve tasks, equal or 2 points worse, are no worse by 5; 8 points worse they are not."""
+    assert non_inferiority_test([0.0] * 12, 0.05) == pytest.approx(1 / 4096)
+    assert non_inferiority_test([-0.02] * 12, 0.05) == pytest.approx(1 / 4096)
+    assert non_inferiority_test([-0.08] * 12, 0.05) == pytest.approx(4095 / 4096)
+    assert non_inferiority_test([-0.08, 0.1], 0.05) == pytest.approx(0.5), "half of the flips"
 
 
 def test_sign_flip_of_few_or_no_differences() -> None:

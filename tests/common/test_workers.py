@@ -12,10 +12,22 @@ from pathlib import Path
 import pytest
 
 from common.errors import WorkerError
-from common.workers import After, Backend, Beam, Outcome, Processes, attempt_items, run_items
+from common.workers import (
+    After,
+    Backend,
+    Beam,
+    Outcome,
+    Processes,
+    attempt_items,
+    beam_options,
+    run_items,
+)
 
 ITEMS = [f"[{number} ** 2, __import__('os').getpid()]" for number in range(7)]
 """Expressions, evaluated by a function that every process can import: `eval`."""
+
+TWO = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+"""Options of FnApiRunner with workers that are processes."""
 
 
 def backends(folder: Path) -> dict[str, Backend]:
@@ -36,6 +48,62 @@ def test_failure_on_beam_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match=r"counting failed.*division by zero") as caught:
         list(run_items(eval, [*ITEMS, "1 / 0"], backends(tmp_path)["beam"], "counting"))
     assert "\n" not in str(caught.value)
+
+
+def test_beams_options_are_split_at_commas_between_them() -> None:
+    json = 'environment_config={"command":"x","env":{"A":"b"}}'
+    assert beam_options(f"runner=FlinkRunner,{json},streaming") == (
+        "--runner=FlinkRunner", f"--{json}", "--streaming",
+    )  # fmt: skip
+    assert beam_options("--runner=X") == ("--runner=X",)
+    assert beam_options("") == ()
+
+
+def test_one_worker_of_beam_uses_all_cores_and_downloads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two items wait for each other; DirectRunner would look for another runner first."""
+    monkeypatch.setenv("DLR_CORES", "2")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    both = (
+        "open({0!r}, 'x').close() or any(iter(lambda: __import__('os').path.exists({1!r}), True))"
+    )
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    items = [both.format(first, second), both.format(second, first)]
+    work = tmp_path / "work"
+    work.mkdir()
+    assert list(run_items(eval, items, Beam(("--runner=DirectRunner",), str(work)))) == [False] * 2
+    assert not list(work.iterdir()) and not (tmp_path / "home").exists()
+
+
+def test_a_process_that_dies_on_beam_is_replaced(tmp_path: Path) -> None:
+    mark, work = str(tmp_path / "mark"), tmp_path / "work"
+    work.mkdir()
+    dies = f"5 if __import__('os').path.exists({mark!r}) else "
+    dies += f"[open({mark!r}, 'x').close(), __import__('os').kill(__import__('os').getpid(), 9)]"
+    assert list(run_items(eval, ["4", dies, "6"], backends(work)["beam"], "counting")) == [4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_process_that_always_dies_on_beam_ends_the_pipeline(tmp_path: Path) -> None:
+    always = "__import__('os').kill(__import__('os').getpid(), 9)"
+    with pytest.raises(WorkerError, match=r"counting failed.*died \(out of memory\?\)"):
+        list(run_items(eval, [always], backends(tmp_path)["beam"], "counting"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flags", [(), pytest.param(TWO, marks=pytest.mark.slow)])
+def test_a_worker_of_beam_that_dies_is_replaced(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """The parent of an item's process is a worker: the pipeline's own process, or one of two."""
+    mark, work = str(tmp_path / "mark"), tmp_path / "work"
+    work.mkdir()
+    system = "__import__('os')"
+    dies = f"5 if {system}.path.exists({mark!r}) else [open({mark!r}, 'x').close(), "
+    dies += f"{system}.kill({system}.getppid(), 9), __import__('time').sleep(600)]"
+    backend = Beam(("--runner=FnApiRunner", *flags), str(work), workers=1)
+    assert list(run_items(eval, ["4", dies, "6"], backend, "counting")) == [4, 5, 6]
+    assert not list(work.iterdir())
 
 
 MIXED = ["2 ** 2", "1 / 0", "__import__('os').kill(__import__('os').getpid(), 9)", "3 ** 2"]
@@ -148,10 +216,39 @@ def test_items_wait_for_others_and_are_left_out_after_failures(tmp_path: Path, n
     made = tmp_path / "made"
     items = ["1 / 0", f"open({str(made)!r}, 'x').close()", "2", f"len(open({str(made)!r}).read())"]
     items += ["3", "4"]
-    after = After([(), (), (0,), (1,), (2,), (0, 3)], frozenset([5]))
+    none = frozenset[int]()
+    after = After([(), (), (0,), (1,), (2,), (0, 3)], [none] * 5 + [frozenset([0])])
     outcomes = attempt_items(eval, items, backends(tmp_path)[name], "waiting", after)
     ended = {outcome.index: outcome for outcome in outcomes}
     assert sorted(ended) == [0, 1, 2, 3, 4, 5]
     assert (ended[3].result, ended[5].result) == (0, 4)
     assert [ended[index].left_out for index in range(6)] == [False, False, True, False, True, False]
     assert ended[4].error == "left out: ZeroDivisionError: division by zero"
+
+
+def test_an_item_that_takes_too_long_is_ended_and_has_failed(tmp_path: Path) -> None:
+    note = str(tmp_path / "process")
+    hangs = (
+        f"open({note!r}, 'x').write(str(__import__('os').getpid())) and "
+        "__import__('time').sleep(600)"
+    )
+    (outcome,) = attempt_items(eval, [hangs], Processes(1, limit=6.0))
+    assert outcome.error == "it took longer than 0.1 minutes" and 6 <= outcome.seconds < 60
+    assert outcome.result is None and not outcome.left_out
+    if (tmp_path / "process").exists():  # else it was still starting
+        _until_gone(int((tmp_path / "process").read_text()))
+
+
+def test_items_that_may_not_begin_have_no_outcome_and_hold_up_no_other() -> None:
+    asked: list[str] = []
+
+    def may_begin(item: str) -> bool:
+        asked.append(item)
+        return item != "2"
+
+    after = After([(), (), (), (1,)])
+    outcomes = attempt_items(
+        eval, ["1", "2", "3", "4"], Processes(1, may_begin=may_begin), "", after
+    )
+    assert [outcome.result for outcome in outcomes] == [1, 3]
+    assert "4" not in asked

@@ -60,8 +60,10 @@ def test_building_again_keeps_the_dataset_unless_the_trajectories_changed(
 def test_missing_trajectories(tmp_path: Path) -> None:
     with pytest.raises(TrajectoryError, match="no trajectories folder"):
         build(BuildConfig(tmp_path / "absent", tmp_path / "out"))
-    with pytest.raises(TrajectoryError, match=r"no \.hdf5 trajectory files"):
+    with pytest.raises(DatasetError, match=r"no finished policy of it .*run `dlr collect`, or"):
         build(BuildConfig(tmp_path, tmp_path / "out"))
+    with pytest.raises(DatasetError, match=r"no successful episodes of method 'human'.*collect"):
+        build(BuildConfig(tmp_path, tmp_path / "out", config="human"))
 
 
 def test_truncated_file_is_named(trajectories: Path, tmp_path: Path) -> None:

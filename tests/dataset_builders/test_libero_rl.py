@@ -15,6 +15,7 @@ from common.workers import run_in_fresh_process
 from dataset_builders import import_tfds
 from dataset_builders.episodes import to_stored, to_upright
 from simulation.recordings.trajectories import TrajectoryFile
+from tests.dataset_builders.conftest import PIXELS
 
 register_pickle_by_value(sys.modules[__name__])  # the fresh process cannot import this file
 
@@ -66,6 +67,35 @@ def inspect(dataset: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def inspected(dataset: Path) -> dict[str, Any]:
     return run_in_fresh_process(inspect, dataset)
+
+
+LAYOUT = {
+    "image": ((PIXELS, PIXELS, 3), "uint8"),
+    "wrist_image": ((PIXELS, PIXELS, 3), "uint8"),
+    "state": ((8,), "float32"),
+    "joint_state": ((7,), "float32"),
+    "action": ((7,), "float32"),
+    "discount": ((), "float32"),
+    "reward": ((), "float32"),
+    "is_first": ((), "bool"),
+    "is_last": ((), "bool"),
+    "is_terminal": ((), "bool"),
+    "language_instruction": ((), "text"),
+}
+"""Names, shapes and types of a step in OpenVLA's LIBERO datasets."""
+
+
+def kind_of(array: np.ndarray) -> tuple[tuple[int, ...], str]:
+    """Return the shape and type of one step's value."""
+    return array.shape[1:], "text" if array.dtype.kind in "SO" else array.dtype.name
+
+
+def test_steps_are_laid_out_as_openvla_s(inspected: dict[str, Any]) -> None:
+    for episode in inspected["episodes"]:
+        found = {name: kind_of(array) for name, array in episode["steps"].items()}
+        assert found.keys() - LAYOUT.keys() == {"observation"}  # whose parts are beside it
+        assert {name: found[name] for name in LAYOUT} == LAYOUT
+        assert "file_path" in episode["metadata"]
 
 
 def test_flags_and_rewards_mark_first_last_and_success(inspected: dict[str, Any]) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.errors import DatasetError
 from dataset_builders.digests import CONTENT, content_digest
 from dataset_builders.features import METADATA, all_features
+from dataset_builders.finishing import ListedEpisode, describe_shards, read_episodes
 from dataset_builders.parts import PartItem, read_part, render_part
 from dataset_builders.records.examples import decode
 from dataset_builders.records.formats import read_records
 from dataset_builders.records.tfrecords import frame, parse_example
 from dataset_builders.shards import Finished, plan_shards, rendered, write_shards
 from dataset_builders.sources import EpisodeRef
+from dataset_builders.verification.shards import framing_fault, read_shard
 from tests.dataset_builders.parts_support import (
     EPISODES,
     PICTURES,
@@ -142,3 +145,57 @@ def test_array_records_hold_the_same_episodes(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DatasetError, match="truncated or damaged"):
         list(read_records(path))
+
+
+def faults_of(path: Path, listed: Sequence[ListedEpisode]) -> list[str]:
+    """Return what is wrong with a shard, in the words of `verify`."""
+    found = [
+        f"{record.listed.key}: {fault}"
+        for record in read_shard(path, listed)
+        for fault in record.faults
+    ]
+    return found or [framing_fault(path, listed)]
+
+
+def wanted_fault(offset: int, starts: Sequence[int], listed: Sequence[ListedEpisode]) -> str:
+    """Return how the fault of a byte of a shard must end; nothing behind the last record."""
+    for start, episode in zip(starts, listed, strict=True):
+        if offset < start:
+            return f"episode {episode.number} ({episode.key}): the record's own header is damaged"
+        place = start + episode.bytes - sum(entry.length for entry in episode.entries)
+        if offset < place:
+            return f"{episode.key}: the record's own header is damaged"
+        for entry in episode.entries:
+            place += entry.length
+            if offset < place:
+                return f"{episode.key}: {entry.name} is damaged"
+    return ""
+
+
+def test_every_flipped_bit_of_array_records_is_named(
+    episodes: list[EpisodeRef], tmp_path: Path
+) -> None:
+    finished = write_shards(plan(episodes, tmp_path, "array_record"), tmp_path, Here())
+    describe_shards(finished, tmp_path)
+    path = finished[0].path
+    listed = [episode for episode in read_episodes(tmp_path) if episode.shard == path.name]
+    assert not [fault for record in read_shard(path, listed) for fault in record.faults]
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    starts = [whole.find(record.content) for record in read_records(path)]
+    used = starts[-1] + listed[-1].bytes
+    named: collections.Counter[str] = collections.Counter()
+    for offset in (*rng.integers(0, len(whole), 20), *rng.integers(0, used, 80)):
+        damaged = bytearray(whole)
+        damaged[offset] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        (fault,) = faults_of(path, listed)
+        wanted = wanted_fault(int(offset), starts, listed)
+        assert fault.endswith(wanted) if wanted else "behind its episodes" in fault
+        named[wanted.rpartition(": ")[2]] += 1
+    assert named.total() == 100 and len(named) > 5
+    path.write_bytes(whole[: used - 1])
+    with pytest.raises(DatasetError, match="is truncated: it ends within"):
+        faults_of(path, listed)
+    path.write_bytes(whole[:-1])
+    (fault,) = faults_of(path, listed)
+    assert fault == f"has {len(whole) - 1:,} bytes, not {len(whole):,}"

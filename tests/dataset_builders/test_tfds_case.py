@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import unittest
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any, ClassVar
 import pytest
 from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
+from common.errors import DatasetError
 from common.workers import run_in_fresh_process
 from dataset_builders import import_tfds
 
 register_pickle_by_value(sys.modules[__name__])  # the fresh process cannot import this file
+
+
+DUMMY_DATA = Path(__file__).parents[2] / "dataset_builders" / "libero_rl" / "dummy_data"
 
 
 class Stop(Exception):
@@ -49,21 +54,26 @@ def read_unfinished(trajectories: Path, folder: Path) -> dict[str, Any]:
     return {**found, "after": read(whole), "same": same, "left": work.exists()}
 
 
-def run_case(trajectories: Path) -> dict[str, Any]:
-    """Run all tests of `tfds.testing.DatasetBuilderTestCase`; return what failed."""
+def run_case() -> dict[str, Any]:
+    """Run all of `tfds.testing.DatasetBuilderTestCase` on `dummy_data`; return what failed."""
     tfds = import_tfds()
     from absl import flags
 
-    from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, named_config
+    from dataset_builders.libero_rl.libero_rl_dataset_builder import (
+        LiberoRl,
+        _collecting,
+        named_config,
+    )
 
     flags.FLAGS.mark_as_parsed()
-    config = named_config("dlr_1")
+    examples, config = str(DUMMY_DATA), named_config("dlr_1")
     config.resolution = 32
 
+    # (TFDS looks for dummy_data beside the builder by itself; a class of no file has to say it.)
     class Case(tfds.testing.DatasetBuilderTestCase):  # type: ignore[name-defined]
         DATASET_CLASS = LiberoRl
         SPLITS: ClassVar = {"train": 1}
-        EXAMPLE_DIR = str(trajectories)
+        EXAMPLE_DIR = examples
         BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = [config]
         MOCK_OUT_FORBIDDEN_OS_FUNCTIONS = False
 
@@ -71,10 +81,16 @@ def run_case(trajectories: Path) -> dict[str, Any]:
     unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
     told = [text for _, text in (*result.failures, *result.errors)]
     info = LiberoRl(data_dir="/nowhere", config="human+dlr_50").info
+    mine = dataclasses.replace(config, collect={"episodes": 6})
+    with pytest.raises(DatasetError, match=r"unknown: episode.* takes episodes, groups"):
+        _collecting(dataclasses.replace(config, collect={"episode": 6}))
     return {
+        "collected": _collecting(mine).episodes,
         "run": result.testsRun,
         "told": told,
         "configs": [item.name for item in LiberoRl.BUILDER_CONFIGS],
+        "notes": [LiberoRl.RELEASE_NOTES.get(str(LiberoRl.VERSION), "")],
+        "cited": info.citation,
         "license": info.redistribution_info.license,
         "homepage": info.homepage,
     }
@@ -85,9 +101,10 @@ def test_finished_shards_are_a_dataset_and_stay(trajectories: Path, tmp_path: Pa
     assert found == {"before": 1, "was there": False, "after": 2, "same": True, "left": False}
 
 
-def test_tfds_accepts_the_builder(trajectories: Path) -> None:
-    found = run_in_fresh_process(run_case, trajectories)
+def test_tfds_accepts_the_builder() -> None:
+    found = run_in_fresh_process(run_case)
     assert not found["told"], found["told"][0]
-    assert found["run"] >= 5
+    assert found["run"] >= 5 and found["collected"] == 6
     assert {"dlr", "o2o_rl", "human", "scripted", "human+dlr", "dlr_10"} <= set(found["configs"])
+    assert all(found["notes"]) and "liu2023libero" in found["cited"]
     assert "Apache-2.0" in found["license"] and found["homepage"].startswith("https://")

@@ -15,10 +15,12 @@ from common.errors import DatasetError
 from common.json_files import read_sealed
 from common.manifest import MANIFEST, file_sha256, write_manifest
 from dataset_builders.certificate import Conventions, convention_faults, conventions
+from dataset_builders.cloud.publish import PublishConfig, publish
 from dataset_builders.episodes import to_stored
 from dataset_builders.finishing import EPISODES, read_episodes
 from dataset_builders.verification.episodes import orientation_of
 from dataset_builders.verify import verify
+from tests.cloud_storage import BUCKET, CloudStorage
 
 FRAMING = 12, 4
 
@@ -205,3 +207,16 @@ def test_orientations_are_told_apart() -> None:
 def test_sums_are_those_of_the_shards(dataset: Path) -> None:
     line = (dataset / "SHA256SUMS").read_text().split()
     assert line == [file_sha256(shard_of(dataset)), shard_of(dataset).name]
+
+
+def test_a_published_dataset_is_verified_where_it_is(
+    dataset: Path, cloud: CloudStorage, tmp_path: Path
+) -> None:
+    address = f"gs://{BUCKET}/libero_rl/dlr/1.0.0"
+    publish(PublishConfig(dataset, address))
+    assert verify(address, replay=0) == verify(dataset, replay=0)
+    copy = copy_of(dataset, tmp_path)
+    damage(shard_of(copy), 1000, 3)
+    publish(PublishConfig(copy, address, overwrite=True))
+    with pytest.raises(DatasetError, match=f"{shard_of(copy).name}, episode 0"):
+        verify(address, replay=0)

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
+from common.errors import RenderError
 from demonstrations.demonstration import Demonstration, Moments
 from simulation.scene import Fixtures
 
@@ -124,12 +126,37 @@ class PointMass:
         return Fixtures(("table",), np.zeros((1, 3)), np.array([[1.0, 0, 0, 0]]))
 
 
+class Dots:
+    """Draws the point mass's task as three squares: seen from above, or from the side."""
+
+    digest = "dots"
+
+    def __init__(self) -> None:
+        self.cameras = {"top": (0, 1), "side": (1, 2)}
+        self.drawn = 0
+
+    def draw(
+        self, scenes: Sequence[tuple[np.ndarray, Any]], cameras: Sequence[str], size: int
+    ) -> np.ndarray:
+        self.drawn += len(scenes) * len(cameras)
+        pictures = np.full((len(scenes), len(cameras), size, size, 3), 40, np.uint8)
+        for i, (state, _) in enumerate(scenes):
+            for k, camera in enumerate(cameras):
+                if camera not in self.cameras:
+                    raise RenderError(f"no camera {camera!r}; this task has top, side")
+                for colour, point in enumerate(np.split(state[1:], 3)):
+                    x, y = ((point[list(self.cameras[camera])] + 0.3) / 0.6 * size).astype(int)
+                    pictures[i, k, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2, colour] = 255
+        return pictures
+
+
 class PointMasses:
     """Point masses with the interface of `BatchEnvironment`."""
 
     def __init__(self, num_envs: int = 8) -> None:
         self.num_envs = num_envs
         self.envs = [PointMass() for _ in range(num_envs)]
+        self.painters = Dots()
         self.steps = 0
 
     def reset(

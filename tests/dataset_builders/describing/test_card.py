@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
-from dataset_builders.describing.card import HTML, MARKDOWN, SHEET, kind_name
+import pytest
+
+from dataset_builders.describing.card import HTML, MARKDOWN, SHEET, _marked, kind_name
 from dataset_builders.sources import EpisodeRef
 from simulation.recordings.trajectories import EpisodeInfo
 from tests.dataset_builders.conftest import TASK
@@ -24,6 +30,32 @@ def test_a_dataset_has_a_card(dataset: Path) -> None:
     sealed = json.loads((dataset / "digests.json").read_text())["files"]
     assert {HTML, MARKDOWN, SHEET, "episodes.jsonl", "SHA256SUMS", "LICENSE"} <= sealed.keys()
     assert not any("tfrecord" in name for name in sealed)
+
+
+def test_marked_words_become_code_and_nothing_else_markup() -> None:
+    assert _marked("a `b<c` & `d`") == "a <code>b&lt;c</code> &amp; <code>d</code>"
+    assert _marked(3) == "3"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_page_is_no_wider_than_its_window(width: int, dataset: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    text = (dataset / HTML).read_text()
+    assert "`" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL)
+    frame = f'<iframe width="{width}" height="900" srcdoc="{html.escape(text)}"></iframe>'
+    told = "[e.scrollWidth, e.clientWidth]"
+    look = f"const e = frames[0].document.documentElement; document.title = JSON.stringify({told})"
+    page = tmp_path / "page.html"
+    page.write_text(f"<title></title>{frame}<script>onload = () => {{ {look} }}</script>")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    command = [browser, *flags, "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    title = re.search(r"<title>(.*?)</title>", dom)
+    assert title is not None
+    needed, wide = json.loads(title[1])
+    assert needed <= wide and width - 20 <= wide <= width
 
 
 def test_kinds_are_named_by_pattern_or_way() -> None:

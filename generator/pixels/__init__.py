@@ -1,0 +1,1 @@
+"""Policies that look through cameras: pictures, encoders, and their training."""

@@ -1,0 +1,142 @@
+"""The scoreboard: what it counts, sorts, tests and extrapolates, and its two pages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from experiments.libero_90 import scale, tables
+from experiments.libero_90.records import Failure, TaskRecord
+from experiments.libero_90.scoreboard import Scoreboard
+from experiments.libero_90.write import html, markdown
+from experiments.study_page import BASELINE, DLR
+from experiments.study_results import write_result
+from tests.experiments.libero_90.made_up import TASKS, finish, result
+
+HOSTILE = '<script>alert("x")</script> | & co'
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Scoreboard:
+    """Four finished tasks, of which one is weak, one that has a recipe alone, and one that failed
+    though it has none."""
+    for task in TASKS[:3]:
+        finish(tmp_path, task)
+    finish(tmp_path, TASKS[3], dlr=(50, 20, 50), o2o=40)
+    write_result(result(TASKS[4], BASELINE, [50]), tmp_path)
+    for task in TASKS[:4]:
+        TaskRecord(tmp_path, task.key).note("demonstrations", 110.0, None, 100.0)
+    failure = Failure("demonstrations", HOSTILE, "abc")
+    TaskRecord(tmp_path, TASKS[5].key).note("demonstrations", 50.0, failure)
+    return Scoreboard.read(tmp_path, TASKS, 0)
+
+
+def test_rows_are_sorted_by_the_least_pattern_and_unfinished_ones_are_last(
+    board: Scoreboard,
+) -> None:
+    assert [row.name for row in board.rows[:1]] == [TASKS[3].name]
+    assert [row.least for row in board.rows[:4]] == [0.4, 0.96, 0.96, 0.96]
+    assert {row.name for row in board.rows[4:]} == {TASKS[4].name, TASKS[5].name}
+    assert math.isnan(board.rows[-1].least) and len(board.finished) == 4
+
+
+def test_ways_are_kept_from_a_tenth_of_the_episodes_on(board: Scoreboard) -> None:
+    assert board.rows[0].recipes[DLR].ways == (3, 3)
+    assert board.rows[0].recipes[BASELINE].ways == (1, 3), "2 of 36 are too few"
+
+
+def test_totals_count_what_is_there(board: Scoreboard) -> None:
+    text = " ".join(tables.totals(board))
+    assert "4 of 90 tasks finished" in text
+    assert "every pattern at 90% or more on 3; O2O-RL at 90% or more on 3" in text
+    assert "two recognised ways or more on 4, O2O-RL on 0" in text
+    assert "something failed, see below: 1." in text
+    assert board.core_hours == pytest.approx((400 + 9 * 366) / 3600) and board.kept == 9 * 36
+    assert board.hours == pytest.approx(490 / 3600)
+
+
+def test_success_is_non_inferior_or_not_by_five_points(board: Scoreboard) -> None:
+    least, mean = board.success_tests()
+    assert least[1:3] == pytest.approx(((3 * 0.98 + 0.8) / 4, (3 * 0.96 + 0.4) / 4))
+    assert least[3] == 0.5 and least[4] == 4, "one weak task outweighs all flips of the others"
+    better = Scoreboard(board.rows[1:4], 90).success_tests()[1]
+    assert better[3] == pytest.approx(1 / 8), "three tasks, all within the margin"
+    assert mean[0] == "mean of patterns"
+
+
+def test_scale_is_the_measured_seconds_over_all_tasks(board: Scoreboard) -> None:
+    costs = scale.Costs.of(board)
+    assert costs.means() == pytest.approx((100, 660, 2))
+    assert costs.core_hours(501) == pytest.approx(90 * (100 + 660 + 501 * 2) / 3600)
+    two, many = scale.PLACES[0], scale.PLACES[-1]
+    assert costs.estimate(two, 501).hours == pytest.approx(costs.core_hours(501) / 2)
+    assert costs.estimate(many, 5001).hours == pytest.approx((100 + 330 + 5001) / 3600), "a task's"
+    dollars = costs.core_hours(51) * (0.027502 + 4 * 0.003686)
+    assert costs.estimate(two, 51).dollars == pytest.approx(dollars)
+    text = " ".join(tables.on_paper(board).before)
+    assert "90 × (100 + 660 + N × 2.00) s" in text
+    assert scale.Costs([], 90).costs == []
+
+
+def test_every_episode_number_divides_among_three_patterns() -> None:
+    assert all(n % 3 == 0 for n in scale.EPISODES)
+
+
+def test_markdown_tells_everything(board: Scoreboard) -> None:
+    text = markdown(board)
+    assert f"| `{TASKS[3].name}` | 60%, 60%, 60% | 100% (93 to 100), 40% (28 to 54), " in text
+    assert "0.90 → 0.90" in text and "0.001 → 0.004" in text and "90,000" in text
+    assert (
+        f"| `{TASKS[3].name}` | dlr | 60% → 40% | solved; it is low | scripted low 40 of 41 |"
+        in text
+    )
+    assert "\\| & co" in text and "mode entropy (primary)" in text
+    assert "--collect.episodes 501 --workers 96" in text
+    alone = markdown(Scoreboard([], 90))
+    assert "0 of 90 tasks finished" in alone and "No finished task tells" in alone
+
+
+class _Page(HTMLParser):
+    """What a page loads and runs, and the attributes of its rows."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.policy, self.scripts, self.sources, self.kinds = "", [""], list[str](), list[str]()
+        self._inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        if found.get("http-equiv") == "Content-Security-Policy":
+            self.policy = found["content"]
+        self._inside = tag == "script"
+        self.sources += [found[name] for name in ("src", "href") if name in found]
+        if "data-kinds" in found:
+            self.kinds.append(found["data-kinds"])
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.scripts[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._inside = False
+            self.scripts.append("")
+
+
+def test_the_page_runs_its_own_script_alone_and_loads_nothing(board: Scoreboard) -> None:
+    text = html(board, {TASKS[3].key: b"RIFF"})
+    page = _Page(text)
+    (script, rest) = page.scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.policy and "default-src 'none'" in page.policy
+    assert not rest and HOSTILE not in text and "&lt;script&gt;" in text
+    assert page.sources == ["data:image/webp;base64,UklGRg=="]
+    assert page.kinds == ["weak", "solved", "solved", "solved", "", "failed"]
+    assert not re.search(r"\son\w+=", text.replace(script, ""))
