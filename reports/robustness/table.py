@@ -12,7 +12,8 @@ from rich.text import Text
 from common.files import write_text
 from eval_harness.perturbations.arms import load_arms
 from eval_harness.perturbations.retained import SMALL, Retained, Robustness, measure_retained
-from reports.evaluation_tables import NONE, p_text, points, policy_name
+from eval_harness.results import summarise
+from reports.evaluation_tables import NONE, p_text, points, policy_name, rate_texts
 
 NUMBERS = "retained.json"
 
@@ -41,9 +42,11 @@ def print_retained(found: Robustness, console: Console) -> None:
     config = found.control.config
     name, protocol = policy_name(config["policy"]), config["protocol"]["name"]
     console.print(Text(f"{name}, protocol {protocol}, assets {config['assets']['name']}"))
+    everything = summarise(found.control)["all"]
+    console.print(Text("control: " + " ".join(filter(None, rate_texts(everything)))))
     table = Table(title="Success under perturbation, paired with the control", title_justify="left")
     table.add_column("", overflow="fold")
-    for heading in ("control", "changed", "kept", "difference", "p (Holm)", ""):
+    for heading in ("success", "kept", "points", "p", ""):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in found.arms:
         table.add_row(Text(f"{arm.axes} {arm.level}"), *map(Text, retained_texts(arm)))
@@ -53,19 +56,23 @@ def print_retained(found: Robustness, console: Console) -> None:
 
 
 def retained_texts(arm: Retained) -> list[str]:
-    """Return success of the control and under the condition, share kept, difference, p, verdict."""
+    """Return success under the condition, share kept, difference, p and verdict, as text."""
     if arm.difference is None or arm.adjusted is None:
         missing = f"{arm.planned - arm.pairs}/{arm.planned} missing"
-        return [NONE, NONE, NONE, missing, NONE, arm.verdict]
+        return [NONE, NONE, missing, NONE, arm.verdict]
     difference, kept = arm.difference, arm.share_kept
     return [
-        f"{arm.control / arm.pairs:.0%}",
         f"{arm.successes / arm.pairs:.0%}",
         NONE if kept is None else f"{kept[0]:.0%}",
-        f"{points(difference.value)} ({points(difference.low)} to {points(difference.high)})",
+        f"{_whole(difference.value)} ({_whole(difference.low)} to {_whole(difference.high)})",
         p_text(arm.adjusted),
         arm.verdict,
     ]
+
+
+def _whole(value: float) -> str:
+    """Return a difference of rates as whole percentage points, signed."""
+    return points(round(value, 2)).removesuffix(".0")
 
 
 def notes(found: Robustness) -> list[str]:
@@ -74,7 +81,8 @@ def notes(found: Robustness) -> list[str]:
     return [
         f"{pairs} episodes an arm, each paired with the control's of the same task, start and "
         "seed. Kept: of the episodes at which the control succeeds, the share at which the arm "
-        f"does. Difference in points, mean over tasks, {found.confidence:.0%} paired bootstrap. "
-        f"p: McNemar's exact test, adjusted by Holm for {len(found.arms)} conditions. Too few to "
-        f"tell: no change is shown, and one of {SMALL:.0%} is not ruled out."
+        "does. Points: the difference from the control, mean over tasks, "
+        f"{found.confidence:.0%} paired bootstrap. p: McNemar's exact test, adjusted by Holm for "
+        f"{len(found.arms)} conditions. Too few to tell: no change is shown, and one of "
+        f"{SMALL:.0%} is not ruled out."
     ]
