@@ -157,7 +157,8 @@ class Layout(Perturbation):
         for spot, least in [(s, g) for g in (gap, CLEARANCE) for s in spots]:
             if not ground.is_free(spot, radius, (stranger.name,), least):
                 continue
-            place = Distractor(*spot.tolist(), float(rng.uniform(-np.pi, np.pi)))
+            turn = float(rng.uniform(-np.pi, np.pi))
+            place = Distractor(float(spot[0]), float(spot[1]), turn)
             placed = place._put(start, env, stranger, ground.top - low)
             if stands(placed, env, [[stranger.name]]):
                 return placed

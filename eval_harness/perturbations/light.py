@@ -99,7 +99,7 @@ class Light(Perturbation):
             (float(at[0]), float(at[1]), _LAMP_HEIGHT),
             (-float(at[0]) / 2, -float(at[1]) / 2, -_LAMP_HEIGHT),
             *((_LAMP_SHARE * amount,) * 3, (_LAMP_SHARE * amount / 2,) * 3),
-            shadows=bool(shadows),
+            shadows=False,
         )
         gloss = 1 + (self.specular - 1) * amount
         return LightChange(

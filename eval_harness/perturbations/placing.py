@@ -162,9 +162,9 @@ class Ground:
     def _sweep(self, joint: int) -> None:
         """Widen the rectangles of what a drawer, door or knob moves by all its positions."""
         env, model = self.env, self.env.model
-        address, low_high = int(model.jnt_qposadr[joint]), model.jnt_range[joint]
+        address, (low, high) = int(model.jnt_qposadr[joint]), model.jnt_range[joint].tolist()
         own = float(env.data.qpos[address])
-        for value in np.linspace(*low_high, 4):
+        for value in np.linspace(low, high, 4):
             env.data.qpos[address] = value
             mujoco.mj_kinematics(model, env.data)
             boxes = bounding_boxes(model, env.data)

@@ -32,6 +32,8 @@ __all__ = ["DEFAULT_CAMERAS", "Picture", "Renderer", "Segment", "View", "choose_
 DEFAULT_CAMERAS = ("agentview", "robot0_eye_in_hand")
 """The two cameras that LIBERO's policies look through."""
 _MAX_GEOMS = 1000
+_SHADOW_SIZE = 512
+"""Side of a look's shadow map, pixels: in software MuJoCo's 4096 takes three pictures' time."""
 _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
 
 
@@ -97,6 +99,9 @@ class Renderer:
         self.model = copy.copy(self.scene.visual_model)
         self.model.vis.global_.offwidth = max(width, 640)
         self.model.vis.global_.offheight = max(height, 480)
+        if not self.model.light_castshadow.any():  # only a look casts shadows here, if at all
+            quality = self.model.vis.quality
+            quality.shadowsize = min(quality.shadowsize, _SHADOW_SIZE)
         self.data = mujoco.MjData(self.model)
         self._owner = _here()
         self._gl: Any = new_context(max(width, 640), max(height, 480))

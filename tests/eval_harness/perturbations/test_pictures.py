@@ -74,7 +74,7 @@ def test_looks_add_up(studio: Studio) -> None:
 def test_camera_keeps_looking_at_the_same_point(studio: Studio) -> None:
     for move in (CameraMove(25, 10, 1.2, 0), CameraMove(-40, -15, 0.8, 0)):
         look = move.look(studio.model)
-        numbers = {n.field: n.value for n in look.numbers}
+        numbers = {n.field: np.asarray(n.value) for n in look.numbers}
         studio.renderer.wear(look)
         camera = studio.model.camera("agentview").id
         target = looked_at(studio.model)
