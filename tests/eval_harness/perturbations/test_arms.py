@@ -147,10 +147,12 @@ def test_retained_success_is_paired_and_adjusted(tmp_path: Path) -> None:
     )
     found = measure_retained(arms)
     by_axis = {arm.axes: arm for arm in found.arms}
-    assert by_axis["camera"].share_kept[0] == pytest.approx(10 / 30)
-    assert by_axis["camera"].difference.value == pytest.approx(-0.5)
-    assert by_axis["camera"].verdict == "less"
-    assert by_axis["camera"].adjusted == pytest.approx(3 * by_axis["camera"].test.p_value)
+    camera = by_axis["camera"]
+    assert camera.share_kept and camera.difference and camera.test
+    assert camera.share_kept[0] == pytest.approx(10 / 30)
+    assert camera.difference.value == pytest.approx(-0.5)
+    assert camera.verdict == "less"
+    assert camera.adjusted == pytest.approx(3 * camera.test.p_value)
     assert by_axis["light"].verdict == "no change found"
     assert by_axis["noise"].adjusted == 1.0
 

@@ -24,6 +24,7 @@ from eval_harness.perturbations.surfaces import robot_geoms
 from eval_harness.plan import make_item
 from eval_harness.protocols import PROTOCOLS
 from simulation.assets.resolve import embedded_pack
+from simulation.crowd import CrowdedScene
 from simulation.environment import Environment
 from simulation.tasks import get_task
 
@@ -84,11 +85,11 @@ def test_objects_end_beyond_the_official_starts() -> None:
 
 def test_layout_adds_objects_that_stand_and_leaves_what_is_named() -> None:
     own, env = begun(None, 0, 1, True), begun(Layout, 4, 1, True)
-    assert len(env.scene.strangers) == 4
+    assert isinstance(env.scene, CrowdedScene) and len(env.scene.strangers) == 4
     placed = [s for s in env.scene.strangers if env.data.xpos[s.body][0] < 2]
     assert len(placed) >= 2
-    table = Ground(WorldStart(env.state(), env.fixtures()), env).top
-    env = begun(Layout, 4, 1, True)
+    other = begun(Layout, 4, 1, True)
+    table = Ground(WorldStart(other.state(), other.fixtures()), other).top
     for stranger in placed:
         position = env.data.xpos[stranger.body]
         up = env.data.xmat[stranger.body].reshape(3, 3)
@@ -106,6 +107,7 @@ def test_layout_adds_objects_that_stand_and_leaves_what_is_named() -> None:
 
 def test_distractor_that_clashes_is_refused() -> None:
     env = begun(Layout, 1, 0, False)
+    assert isinstance(env.scene, CrowdedScene)
     start, stranger = WorldStart(env.state(), env.fixtures()), env.scene.strangers[0]
     plate, cabinet = env.object_position("plate_1"), env.fixtures().positions[0]
     for x, y, reason in (

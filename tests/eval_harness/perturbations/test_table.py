@@ -13,6 +13,7 @@ from eval_harness.perturbations.light import Light
 from eval_harness.perturbations.noise import Noise
 from eval_harness.perturbations.table import (
     AXES,
+    Condition,
     make_condition,
     parse_axes,
     parse_condition,
@@ -53,7 +54,7 @@ def test_digest_tells_conditions_apart_and_control_is_the_protocol() -> None:
         return dataclasses.replace(own, perturbations=perturbations).digest()
 
     assert digest(Camera(0), Noise(0)) == own.digest()
-    conditions = [(kind(level),) for kind in AXES.values() for level in (1, 4)]
+    conditions: list[Condition] = [(kind(level),) for kind in AXES.values() for level in (1, 4)]
     conditions += [(Camera(2), Light(2)), (Camera(1, azimuth=10.0),)]
     digests = {digest(*condition) for condition in conditions}
     assert len(digests) == len(conditions) and own.digest() not in digests
