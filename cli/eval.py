@@ -5,136 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from cli.doctor import load_mujoco
+from cli.eval_run import ProtocolName, Run, print_results
 from common.errors import UsageError
 
-if TYPE_CHECKING:
-    from eval_harness.policy import Policy
-    from eval_harness.results import EpisodeResult, Results
-    from eval_harness.runner import RunConfig
-    from eval_harness.statistics import StoppingRule
-    from simulation.tasks import Task
-
-EXIT_INCOMPLETE = 1
-"""Status of a run after which episodes are missing or errors."""
 EXIT_FAULT = 1
 """Status of a check that found a fault."""
-ProtocolName = Literal["openvla", "openvla_oft", "openpi", "vla_eval", "lerobot", "libero"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Run a policy; the same command goes on where it was killed."""
-
-    policy: tyro.conf.Positional[str]
-    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (by default
-    with the noise of the success that training reports), lerobot:PATH_OR_HUB_ID,
-    openvla:PATH_OR_HUB_ID[#STATISTICS], openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K
-    where its replies hold K actions; a checkpoint's folder or hub id alone is recognised."""
-    out: Path
-    """Folder of the results."""
-    protocol: ProtocolName = "openvla"
-    """Whose way of evaluating."""
-    suites: tuple[str, ...] = ()
-    """Suites, such as libero_spatial."""
-    tasks: tuple[str, ...] = ()
-    """Tasks, as `suite/name` or their names alone."""
-    in_distribution: bool = False
-    """The suite that the papers pretrain on: LIBERO-90."""
-    out_of_distribution: bool = False
-    """The suites that they do not: Spatial, Object, Goal and Long."""
-    episodes: int | None = None
-    """Episodes of each task; by default the protocol's."""
-    seed: int = 0
-    """Another seed draws other scenes and noise; 0 follows the protocol."""
-    starts: Path | None = None
-    """Folder of demonstrations or trajectories; episodes begin where these do."""
-    shard: str = "0/1"
-    """Share of the episodes to run here, i/n; `dlr eval merge` puts shares together."""
-    environments: int = 16
-    """Episodes under way at a time; changes no result."""
-    threads: int | None = None
-    """Threads that simulate and render, by default one per core; changes no result."""
-    retries: int = 2
-    """How often an episode that met an error is begun again."""
-    policy_timeout: float = 600.0
-    """Seconds for one answer of the policy; one that takes longer hangs, and the run stops."""
-    stop_threshold: float | None = None
-    """Stop once the success rate is known to be above or below this."""
-    stop_half_width: float | None = None
-    """Stop once the success rate is known to within this."""
-    preflight: bool = True
-    """Check this machine first, as `dlr doctor` does."""
-    assets: Path | None = None
-    """`libero`, `embedded` or a folder of assets; by default as `dlr assets` says."""
-
-    def __call__(self) -> None:
-        """Run."""
-        load_mujoco()
-        from eval_harness.evaluation import evaluate, is_complete
-        from eval_harness.plan import Shard
-        from eval_harness.policies import load_policy
-        from eval_harness.policies.replay import ReplayPolicy
-        from eval_harness.protocols import get_protocol
-        from simulation.assets.resolve import resolve_assets
-
-        protocol, shard = get_protocol(self.protocol), Shard.parse(self.shard)
-        config, rule = self._config(), self._rule()
-        pack = resolve_assets(self.assets)
-        starts = None if self.starts is None else ReplayPolicy.of_folder(self.starts, pack)
-        report = _preflight(self.assets) if self.preflight else None
-        policy = load_policy(self.policy, protocol, self.seed, pack)
-        try:
-            results = evaluate(
-                policy,
-                protocol,
-                self._tasks(starts or policy),
-                self.out,
-                self.episodes,
-                seed=self.seed,
-                starts=starts,
-                shard=shard,
-                config=config,
-                assets=pack,
-                rule=rule,
-                preflight=report,
-                show=_show,
-            )
-        finally:
-            policy.close()
-        _print(results)
-        if not is_complete(results) and not (self.out / "stop.json").exists():
-            sys.exit(EXIT_INCOMPLETE)
-
-    def _config(self) -> RunConfig:
-        from eval_harness.runner import RunConfig
-
-        return RunConfig(
-            self.environments, self.threads, self.retries, policy_timeout=self.policy_timeout
-        )
-
-    def _rule(self) -> StoppingRule | None:
-        from eval_harness.statistics import StoppingRule
-
-        if self.stop_threshold is None and self.stop_half_width is None:
-            return None
-        return StoppingRule(self.stop_threshold, self.stop_half_width)
-
-    def _tasks(self, policy: Policy) -> list[Task]:
-        from eval_harness import plan
-        from eval_harness.policies.replay import ReplayPolicy
-
-        suites = [*self.suites]
-        suites += plan.IN_DISTRIBUTION if self.in_distribution else ()
-        suites += plan.OUT_OF_DISTRIBUTION if self.out_of_distribution else ()
-        names = self.tasks
-        if isinstance(policy, ReplayPolicy) and not suites and not names:
-            names = policy.tasks
-        return plan.choose_tasks(names, suites)
 
 
 @dataclass(frozen=True)
@@ -207,8 +86,13 @@ class Merge:
     def __call__(self) -> None:
         """Merge."""
         from eval_harness.merging import merge
+        from eval_harness.perturbations.arms import is_arms, merge_arms
 
-        _print(merge(self.folders, self.out))
+        if self.folders and is_arms(self.folders[0]):
+            merge_arms(self.folders, self.out)
+        else:
+            merge(self.folders, self.out)
+        print_results(self.out)
 
 
 @dataclass(frozen=True)
@@ -260,9 +144,16 @@ class Report:
     def __call__(self) -> None:
         """Write the report."""
         load_mujoco()
+        from eval_harness.perturbations.arms import is_arms
         from reports.evaluation import write_report
+        from reports.robustness.table import write_retained
         from reports.video import VideoSettings
 
+        if is_arms(self.folder):
+            if self.baseline is not None:
+                raise UsageError("compare arms one by one: `dlr eval compare A/light-3 B/light-3`")
+            print(write_retained(self.folder, self.out))
+            return
         paths = write_report(
             self.folder,
             self.baseline,
@@ -282,33 +173,3 @@ def eval(
 ) -> None:
     """Evaluate a policy on LIBERO: run, check, merge, compare, report."""
     command()
-
-
-def _preflight(assets: Path | None) -> dict[str, Any]:
-    from simulation.preflight import preflight
-
-    report = preflight(assets)
-    for check in report.checks:
-        if check.status != "OK":
-            print(f"{check.status:<4}  {check.name}: {check.detail}", file=sys.stderr)
-    if not report.passed:
-        raise UsageError(
-            "results from here would not be LIBERO's: see `dlr doctor`, or give --no-preflight"
-        )
-    return report.as_dict()
-
-
-def _show(result: EpisodeResult, done: int, total: int) -> None:
-    outcome = result.error or ("success" if result.success else "failure")
-    where = f"{result.task} {result.episode}"
-    print(f"{done}/{total}  {where}: {outcome}, {result.steps} steps", file=sys.stderr, flush=True)
-
-
-def _print(results: Results) -> None:
-    from rich.console import Console
-
-    from eval_harness.results import summarise
-    from reports.evaluation_tables import print_summary
-
-    print_summary(summarise(results), Console())
-    print(results.folder)

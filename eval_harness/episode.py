@@ -8,6 +8,13 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from eval_harness.perturbations.table import (
+    Condition,
+    instruction_of,
+    look_of,
+    picture_of,
+    scene_of,
+)
 from eval_harness.plan import Item
 from eval_harness.policy import Observation, Requirements
 from eval_harness.protocols import Protocol
@@ -16,10 +23,13 @@ from eval_harness.timing import Clock
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.observations import Observer
+from simulation.pictures.look import Look
 from simulation.pictures.renderers import Renderers
+from simulation.pictures.rendering import Renderer
 from simulation.pictures.transforms import prepare
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
+from simulation.scene import load_scene
 from simulation.tasks import Task
 
 METHOD = "evaluation"
@@ -29,8 +39,9 @@ METHOD = "evaluation"
 class Seat:
     """An environment with what reads it."""
 
-    def __init__(self, task: Task, assets: AssetPack) -> None:
-        self.env = Environment(task, assets)
+    def __init__(self, task: Task, assets: AssetPack, condition: Condition = ()) -> None:
+        scene = scene_of(load_scene(task, assets), condition)
+        self.env = Environment(task, assets, scene)
         self.observer = Observer(self.env)
 
 
@@ -40,10 +51,11 @@ class Seats:
     Args:
         assets: asset pack of all.
         most_free: how many to keep that no episode uses.
+        condition: what their scenes differ in from the tasks' own.
     """
 
-    def __init__(self, assets: AssetPack, most_free: int) -> None:
-        self.assets = assets
+    def __init__(self, assets: AssetPack, most_free: int, condition: Condition = ()) -> None:
+        self.assets, self._condition = assets, condition
         self._most_free = most_free
         self._free: list[Seat] = []
         self._lock = threading.Lock()
@@ -54,7 +66,7 @@ class Seats:
             for i in reversed(range(len(self._free))):
                 if self._free[i].env.task == task:
                     return self._free.pop(i)
-        return Seat(task, self.assets)
+        return Seat(task, self.assets, self._condition)
 
     def give(self, seat: Seat) -> None:
         """Take an environment back."""
@@ -83,6 +95,7 @@ class RunningEpisode:
         self._seat: Seat | None = None
         self._chunk: npt.NDArray[np.float64] = np.zeros((0, 7))
         self._recorder: Recorder | None = None
+        self._look: Look | None = None
         self._begun = time.perf_counter()
 
     @property
@@ -122,21 +135,33 @@ class RunningEpisode:
 
     def observe(self, renderers: Renderers) -> Observation:
         """Return what the policy sees now; the only place where anything is drawn."""
-        task = self.item.task
+        task, key, condition = self.item.task, self.item.key, self._protocol.perturbations
         images = {}
         if self._needs.upright:
             with self._clock.on("rendering"):
                 images = self._draw_upright(renderers)
         elif self._needs.cameras:
             with self._clock.on("rendering"):
+                renderer = renderers.of(task, self._there.env.scene)
+                self._dress(renderer)
                 drawn = self._there.observer.pictures(
-                    renderers.of(task), ["pixels"], self._needs.cameras, self._protocol.render_size
+                    renderer, ["pixels"], self._needs.cameras, self._protocol.render_size
                 )
             with self._clock.on("preparation"):
-                steps = self._protocol.picture_steps
-                images = {c: prepare(drawn[f"{c}_image"], steps) for c in self._needs.cameras}
+                for camera in self._needs.cameras:
+                    seen = drawn[f"{camera}_image"]
+                    seen = picture_of(condition, seen, task, key.seed, self.steps, camera)
+                    images[camera] = prepare(seen, self._protocol.picture_steps)
         state = {name: self._numbers(name) for name in self._needs.state}
-        return Observation(self.item.key, self.steps, task.language, images, state)
+        instruction = instruction_of(condition, task, key.seed)
+        return Observation(key, self.steps, instruction, images, state)
+
+    def _dress(self, renderer: Renderer) -> None:
+        """Have the renderer, which others use too, show this episode's look."""
+        if self._look is None:
+            model, key = renderer.scene.visual_model, self.item.key
+            self._look = look_of(self._protocol.perturbations, model, self.item.task, key.seed)
+        renderer.wear(self._look)
 
     def _draw_upright(self, renderers: Renderers) -> dict[str, npt.NDArray[np.uint8]]:
         """Return the pictures of a policy that sees none of the protocol's steps."""

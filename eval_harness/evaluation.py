@@ -94,6 +94,7 @@ def evaluate(
         shard=f"{shard.index}/{shard.count}",
         preflight=preflight,
     )
+    policy.run_under(protocol)
     writer = ResultsWriter(out, content)
     try:
         _run_missing(policy, items, protocol, config, writer, pack, rule, show)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import SettingError
+from eval_harness.perturbations.table import begin_otherwise
 from eval_harness.policy import EpisodeKey
 from eval_harness.protocols import Protocol
 from simulation.environment import Environment
@@ -62,15 +63,18 @@ class Item:
 
         Raises:
             InvalidStateError: the start does not belong to the task.
+            PerturbationError: there is no room for what the protocol puts elsewhere.
         """
         start = self.start
         if start is None:
             env.reset(self.fixture_seed, self.key.init_index)
+            begin_otherwise(env, protocol.perturbations, self.key.seed)
             action = np.array(protocol.settle_action)
             for _ in range(protocol.settle_steps):
                 env.step(action)
         else:
             env.reset(start.seed, start.init_index, start.state, start.fixtures)
+            begin_otherwise(env, protocol.perturbations, self.key.seed)
             env.settle(start.settle_steps)
 
 

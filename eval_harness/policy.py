@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import DlrError
+
+if TYPE_CHECKING:
+    from eval_harness.protocols import Protocol
 
 ACTION_DIM = 7
 """Translation (3), rotation (3), gripper (1), each in [-1, 1]; gripper -1 opens, +1 closes."""
@@ -83,6 +86,9 @@ class Policy(ABC):
         Raises:
             PolicyError: no actions can be given.
         """
+
+    def run_under(self, protocol: Protocol) -> None:  # noqa: B027
+        """Be told under which protocol the episodes from now on are run."""
 
     def reset(self, keys: Sequence[EpisodeKey]) -> None:  # noqa: B027
         """Forget what is remembered of these episodes; called before the first `act` of each."""

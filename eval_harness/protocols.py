@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from common.errors import SettingError
+from eval_harness.perturbations.table import Condition, make_condition
 from simulation.pictures.transforms import (
     CentreCrop,
     Jpeg,
@@ -63,13 +64,17 @@ class Protocol:
     """Actions of a chunk that are executed before the policy looks again; None for all."""
     gripper: Literal["binarised", "closed_from_zero", "as_given"] = "as_given"
     """Whether the gripper's action becomes its sign, and whether 0 then closes or stays 0."""
+    perturbations: Condition = ()
+    """What every episode differs in from the protocol's own; those of level 0 are left out."""
 
     def __post_init__(self) -> None:
         """Check what no other part will check.
 
         Raises:
             SettingError: a number is out of range, or a suite has no horizon.
+            PerturbationError: two perturbations are of one axis.
         """
+        object.__setattr__(self, "perturbations", make_condition(self.perturbations))
         if self.settle_steps < 0 or self.trials < 1 or (self.chunk is not None and self.chunk < 1):
             raise SettingError("settle_steps must be at least 0, trials and chunk at least 1")
         if self.horizons.keys() != SUITES.keys() or min(self.horizons.values()) < 1:
@@ -93,6 +98,9 @@ class Protocol:
         """Return the protocol as JSON can hold it."""
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         content["picture_steps"] = [describe(step) for step in self.picture_steps]
+        del content["perturbations"]
+        if self.perturbations:
+            content["perturbations"] = [one.describe() for one in self.perturbations]
         return json.loads(json.dumps({"format_version": FORMAT_VERSION, **content}))
 
     def digest(self) -> str:

@@ -114,7 +114,7 @@ class _Run:
         self._needs = policy.requirements
         self._asker = Asker(policy, config.policy_timeout)
         self._clock = Clock()
-        self._seats = Seats(assets, config.environments)
+        self._seats = Seats(assets, config.environments, protocol.perturbations)
         self._threads = min(config.threads or cores(), config.environments)
         self._most_renderers = _most_renderers(items, config.environments, self._threads)
         self._changed = threading.Condition()

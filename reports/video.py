@@ -1,6 +1,7 @@
 """Videos of evaluated episodes, drawn afterwards from the states that the runner stored.
 
-No picture is kept during an evaluation: which episodes are worth a look is known after it.
+No picture is kept during an evaluation: which episodes are worth a look is known after it. Of
+what a perturbation changes, all is seen here but the noise of a picture.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from PIL import Image
 
 from common.errors import AssetError, SettingError
 from eval_harness.compare import Comparison
+from eval_harness.perturbations.table import look_of, read_condition, scene_of
 from eval_harness.results import EpisodeResult, Results, trajectory_path
 from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.physics.control import CONTROL_FREQUENCY
 from simulation.pictures.pictures import draw_states, encode_video
 from simulation.pictures.rendering import Renderer
 from simulation.recordings.trajectories import Episode
+from simulation.scene import load_scene
 from simulation.tasks import get_task
 
 _GAP, _GREY = 4, 128
@@ -141,19 +144,26 @@ def _draw_scenes(
     if not chosen:
         return []
     packs = [find_assets(results, assets) for results in evaluations]
+    conditions = [read_condition(results.config["protocol"]) for results in evaluations]
+    kinds = list(zip(packs, conditions, strict=True))
     scenes = []
     for key, group in itertools.groupby(chosen, key=lambda episodes: episodes[0].task):
         task, size = get_task(key), settings.size
         with contextlib.ExitStack() as stack:
-            made = {
-                pack: stack.enter_context(Renderer(task, pack, size, size)) for pack in set(packs)
-            }
+            made = {}
+            for pack, condition in set(kinds):
+                scene = scene_of(load_scene(task, pack), condition)
+                renderer = Renderer(task, pack, size, size, scene)
+                made[pack, condition] = stack.enter_context(renderer)
             for episodes in group:
+                for kind, episode in zip(kinds, episodes, strict=True):
+                    model = made[kind].scene.visual_model
+                    made[kind].wear(look_of(kind[1], model, task, episode.seed))
                 trajectories = [
                     results.trajectory(episode)
                     for results, episode in zip(evaluations, episodes, strict=True)
                 ]
-                clip = draw_clip([made[pack] for pack in packs], trajectories, settings)
+                clip = draw_clip([made[kind] for kind in kinds], trajectories, settings)
                 scenes.append(Scene(episodes, clip))
     return scenes
 

@@ -32,7 +32,6 @@ SETTLE_STEPS = 10
 """Control steps for which objects fall and come to rest before an episode (OpenVLA's protocol)."""
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 """What is applied meanwhile: stay, with the gripper open."""
-
 FEWEST_SUBSTEPS = 10
 """Of 5 ms each: the fingers' contacts, whose time constant is 10 ms, bear no longer ones."""
 
@@ -45,18 +44,19 @@ class Environment:
     action's goal, which upstream computes from the pose before `set_init_state`, included. That
     is a `ControlEnv` without a renderer: upstream's own `OffScreenRenderEnv` differs from it in
     the last bits from the first step on, which contacts can amplify (after 300 random steps on
-    LIBERO-Object's butter to 1e-9).
-    `proprio`, `joints` and `policy_state` read the state at the end of the step. Upstream's `step`
-    returns values from up to two simulator steps (2 ms each) before it, and
-    `simulation.observations` equals them.
+    LIBERO-Object's butter to 1e-9). `proprio`, `joints` and `policy_state` read the state at the
+    end of the step; `simulation.observations`, as upstream's `step`, up to 4 ms before it.
 
     Args:
         task: the task.
         assets: asset pack; by default the first that `resolve_assets` finds.
+        scene: the task's compiled scene; by default the one that every environment shares.
     """
 
-    def __init__(self, task: Task, assets: AssetPack | None = None) -> None:
-        self.scene: Scene = load_scene(task, assets)
+    def __init__(
+        self, task: Task, assets: AssetPack | None = None, scene: Scene | None = None
+    ) -> None:
+        self.scene: Scene = scene or load_scene(task, assets)
         self.task = task
         self.model = self.scene.new_model()
         self.data = mujoco.MjData(self.model)

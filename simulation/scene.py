@@ -24,7 +24,8 @@ from simulation.predicates import Predicate, compile_atoms, conjunction
 from simulation.quiet import quiet_robosuite
 from simulation.tasks import Task, import_libero
 
-_CONSTRUCTION_LOCK = threading.RLock()
+CONSTRUCTION_LOCK = threading.RLock()
+"""Held while upstream builds something: it keeps state in its modules."""
 _SETTLED_DRAWS = 2
 """Upstream draws each articulated object's joint once per load; reset loads a second time."""
 
@@ -80,17 +81,20 @@ class Scene:
         atoms: each goal predicate on (model, data), in the order of `goal`.
         success: the goal as a predicate on (model, data).
         burners: (site id, joint qpos address) of stove burners that show when turned on.
+        strangers: objects that the task does not know of; see `simulation.crowd`.
     """
+
+    strangers: tuple[MovableObject, ...] = ()
 
     def __init__(self, task: Task, assets: AssetPack) -> None:
         self.task = task
         self.assets = assets
-        with _CONSTRUCTION_LOCK:
+        with CONSTRUCTION_LOCK:
             self._upstream = make_upstream(task, assets).env
             upstream = self._upstream
             self._sim = upstream.sim
             upstream.visualize(dict.fromkeys(upstream._visualizations, False))
-            self.model = _physics_model(with_arena(upstream.model.get_xml()))
+            self.model = physics_model(with_arena(upstream.model.get_xml()))
             # The fixtures' poses before any draw: a new upstream model's, and not this one's.
             self._pristine_body_pos = self.model.body_pos.copy()
             self._pristine_body_quat = self.model.body_quat.copy()
@@ -125,7 +129,7 @@ class Scene:
         looks = robot_looks(self.assets.path)
         if looks is None:
             return compiled
-        with _CONSTRUCTION_LOCK:
+        with CONSTRUCTION_LOCK:
             model = with_looks(with_arena(self._upstream.model.get_xml()), looks)
         model.body_pos[:] = self._pristine_body_pos
         model.body_quat[:] = self._pristine_body_quat
@@ -194,7 +198,7 @@ def _cached_scene(task: Task, assets: AssetPack) -> Scene:
 
 def load_scene(task: Task, assets: AssetPack | None = None) -> Scene:
     """Return the compiled scene of a task, built at most once per process and asset pack."""
-    with _CONSTRUCTION_LOCK:
+    with CONSTRUCTION_LOCK:
         return _cached_scene(task, assets or resolve_assets())
 
 
@@ -219,7 +223,7 @@ def make_upstream(task: Task, assets: AssetPack) -> Any:
         np.random.set_state(global_state)  # noqa: NPY002
 
 
-def _physics_model(xml: str) -> mujoco.MjModel:
+def physics_model(xml: str) -> mujoco.MjModel:
     """Compile upstream's MJCF without what only pictures need: 3 MB instead of 140 MB."""
     spec = mujoco.MjSpec.from_string(xml)
     meshes = set()

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import DlrError
+from eval_harness.perturbations.table import scene_of
 from eval_harness.plan import Start, make_item
 from eval_harness.policies.replay import CHUNK, RecordedActions
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 from eval_harness.protocols import Protocol
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
+from simulation.scene import load_scene
 from simulation.tasks import get_task
 
 
@@ -36,6 +38,11 @@ class ScriptedPolicy(Policy):
         self._protocol, self._seed, self._assets = protocol, seed, assets
         self._env: Environment | None = None
         self._recordings: dict[EpisodeKey, RecordedActions] = {}
+
+    def run_under(self, protocol: Protocol) -> None:
+        """Demonstrate episodes of this protocol from now on."""
+        self._protocol, self._env = protocol, None
+        self._recordings.clear()
 
     def reset(self, keys: Sequence[EpisodeKey]) -> None:
         """Forget what was found for these episodes."""
@@ -69,7 +76,8 @@ class ScriptedPolicy(Policy):
         except DlrError as error:
             raise PolicyError(f"no script for {key.task}: {error}") from error
         if self._env is None or self._env.task != task:
-            self._env = Environment(task, self._assets)
+            scene = scene_of(load_scene(task, self._assets), self._protocol.perturbations)
+            self._env = Environment(task, self._assets, scene)
         make_item(self._protocol, task, key.episode, self._seed).begin(self._env, self._protocol)
         way = demonstrator.ways[key.episode % len(demonstrator.ways)]
         rng = np.random.default_rng(key.seed)

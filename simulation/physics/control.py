@@ -21,11 +21,13 @@ import numpy as np
 from numba import types
 from numba.experimental import structref
 
+from common.errors import SettingError
 from simulation.physics.compilation import announce
 from simulation.physics.factor import NO, YES, compiled
 from simulation.physics.goal import set_goal
 from simulation.physics.lanes import address_of, offset, pointers
 from simulation.physics.opspace import (
+    MOST_DOFS,
     NORMAL,
     SEVEN,
     SIX,
@@ -179,7 +181,15 @@ class SimulatorView(NamedTuple):
 
     @staticmethod
     def of(model: mujoco.MjModel, data: mujoco.MjData) -> SimulatorView:
-        """Return the view; it is valid as long as `model` and `data` live."""
+        """Return the view; it is valid as long as `model` and `data` live.
+
+        Raises:
+            SettingError: the scene is too large for the compiled functions.
+        """
+        if model.nv > MOST_DOFS:
+            raise SettingError(
+                f"a scene has at most {MOST_DOFS} degrees of freedom, not {model.nv}"
+            )
         return SimulatorView(
             model._address,
             data._address,

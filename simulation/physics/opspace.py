@@ -21,7 +21,9 @@ from simulation.physics.lanes import address_of
 _RCOND = 1e-15
 """NumPy's and numba's default cut-off of `pinv`, relative to the greatest singular value."""
 _DOUBLE = 8
-_INTS = np.arange(65, dtype=np.int32)
+MOST_DOFS = 1023
+"""Degrees of freedom of the largest scene that fits."""
+_INTS = np.arange(MOST_DOFS + 1, dtype=np.int32)
 """Fortran takes integers by reference: `_INTS[n]` is n."""
 _CHARS = np.arange(128, dtype=np.uint8)
 NORMAL, TRANSPOSED = np.int64(ord("N")), np.int64(ord("T"))

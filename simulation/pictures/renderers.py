@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from simulation.assets.resolve import AssetPack
 from simulation.pictures.rendering import Renderer
+from simulation.scene import Scene
 from simulation.tasks import Task
 
 
@@ -26,13 +27,18 @@ class Renderers:
         """Return whether a task's renderer is there."""
         return task.key in self._renderers
 
-    def of(self, task: Task) -> Renderer:
-        """Return the renderer of a task."""
+    def of(self, task: Task, scene: Scene | None = None) -> Renderer:
+        """Return the renderer of a task.
+
+        Args:
+            task: the task.
+            scene: its compiled scene, of which there is one a task; by default the shared one.
+        """
         if task.key not in self._renderers:
             while len(self._renderers) >= self._most:
                 self._renderers.popitem(last=False)[1].close()
             height, width = self._size
-            self._renderers[task.key] = Renderer(task, self._assets, width, height)
+            self._renderers[task.key] = Renderer(task, self._assets, width, height, scene)
         self._renderers.move_to_end(task.key)
         return self._renderers[task.key]
 

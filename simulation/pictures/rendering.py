@@ -19,8 +19,9 @@ import numpy as np
 from common.errors import RenderError
 from simulation.assets.resolve import AssetPack
 from simulation.pictures.graphics import choose_backend, new_context
+from simulation.pictures.look import Look, Wardrobe
 from simulation.pictures.segments import Segment, draw_numbers, list_segments
-from simulation.scene import Fixtures, load_scene
+from simulation.scene import Fixtures, Scene, load_scene
 from simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ __all__ = ["DEFAULT_CAMERAS", "Picture", "Renderer", "Segment", "View", "choose_
 DEFAULT_CAMERAS = ("agentview", "robot0_eye_in_hand")
 """The two cameras that LIBERO's policies look through."""
 _MAX_GEOMS = 1000
+_SHADOW_SIZE = 512
+"""Side of a look's shadow map, pixels: in software MuJoCo's 4096 takes three pictures' time."""
 _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
 
 
@@ -77,6 +80,7 @@ class Renderer:
         assets: asset pack; by default the first that `resolve_assets` finds.
         width: widest picture that will be asked for, pixels.
         height: tallest picture that will be asked for, pixels.
+        scene: the task's compiled scene; by default the one that every environment shares.
 
     Raises:
         RenderError: no OpenGL renders here.
@@ -88,12 +92,16 @@ class Renderer:
         assets: AssetPack | None = None,
         width: int = 256,
         height: int = 256,
+        scene: Scene | None = None,
     ) -> None:
         self.backend = choose_backend()
-        self.scene = load_scene(task, assets)
+        self.scene = scene or load_scene(task, assets)
         self.model = copy.copy(self.scene.visual_model)
         self.model.vis.global_.offwidth = max(width, 640)
         self.model.vis.global_.offheight = max(height, 480)
+        if not self.model.light_castshadow.any():  # only a look casts shadows here, if at all
+            quality = self.model.vis.quality
+            quality.shadowsize = min(quality.shadowsize, _SHADOW_SIZE)
         self.data = mujoco.MjData(self.model)
         self._owner = _here()
         self._gl: Any = new_context(max(width, 640), max(height, 480))
@@ -109,6 +117,7 @@ class Renderer:
         self._perturb = mujoco.MjvPerturb()
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._wardrobe = Wardrobe(self.scene.visual_model, self.model, self._context)
         self.segments = list_segments(self.scene, self.model)
         """What each geom id of a segmentation stands for."""
 
@@ -116,6 +125,15 @@ class Renderer:
     def cameras(self) -> tuple[str, ...]:
         """Names of the task's cameras."""
         return tuple(self.model.camera(i).name for i in range(self.model.ncam))
+
+    def wear(self, look: Look) -> None:
+        """Draw with other cameras, lights, colours and textures until told otherwise.
+
+        Raises:
+            RenderError: the renderer is closed, or of another thread.
+        """
+        self._make_current()
+        self._wardrobe.wear(look)
 
     def render(
         self,
@@ -250,6 +268,7 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
+        self._wardrobe.light(self._scene)
 
     def _read_depth(self, width: int, height: int) -> np.ndarray:
         """Read the depth of what was just drawn, and turn buffer values 0..1 into metres."""

@@ -37,6 +37,23 @@ def test_shards_are_run_merged_and_shown(
     assert len(load_results(tmp_path / "all").episodes) == 2
 
 
+def test_a_run_under_perturbation_has_its_control_and_says_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "arms")
+    common = ["run", "scripted", "--tasks", TASK, "--episodes", "1", "--no-preflight", "--out", out]
+    common += ["--assets", str(embedded_pack().path), "--environments", "1"]
+    assert run(*common, "--perturb", "robot+layout", "--levels", "2") == 0
+    control = load_results(tmp_path / "arms" / "control").config
+    changed = load_results(tmp_path / "arms" / "layout+robot-2").config
+    axes = [entry["axis"] for entry in changed["protocol"]["perturbations"]]
+    assert axes == ["layout", "robot"] and "perturbations" not in control["protocol"]
+    assert run("report", out) == 0
+    assert "layout+robot" in capsys.readouterr().out
+    assert run(*common) == 2
+    assert "give --perturb, too" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -45,6 +62,8 @@ def test_shards_are_run_merged_and_shown(
         (["run", "random", "--tasks", TASK, "--shard", "2/2"], "there is no shard 2/2"),
         (["run", "random", "--tasks", TASK, "--environments", "0"], "must be 1 or more"),
         (["run", "replay:."], "has no demonstration"),
+        (["run", "random", "--tasks", TASK, "--perturb", "wind"], "unknown axis 'wind'"),
+        (["run", "random", "--tasks", TASK, "--perturb", "all", "--levels", "0-6"], "not 6"),
     ],
 )
 def test_mistakes_are_one_line(

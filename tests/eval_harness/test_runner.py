@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -388,9 +389,9 @@ def test_tasks_by_turns_keep_their_renderers(
     made = []
 
     class Counted(Renderer):
-        def __init__(self, task: Task, assets: AssetPack, width: int, height: int) -> None:
+        def __init__(self, task: Task, *arguments: Any) -> None:
             made.append((threading.get_ident(), task.key))
-            super().__init__(task, assets, width, height)
+            super().__init__(task, *arguments)
 
     monkeypatch.setattr("simulation.pictures.renderers.Renderer", Counted)
     tasks, protocol = list_tasks("libero_spatial")[:5], short(chunk=None)

@@ -1,0 +1,1 @@
+"""Kinds of change under which an evaluation asks how much success a policy keeps."""

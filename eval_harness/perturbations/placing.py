@@ -1,0 +1,342 @@
+"""Where things can stand: what rests on what, what must stay free, and moves without collision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from eval_harness.perturbations.base import WorldStart
+from eval_harness.perturbations.surfaces import (
+    arena_geoms,
+    bounding_boxes,
+    height_at,
+    robot_geoms,
+)
+from simulation.environment import Environment
+from simulation.scene import Fixtures, Scene
+from simulation.tasks import Task
+
+_TABLES = (
+    "main_table",
+    "kitchen_table",
+    "living_room_table",
+    "study_table",
+    "coffee_table",
+    "floor",
+)
+"""How the names of the tables' regions begin."""
+NEAREST, FARTHEST = 0.32, 0.8
+"""Distance from the robot's base within which the hand comes down on things, m."""
+_ARENA = "the room"
+"""Stands for table, floor and walls among the names of things."""
+_EVEN = 1e-3
+"""Difference in height that is none, m."""
+CLEARANCE = 0.02
+"""Least distance of what was moved from everything else, seen from above, m."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A thing that stands on the table or floor, and all that rests on it or in it."""
+
+    root: str
+    """Object or fixture that stands there."""
+    members: tuple[str, ...]
+    """All of them, the root first."""
+
+    def among(self, names: Iterable[str]) -> bool:
+        """Whether one of these names is a member, or a region of one."""
+        return any(_is_of(name, member) for name in names for member in self.members)
+
+
+def find_groups(task: Task, scene: Scene) -> tuple[Group, ...]:
+    """Return what stands by itself in a task, each with all that rests on it."""
+    names = [entry.name for entry in scene.objects] + list(scene.fixture_names)
+    carriers: dict[str, str] = {}
+    for term in task.start:
+        if len(term) == 3 and term[0] in ("on", "in") and term[1] in names:
+            carrier = next((n for n in names if n != term[1] and _is_of(term[2], n)), None)
+            if carrier is not None and not _is_of_table(term[2]):
+                carriers[term[1]] = carrier
+    groups = []
+    for root in names:
+        if root not in carriers:
+            members = [root]
+            for name in members:  # grows as it is walked
+                members += [n for n, on in carriers.items() if on == name]
+            groups.append(Group(root, tuple(members)))
+    return tuple(groups)
+
+
+def goal_names(task: Task) -> tuple[str, ...]:
+    """Return the objects, fixtures and regions that a task's goal is about."""
+    return tuple(name for predicate in task.goal for name in predicate[1:])
+
+
+def named_groups(task: Task, scene: Scene) -> list[Group]:
+    """Return the groups that a task's goal is about, or a word in its instruction."""
+    words = task.language
+    near = [g for g in find_groups(task, scene) if g.among(goal_names(task))]
+    return [g for g in find_groups(task, scene) if g in near or _is_said(g, words)]
+
+
+def move_group(
+    start: WorldStart, scene: Scene, group: Group, shift: npt.ArrayLike, turn: float
+) -> WorldStart:
+    """Return a start with a group moved on the table, and turned about its root's vertical axis.
+
+    Args:
+        start: the start.
+        scene: the task's scene.
+        group: what moves, as one.
+        shift: m, world frame (2,).
+        turn: rad, seen from above.
+    """
+    state, fixtures = start.state.copy(), start.fixtures
+    positions, quaternions = fixtures.positions.copy(), fixtures.quaternions.copy()
+    pivot = root_position(start, scene, group.root)
+    rotation = np.array([np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)])
+    for name in group.members:
+        if name in fixtures.names:
+            i = fixtures.names.index(name)
+            positions[i] = _moved(positions[i], pivot, rotation, shift)
+            quaternions[i] = _turned(quaternions[i], rotation)
+        else:
+            at = pose_address(scene, name)
+            state[at : at + 3] = _moved(state[at : at + 3], pivot, rotation, shift)
+            state[at + 3 : at + 7] = _turned(state[at + 3 : at + 7], rotation)
+    return replace(start, state=state, fixtures=Fixtures(fixtures.names, positions, quaternions))
+
+
+def root_position(start: WorldStart, scene: Scene, name: str) -> npt.NDArray[np.float64]:
+    """Return where an object or fixture is, m, world frame (3,)."""
+    if name in start.fixtures.names:
+        return np.array(start.fixtures.positions[start.fixtures.names.index(name)])
+    at = pose_address(scene, name)
+    return start.state[at : at + 3].copy()
+
+
+def pose_address(scene: Scene, name: str) -> int:
+    """Return where an object's position begins in a state; its quaternion follows."""
+    body = next(entry.body for entry in scene.objects if entry.name == name)
+    return 1 + int(scene.model.jnt_qposadr[scene.model.body_jntadr[body]])
+
+
+class Ground:
+    """The table or floor of one start, and what stands on it.
+
+    Args:
+        start: the start.
+        env: environment to look at it in; it is left in another state.
+    """
+
+    def __init__(self, start: WorldStart, env: Environment) -> None:
+        self.env = env
+        scene, model = env.scene, env.model
+        env.reset(env.seed, init_state=start.state, fixtures=start.fixtures)
+        self.boxes = bounding_boxes(model, env.data)
+        arena = arena_geoms(scene)
+        self.base = env.data.xpos[model.body("robot0_base").id][:2].copy()
+        robot = robot_geoms(model)
+        solid = (model.geom_contype | model.geom_conaffinity) != 0
+        others = np.setdiff1d(np.flatnonzero(solid), np.union1d(arena, robot))
+        self._surfaces = self.boxes[[g for g in arena if solid[g]]]
+        self.top = height_at(self._surfaces, 0.0, 0.0)
+        """Height of the table, or of the floor where there is none, m."""
+        self.owner = _owners(scene)
+        self.rectangles = {int(geom): self.boxes[geom, :, :2].copy() for geom in others}
+        self.reserved = list(_goal_regions(env))
+        self.about = goal_names(env.task)
+        for joint in range(model.njnt):
+            name = model.joint(joint).name
+            if name in scene.joint_names and any(
+                name.startswith(fixture) and any(_is_of(about, fixture) for about in self.about)
+                for fixture in scene.fixture_names
+            ):
+                self._sweep(joint)
+
+    def _sweep(self, joint: int) -> None:
+        """Widen the rectangles of what a drawer, door or knob moves by all its positions."""
+        env, model = self.env, self.env.model
+        address, (low, high) = int(model.jnt_qposadr[joint]), model.jnt_range[joint].tolist()
+        own = float(env.data.qpos[address])
+        for value in np.linspace(low, high, 4):
+            env.data.qpos[address] = value
+            mujoco.mj_kinematics(model, env.data)
+            boxes = bounding_boxes(model, env.data)
+            for geom, rectangle in self.rectangles.items():
+                rectangle[0] = np.minimum(rectangle[0], boxes[geom, 0, :2])
+                rectangle[1] = np.maximum(rectangle[1], boxes[geom, 1, :2])
+        env.data.qpos[address] = own
+        mujoco.mj_kinematics(model, env.data)
+
+    def carries(self, x: float, y: float) -> bool:
+        """Return whether a point is on the table, or on the floor where there is no table."""
+        return abs(height_at(self._surfaces, x, y) - self.top) < _EVEN
+
+    def is_free(
+        self,
+        centre: npt.ArrayLike,
+        radius: float,
+        without: Sequence[str] = (),
+        gap: float = CLEARANCE,
+    ) -> bool:
+        """Return whether a disc can stand somewhere: on the table, in reach, and off all else.
+
+        Args:
+            centre: m, world frame (2,).
+            radius: of the disc, m.
+            without: objects and fixtures that do not count.
+            gap: least distance from everything, m.
+        """
+        point = np.asarray(centre, np.float64)
+        if not NEAREST <= np.linalg.norm(point - self.base) <= FARTHEST:
+            return False
+        rim = point + radius * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+        if not all(self.carries(x, y) for x, y in rim):
+            return False
+        taken = [r for geom, r in self.rectangles.items() if self.owner[geom] not in without]
+        for low, high in (*taken, *self.reserved):
+            away = np.maximum(np.maximum(low - point, point - high), 0.0)
+            if np.hypot(*away) < radius + gap:
+                return False
+        return True
+
+    def fits(
+        self, names: Sequence[str], here: npt.ArrayLike, way: npt.ArrayLike, beside: Sequence[str]
+    ) -> bool:
+        """Return whether a group can be moved by a way: on the table, in reach, off all else.
+
+        What does not hold where it is need not hold there either: upstream puts cabinets over the
+        table's edge, and mugs where a door opens. How it is turned is left to `stands`.
+
+        Args:
+            names: the group's objects and fixtures.
+            here: where its root is, m, world frame (2,).
+            way: m, world frame (2,).
+            beside: what moves with it, and so does not count; the group among it.
+        """
+        step, now = np.asarray(way), float(np.linalg.norm(np.asarray(here) - self.base))
+        then = float(np.linalg.norm(np.asarray(here) + step - self.base))
+        if not min(NEAREST, now) <= then <= max(FARTHEST, now):
+            return False
+        own = np.array([r for g, r in self.rectangles.items() if self.owner[g] in names])
+        if not len(own):
+            return True
+        low, high = own[:, 0].min(axis=0), own[:, 1].max(axis=0)
+        for corner in (low, high, np.array([low[0], high[1]]), np.array([high[0], low[1]])):
+            if self.carries(*corner.tolist()) and not self.carries(*(corner + step).tolist()):
+                return False
+        others = [r for g, r in self.rectangles.items() if self.owner[g] not in beside]
+        others += [] if set(names) & set(self.about) else self.reserved
+        if not others:
+            return True
+        least = np.minimum(_distances(own, np.array(others)), CLEARANCE)
+        return bool(np.all(_distances(own + step, np.array(others)) >= least))
+
+
+def stands(
+    start: WorldStart,
+    env: Environment,
+    groups: Sequence[Sequence[str]],
+    before: WorldStart | None = None,
+) -> bool:
+    """Return whether a start is sound: moved groups touch only the table, no goal is reached.
+
+    Things of one group may touch each other. Where `before` is given, others may as deeply as
+    they do there: upstream starts some things in touch.
+    """
+    allowed = {} if before is None else _touching(before, env)
+    touching = _touching(start, env)
+    if env.success():
+        return False
+    group_of = {name: i for i, group in enumerate(groups) for name in group}
+    for (a, b), depth in touching.items():
+        if a in group_of or b in group_of:
+            together = group_of.get(a, -1) == group_of.get(b, -2)
+            carried = _ARENA in (a, b)
+            if not (together or carried or depth <= allowed.get((a, b), -1.0) + _EVEN):
+                return False
+    return True
+
+
+def _touching(start: WorldStart, env: Environment) -> dict[tuple[str, str], float]:
+    """Return how deeply things overlap at a start, m, by their names in order; touching is 0."""
+    env.reset(env.seed, init_state=start.state, fixtures=start.fixtures)
+    owner = _owners(env.scene)
+    for geom in arena_geoms(env.scene):
+        owner[geom] = _ARENA
+    found: dict[tuple[str, str], float] = {}
+    contacts = zip(env.data.contact.geom[: env.data.ncon], env.data.contact.dist, strict=False)
+    for (first, second), distance in contacts:
+        a, b = sorted((owner[first], owner[second]))
+        found[a, b] = max(found.get((a, b), 0.0), -float(distance))
+    return found
+
+
+def _distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how far rectangles (n, 2, 2) are from others (m, 2, 2), m; 0 where they overlap."""
+    away = np.maximum(b[None, :, 0] - a[:, None, 1], a[:, None, 0] - b[None, :, 1])
+    return np.linalg.norm(np.maximum(away, 0.0), axis=-1)
+
+
+def _owners(scene: Scene) -> list[str]:
+    """Return the object or fixture that each geom is part of, or an empty text."""
+    model = scene.model
+    names = {entry.body: entry.name for entry in (*scene.objects, *scene.strangers)}
+    names |= dict(zip(scene.fixture_bodies.tolist(), scene.fixture_names, strict=True))
+    of_body = [""] * model.nbody
+    for body in range(1, model.nbody):
+        of_body[body] = names.get(body, of_body[model.body_parentid[body]])
+    return [of_body[body] for body in model.geom_bodyid]
+
+
+def _is_of(name: str, member: str) -> bool:
+    """Return whether a name is an object's or fixture's, or that of a region of it."""
+    return name == member or name.startswith(f"{member}_")
+
+
+def _is_of_table(region: str) -> bool:
+    return region.startswith(_TABLES)
+
+
+def _goal_regions(env: Environment) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the least and greatest corner of regions of the table that the goal names, (2, 2)."""
+    for name in goal_names(env.task):
+        site = mujoco.mj_name2id(env.model, mujoco.mjtObj.mjOBJ_SITE, name)
+        if site >= 0 and _is_of_table(name):
+            centre, half = env.data.site_xpos[site][:2], env.model.site_size[site][:2]
+            yield np.array((centre - half, centre + half))
+
+
+def _is_said(group: Group, words: str) -> bool:
+    """Return whether an instruction names a member of a group, or seems to."""
+    return any(
+        part in words.split()
+        for member in group.members
+        for part in member.rsplit("_", 1)[0].split("_")
+        if part not in ("black", "white", "wooden", "flat", "red", "yellow", "new", "top")
+    )
+
+
+def _moved(
+    position: npt.NDArray[np.float64],
+    pivot: npt.NDArray[np.float64],
+    rotation: npt.NDArray[np.float64],
+    shift: npt.ArrayLike,
+) -> npt.NDArray[np.float64]:
+    turned = np.empty(3)
+    mujoco.mju_rotVecQuat(turned, position - pivot, rotation)
+    return pivot + turned + np.append(np.asarray(shift), 0.0)
+
+
+def _turned(
+    quaternion: npt.NDArray[np.float64], rotation: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    result = np.empty(4)
+    mujoco.mju_mulQuat(result, rotation, quaternion)
+    return result

@@ -1,0 +1,178 @@
+"""How much success a policy keeps under each perturbation, paired with its control arm.
+
+Each condition is compared with the control on the same episodes: of the same task, start and
+seed. Holm's method (1979) adjusts the p values of all conditions together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from analysis.statistics import holm
+from common.intervals import wilson_interval
+from eval_harness.perturbations.arms import Arm
+from eval_harness.results import IDENTITY, Results, ResultsError, planned
+from eval_harness.statistics import Difference, McNemar, mcnemar_test, paired_bootstrap
+
+Verdict = Literal["less", "more", "no change found", "too few to tell", "incomplete"]
+"""What an arm says: success falls or rises; or it may change by no more than the interval says;
+or the interval is too wide to say even that."""
+SMALL = 0.10
+"""A change of success that is not to be missed: an interval that reaches farther on either side
+of no change, and holds it, is too wide to tell."""
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What became of the control's success under one condition."""
+
+    axes: str
+    """Axis, or several joined by +."""
+    level: int
+    """1 to 5."""
+    planned: int
+    """Episodes of the plan."""
+    pairs: int
+    """Those that ended without an error in both arms."""
+    control: int
+    """Successes of the control among the pairs."""
+    kept: int
+    """Pairs at which both succeed."""
+    successes: int
+    """Successes under the condition among the pairs."""
+    difference: Difference | None
+    """Success under the condition less the control's, with its interval; None if incomplete."""
+    test: McNemar | None
+    """McNemar's exact test; None if incomplete."""
+    adjusted: float | None
+    """Its p value after Holm; None if incomplete."""
+    verdict: Verdict
+    """What it says, in words."""
+
+    @property
+    def name(self) -> str:
+        """Name of the arm."""
+        return Arm(self.axes, self.level).name
+
+    @property
+    def share_kept(self) -> tuple[float, float, float] | None:
+        """Share of the control's successes that are kept, and Wilson's interval; None if none."""
+        if self.control == 0 or self.difference is None:
+            return None
+        return (self.kept / self.control, *wilson_interval(self.kept, self.control))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {**asdict(self), "share_kept": self.share_kept}
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """An evaluation under perturbation."""
+
+    control: Results
+    """The control arm."""
+    arms: tuple[Retained, ...]
+    """Each condition, axis by axis and level by level."""
+    confidence: float
+    """Coverage of the intervals."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "control": str(self.control.folder),
+            "policy": self.control.config["policy"],
+            "protocol": self.control.config["protocol"]["name"],
+            "protocol_digest": self.control.config["protocol_digest"],
+            "assets": self.control.config["assets"],
+            "confidence": self.confidence,
+            "small": SMALL,
+            "arms": [arm.as_dict() for arm in self.arms],
+        }
+
+
+def measure_retained(arms: Mapping[Arm, Results], confidence: float = 0.95) -> Robustness:
+    """Compare every arm with the control.
+
+    Args:
+        arms: results of each arm, the control's among them.
+        confidence: coverage of each interval, by itself.
+
+    Raises:
+        ResultsError: there is no control, or an arm is not of its policy, plan, seed or assets.
+    """
+    controls = [results for arm, results in arms.items() if not arm.axes]
+    if not controls:
+        raise ResultsError("there is no control arm to compare with: run level 0, too")
+    control = controls[0]
+    found = [
+        _compare(arm, control, results, confidence) for arm, results in arms.items() if arm.axes
+    ]
+    p_values = {one.name: one.test.p_value for one in found if one.test is not None}
+    adjusted = holm(p_values)
+    rows = [_judge(one, adjusted.get(one.name), 1 - confidence) for one in found]
+    order = list(dict.fromkeys(one.axes for one in rows))
+    rows.sort(key=lambda one: (order.index(one.axes), one.level))
+    return Robustness(control, tuple(rows), confidence)
+
+
+def _compare(arm: Arm, control: Results, results: Results, confidence: float) -> Retained:
+    _check_pairs(control, results)
+    keys = planned(control.config["plan"])
+    ended = [{r.key: r for r in one.episodes if r.error is None} for one in (control, results)]
+    shared = [key for key in keys if key in ended[0] and key in ended[1]]
+    a, b = (np.array([side[key].success for key in shared], bool) for side in ended)
+    for key in shared:
+        first, second = ended[0][key], ended[1][key]
+        if (first.init_index, first.seed) != (second.init_index, second.seed):
+            raise ResultsError(f"{results.folder}: {key} starts elsewhere than in the control")
+    difference = test = None
+    if len(shared) == len(keys):
+        of_task = np.array([task for task, _ in keys])
+        groups = [of_task == task for task in dict.fromkeys(of_task.tolist())]
+        difference = paired_bootstrap([a[g] for g in groups], [b[g] for g in groups], confidence)
+        test = mcnemar_test(a, b)
+    return Retained(
+        arm.axes,
+        arm.level,
+        len(keys),
+        len(shared),
+        int(a.sum()),
+        int((a & b).sum()),
+        int(b.sum()),
+        difference,
+        test,
+        None,
+        "incomplete",
+    )
+
+
+def _check_pairs(control: Results, results: Results) -> None:
+    """Raise ResultsError unless two arms differ in the perturbations alone."""
+    for name in (*IDENTITY, "plan"):
+        if name != "protocol_digest" and control.config.get(name) != results.config.get(name):
+            raise ResultsError(
+                f"{results.folder} is of another {name.replace('_', ' ')} than the control "
+                f"{control.folder}: run both alike"
+            )
+    first, second = (dict(one.config["protocol"]) for one in (control, results))
+    first.pop("perturbations", None), second.pop("perturbations", None)
+    if first != second:
+        raise ResultsError(f"{results.folder} follows another protocol than {control.folder}")
+
+
+def _judge(one: Retained, adjusted: float | None, alpha: float) -> Retained:
+    verdict: Verdict = "incomplete"
+    if one.difference is not None and adjusted is not None:
+        difference = one.difference
+        if adjusted <= alpha:
+            verdict = "less" if difference.value < 0 else "more"
+        elif difference.low < -SMALL or difference.high > SMALL:
+            verdict = "too few to tell"
+        else:
+            verdict = "no change found"
+    return Retained(**{**vars(one), "adjusted": adjusted, "verdict": verdict})

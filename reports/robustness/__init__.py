@@ -1,0 +1,1 @@
+"""What an evaluation under perturbation found, as a table and a page."""
