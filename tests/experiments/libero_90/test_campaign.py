@@ -89,7 +89,9 @@ def test_no_task_is_begun_after_the_time_but_those_begun_are_ended() -> None:
 def test_a_full_disk_ends_the_run_and_is_no_task_s_failure(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     note: Any = made._noting("abc")
-    full: Outcome[Any] = Outcome(0, None, "cannot write to x: No space left on device; make room", 1.0)
+    full: Outcome[Any] = Outcome(
+        0, None, "cannot write to x: No space left on device; make room", 1.0
+    )
     with pytest.raises(StorageError, match="make room"):
         note(Piece(TASKS[0].key), full)
     assert not made.out.exists()
