@@ -72,11 +72,34 @@ def mean_squared_jerk(path: FloatArray, period: float = PERIOD) -> float:
     return float(np.mean(np.sum(jerk**2, axis=1)))
 
 
+def read_actions(actions: Sequence[FloatArray], count: int = MOMENTS) -> FloatArray:
+    """Return N episodes' actions at moments of equal progress; (N, count, 7).
+
+    Args:
+        actions: N of (T, 7) in [-1, 1], without a unit.
+        count: number of moments, equally spaced fractions of each episode's duration.
+
+    Raises:
+        DiversityError: there is no episode, or one is malformed or not finite.
+    """
+    if not actions:
+        raise DiversityError("there is no episode whose actions could be read")
+    grid, read = np.linspace(0.0, 1.0, count), []
+    for episode in actions:
+        if np.ndim(episode) != 2 or episode.shape[1] != 7 or not len(episode):
+            raise DiversityError(f"actions must have shape (T >= 1, 7), got {np.shape(episode)}")
+        if not np.isfinite(episode).all():
+            raise DiversityError("an episode's actions have a NaN or infinite number")
+        time = np.linspace(0.0, 1.0, len(episode))
+        read.append(np.stack([np.interp(grid, time, axis) for axis in episode.T], axis=1))
+    return np.stack(read)
+
+
 def action_variance(actions: Sequence[FloatArray], count: int = MOMENTS) -> FloatArray:
     """Return the variance between N episodes' actions at moments of equal progress; (count, 7).
 
-    As the paper's figure 7 shades it: unbiased, of each dimension apart, at equally spaced
-    fractions of each episode's duration. Low is consistent; several ways raise it as noise does.
+    As the paper's figure 7 shades it: unbiased, of each dimension apart. Low is consistent; several
+    ways raise it as noise does.
 
     Args:
         actions: N of (T, 7) in [-1, 1], without a unit.
@@ -87,15 +110,7 @@ def action_variance(actions: Sequence[FloatArray], count: int = MOMENTS) -> Floa
     """
     if len(actions) < 2:
         raise DiversityError("a variance between episodes needs two or more")
-    grid, read = np.linspace(0.0, 1.0, count), []
-    for episode in actions:
-        if np.ndim(episode) != 2 or episode.shape[1] != 7 or not len(episode):
-            raise DiversityError(f"actions must have shape (T >= 1, 7), got {np.shape(episode)}")
-        if not np.isfinite(episode).all():
-            raise DiversityError("an episode's actions have a NaN or infinite number")
-        time = np.linspace(0.0, 1.0, len(episode))
-        read.append(np.stack([np.interp(grid, time, axis) for axis in episode.T], axis=1))
-    return np.asarray(np.var(np.stack(read), axis=0, ddof=1))
+    return np.asarray(np.var(read_actions(actions, count), axis=0, ddof=1))
 
 
 def mean_action_variance(actions: Sequence[FloatArray], count: int = MOMENTS) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Speed of PPO in processes of one core, beside bare stepping and stable-baselines3's PPO."""
+"""Speed of PPO beside bare stepping and stable-baselines3's PPO; of acting by DDIM and DDPM."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.measure import Result, Setting, Target, benchmark, summarise
 from benchmarks.tasks import DRAWER
@@ -19,9 +20,11 @@ from common.workers import run_in_fresh_process
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations, observe
 from generator.checkpoints import load_policy
-from generator.config import LearnConfig, ReinforceConfig
+from generator.config import ChainConfig, DiffusionConfig, LearnConfig, ReinforceConfig
 from generator.finetuning.learner import Finetuning, Learner
 from generator.learn import learn
+from generator.policies.diffusion import DiffusionPolicy
+from generator.policies.policy import Exploration
 from generator.rollout import rollout, training_specs
 from generator.run_folder import SLOTS
 from simulation.assets.resolve import AssetPack
@@ -161,3 +164,51 @@ def _peer(assets: AssetPack) -> float:
     spent = time.process_time() - began
     assert np.isfinite(model.policy.log_std.detach().numpy()).all()
     return _PEER_STEPS / spent
+
+
+_OBSERVATIONS = 90
+"""About as many numbers as a task's state has."""
+
+_DDPM = ChainConfig(sampler="ddpm")
+
+
+@benchmark
+def acting(setting: Setting) -> list[Result]:
+    """Decisions of a chunk in a second, of the default networks, for as many slots as `dlr train`.
+
+    Everything but the sampler is the same: the paper's "nearly 10x speedup".
+    """
+    own = DiffusionConfig()
+    rows = []
+    for network, widths in (("unet", own.channels), ("mlp", own.hidden)):
+        ddim, ddpm = (
+            make_policy(network, widths, ChainConfig(sampler=sampler))
+            for sampler in ("ddim", "ddpm")
+        )
+        pairs = []
+        for _ in range(setting.repetitions(5)):
+            few = 2 if setting.quick else 10
+            pairs.append((decisions_per_second(ddim, 10 * few), decisions_per_second(ddpm, few)))
+        title = f"acting, {network}, 5 steps of DDIM / 100 of DDPM"
+        rows.append(summarise(title, "decisions/s", pairs, Target(8.0)))
+    return rows
+
+
+def make_policy(network: str, widths: tuple[int, ...], chain: ChainConfig) -> DiffusionPolicy:
+    """Return a policy that nothing has trained."""
+    torch.manual_seed(0)
+    chunk = DiffusionConfig().chunk
+    settings = asdict(chain)
+    return DiffusionPolicy(_OBSERVATIONS, 0, network, widths, chunk, settings)  # type: ignore[arg-type]
+
+
+def decisions_per_second(policy: DiffusionPolicy, rounds: int) -> float:
+    """Return how many chunks a policy decides in a second of this process's CPU time."""
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(SLOTS, policy.observation_dim)).astype(np.float32)
+    z = np.zeros(SLOTS, np.int64)
+    began = time.process_time()
+    for _ in range(rounds):
+        noise = [policy.noise(np.random.default_rng(i), Exploration(0.04)) for i in range(SLOTS)]
+        policy.act(seen, z, noise)
+    return rounds * SLOTS / (time.process_time() - began)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from generator.config import (
+    DiffusionConfig,
     DiscoverConfig,
     EvaluationConfig,
     FilterConfig,
     GeneratorConfig,
+    InformationConfig,
     LearnConfig,
     NoiseConfig,
     ObserveConfig,
@@ -41,6 +43,8 @@ def train(
     evaluation: EvaluationConfig = EvaluationConfig(),
     noise: NoiseConfig = NoiseConfig(),
     filtered: FilterConfig = FilterConfig(),
+    information: InformationConfig = InformationConfig(),
+    diffusion: DiffusionConfig = DiffusionConfig(),
     observe: ObserveConfig = ObserveConfig(),
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
@@ -60,6 +64,8 @@ def train(
         evaluation: How success is measured.
         noise: Noise of every rollout, the collection's included.
         filtered: Filtered cloning, where the clone is too weak for PPO.
+        information: Mutual information as a reward, in `mi_shaped`.
+        diffusion: Policies of `diffusion_rl`, `dlr_diffusion` and `gaussian_rl`.
         observe: What policies observe: the simulator's state, or pictures of cameras.
         device: Where pictures are encoded.
     """
@@ -79,6 +85,8 @@ def train(
         horizon_factor,
         noise,
         filtered,
+        information,
+        diffusion,
         observe,
         device,
     )

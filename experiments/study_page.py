@@ -6,7 +6,7 @@ import math
 import statistics
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.statistics import holm, sign_flip_test
@@ -157,24 +157,24 @@ def _introduction(results: Sequence[StudyResult]) -> str:
         "starts, all at one absolute action noise. Entropies are relative to the demonstrations': "
         "1 where all of their modes are equally frequent, 0 where one is left."
     )
-    return _wrap(text)
+    return wrap(text)
 
 
 def _success(results: Sequence[StudyResult]) -> str:
     """Return success by task and recipe: the least pattern of the worst seed, and the mean."""
     recipes = _recipes(results)
     lines = [
-        _row(
+        row(
             ["task", *(f"{r}: learn" if s == LEARN else f"{r}: end" for r, s in _columns(recipes))]
         ),
-        _rule(1 + 2 * len(recipes)),
+        rule(1 + 2 * len(recipes)),
     ]
     for task in _tasks(results):
         cells = [f"`{task}`"]
         for recipe, stage in _columns(recipes):
             runs = _runs(results, task, recipe)
             cells.append(_rates(runs, stage))
-        lines.append(_row(cells))
+        lines.append(row(cells))
     lines += ["", _solved(results, recipes)]
     return "\n".join(lines)
 
@@ -217,8 +217,8 @@ def _diversity(results: Sequence[StudyResult]) -> str:
     lines = [
         "Mode entropy, the mean over seeds; in brackets episodes.",
         "",
-        _row(["task", *heads, *([f"{BASELINE}, seeds pooled"] if pooled else [])]),
-        _rule(1 + len(heads) + bool(pooled)),
+        row(["task", *heads, *([f"{BASELINE}, seeds pooled"] if pooled else [])]),
+        rule(1 + len(heads) + bool(pooled)),
     ]
     for task in _tasks(results):
         cells = [f"`{task}`"]
@@ -226,7 +226,7 @@ def _diversity(results: Sequence[StudyResult]) -> str:
             cells.append(_entropy(_runs(results, task, recipe), stage))
         if pooled:
             cells.append(_entropy([r for r in pooled if r.task == task], ""))
-        lines.append(_row(cells))
+        lines.append(row(cells))
     return "\n".join(lines)
 
 
@@ -244,8 +244,8 @@ def tests_text(results: Sequence[StudyResult]) -> str:
     found = run_tests(results)
     if not found:
         return "No task has both recipes yet."
-    lines = [_row(TEST_HEADS), _rule(6), *(_row(outcome_cells(test)) for test in found)]
-    return "\n".join([*lines, "", _wrap(TEST_NOTE.replace("*", "\\*"))])
+    lines = [row(TEST_HEADS), rule(6), *(row(outcome_cells(test)) for test in found)]
+    return "\n".join([*lines, "", wrap(TEST_NOTE.replace("*", "\\*"))])
 
 
 TEST_HEADS = ("measure", BASELINE, DLR, "DLR has more on", "p, sign flips", "p, Holm")
@@ -274,8 +274,8 @@ def _beside(results: Sequence[StudyResult]) -> str:
     lines = [
         "Medians over trainings.",
         "",
-        _row(["figure", "demonstrations", *recipes]),
-        _rule(2 + len(recipes)),
+        row(["figure", "demonstrations", *recipes]),
+        rule(2 + len(recipes)),
     ]
     for key in BESIDE:
         sources: list[list[Measured]] = [[r.demonstrations for r in results]]
@@ -283,22 +283,22 @@ def _beside(results: Sequence[StudyResult]) -> str:
             own = (_last(r) for r in results if r.recipe == recipe and r.seed != POOLED)
             sources.append([m for m in own if m and m.episodes >= FEWEST])
         cells = [_median(m.figures[key] for m in source if key in m.figures) for source in sources]
-        lines.append(_row([f"`{key}`", *cells]))
+        lines.append(row([f"`{key}`", *cells]))
     return "\n".join(lines)
 
 
 def _cost(results: Sequence[StudyResult]) -> str:
     """Return environment steps and minutes of each recipe, the median and the most."""
     lines = [
-        _row(["recipe", "trainings", "steps of PPO, evaluations counted", "minutes on one core"]),
-        _rule(4),
+        row(["recipe", "trainings", "steps of PPO, evaluations counted", "minutes on one core"]),
+        rule(4),
     ]
     for recipe in _recipes(results):
         runs = [r for r in results if r.recipe == recipe and r.seed != POOLED]
         steps = [environment_steps(run) for run in runs]
         minutes = [run.seconds / 60 for run in runs]
         lines.append(
-            _row([
+            row([
                 f"`{recipe}`", str(len(runs)),
                 f"{statistics.median(steps):,.0f} (most {max(steps):,.0f})",
                 f"{statistics.median(minutes):.1f} (most {max(minutes):.1f})",
@@ -352,14 +352,16 @@ def _median(values: Iterable[float]) -> str:
     return f"{statistics.median(known):.3g}" if known else "-"
 
 
-def _row(cells: Sequence[str]) -> str:
+def row(cells: Sequence[str]) -> str:
+    """Return a row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
-def _rule(columns: int) -> str:
+def rule(columns: int) -> str:
+    """Return the line below a table's head."""
     return "|" + "---|" * columns
 
 
-_wrap: Callable[[str], str] = lambda text: "\n".join(  # noqa: E731
-    textwrap.wrap(text, _LINE, break_long_words=False, break_on_hyphens=False)
-)
+def wrap(text: str) -> str:
+    """Return a paragraph in lines of a page's width."""
+    return "\n".join(textwrap.wrap(text, _LINE, break_long_words=False, break_on_hyphens=False))

@@ -208,6 +208,88 @@ class ReinforceConfig:
 
 
 @dataclass(frozen=True)
+class InformationConfig:
+    """Mutual information as a reward beside the task's, in `mi_shaped` (Eq. 7)."""
+
+    beta: float = 0.01
+    """Weight of log q(z|s) - log p(z) at every step: three patterns that are told apart all along
+    100 steps have 110 nats, so that 0.01 weighs as much as a success."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of q(z|s)'s hidden layers."""
+    learning_rate: float = 1e-3
+    """Adam's step size for q."""
+    steps: int = 100
+    """Gradient steps of q in an iteration, on the states of its episodes."""
+    batch_size: int = 512
+    """States in a minibatch."""
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """The chain by which a diffusion policy makes actions of noise."""
+
+    levels: int = 100
+    """Noise levels K."""
+    sampler: Literal["ddim", "ddpm"] = "ddim"
+    """Which levels are visited when acting: a few, or all."""
+    acting_steps: int = 5
+    """Steps of DDIM."""
+    eta: float = 0.0
+    """Share of DDPM's noise that DDIM adds."""
+    minimum_std: float = 0.1
+    """Least noise of a step that PPO fine-tunes, and least standard deviation that it is scored
+    with, of actions normalised to [-1, 1]; the last step's motion has `NoiseConfig`'s instead."""
+    finetuned_steps: int = 5
+    """The last steps, which PPO fine-tunes; those before stay the clone's."""
+
+
+Annealing = Literal["kl", "cosine", "fixed"]
+"""How PPO's step size goes: after `desired_kl`, to zero along a cosine, or not at all."""
+
+
+@dataclass(frozen=True)
+class ChunkFinetuningConfig:
+    """PPO of the second paper's policies; the rest is `ReinforceConfig`'s."""
+
+    annealing: Annealing = "cosine"
+    """How the actor's step size goes over the budget of environment steps."""
+    learning_rate: float = 5e-5
+    """The actor's step size at the start."""
+    episodes: int = 96
+    """Episodes of an iteration, over all patterns: as many environments at the same time."""
+    desired_kl: float = 0.03
+    """KL of an iteration's update, of whole chains."""
+    denoising_gamma: float = 0.99
+    """Discount from a denoising step to the one before it."""
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The second paper's policies, of `diffusion_rl`, `dlr_diffusion` and `gaussian_rl`."""
+
+    network: Literal["unet", "mlp"] = "unet"
+    """A U-Net along the chunk with FiLM, or an MLP in its place."""
+    channels: tuple[int, ...] = (32, 64)
+    """Channels of the U-Net's resolutions, each half as long as the one before."""
+    hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the MLP's hidden layers."""
+    chunk: int = 8
+    """Actions that are decided at once and carried out before the policy looks again."""
+    chain: ChainConfig = field(default_factory=ChainConfig)
+    """From noise to actions."""
+    steps: int = 6000
+    """Gradient steps of cloning by denoising; the moving average of the last weights is kept."""
+    batch_size: int = 128
+    """Chunks in a minibatch of that."""
+    learning_rate: float = 1e-3
+    """Its step size at the start; it falls to zero along a cosine."""
+    ema_decay: float = 0.995
+    """Decay of the moving average of its weights."""
+    finetuning: ChunkFinetuningConfig = field(default_factory=ChunkFinetuningConfig)
+    """PPO."""
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """How the success of a policy is measured, the one that is reported and PPO's own checks."""
 
@@ -259,6 +341,10 @@ class GeneratorConfig:
     """Noise of every rollout."""
     filtered: FilterConfig = field(default_factory=FilterConfig)
     """Filtered cloning."""
+    information: InformationConfig = field(default_factory=InformationConfig)
+    """Mutual information as a reward."""
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    """Diffusion policies and what is compared with them."""
     observe: ObserveConfig = field(default_factory=ObserveConfig)
     """What policies observe."""
     device: Literal["cpu", "cuda"] = "cpu"

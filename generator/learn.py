@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,10 @@ from demonstrations.demonstration import Demonstration
 from generator.checkpoints import add_cost, save_policy
 from generator.config import LearnConfig
 from generator.policies.chunk import ChunkPolicy, chunks
-from generator.policies.gaussian import ActionDistribution, GaussianPolicy
+from generator.policies.gaussian import GaussianPolicy
+
+Maker = Callable[[int, int], GaussianPolicy]
+"""Makes a policy from the size of its observations and the number of patterns."""
 
 
 def learn(
@@ -45,6 +48,7 @@ def learn(
     patterns: int,
     seed: int,
     out_dir: Path,
+    make: Maker | None = None,
 ) -> tuple[GaussianPolicy, dict[str, Any]]:
     """Train a policy by behaviour cloning; continue from `out_dir`'s checkpoint if there is one.
 
@@ -58,6 +62,7 @@ def learn(
         patterns: K; 0 without labels.
         seed: of initialisation, split, minibatches and noise.
         out_dir: receives `policy.safetensors` at the end.
+        make: maker of another policy than the settings', from its observations' size and K.
 
     Returns:
         the policy and a report with losses on training and validation trajectories; where too
@@ -72,7 +77,9 @@ def learn(
     _check(demonstrations, config)
     with reproducible():
         training, validation = _split(demonstrations, labels, config, seed)
-        trainer = _Trainer(training, validation, config, patterns, seed)
+        torch.manual_seed(seed)
+        policy = (make or _maker(config))(training.observations.shape[1], patterns)
+        trainer = _Trainer(policy, training, validation, config, seed)
         state = out_dir / "training.safetensors"
         if state.exists():
             trainer.load(state)
@@ -89,8 +96,8 @@ def learn(
             "states": sum(len(d.actions) for d in demonstrations),
             "steps": trainer.step,
             "best_step": trainer.best_step,
-            "training": _losses(policy, training),
-            "validation": _losses(policy, validation),
+            "training": policy.losses(*_seen(policy, training)),
+            "validation": policy.losses(*_seen(policy, validation)),
             "std": policy.std.tolist(),
         }
     save_policy(
@@ -169,25 +176,33 @@ def _trace(actions: list[np.ndarray], chunk: int) -> dict[str, Tensor]:
     return {"chosen": _tensor([t["chosen"] for t in traces]), "length": torch.from_numpy(length)}
 
 
-def _new_policy(observation_dim: int, patterns: int, config: LearnConfig) -> GaussianPolicy:
-    if config.chunk == 1:
-        return GaussianPolicy(observation_dim, patterns, config.hidden)
-    return ChunkPolicy(observation_dim, patterns, config.hidden, config.chunk)
+def _maker(config: LearnConfig) -> Maker:
+    def make(observation_dim: int, patterns: int) -> GaussianPolicy:
+        if config.chunk == 1:
+            return GaussianPolicy(observation_dim, patterns, config.hidden)
+        return ChunkPolicy(observation_dim, patterns, config.hidden, config.chunk)
+
+    return make
 
 
 class _Trainer:
     """Weights, their moving average, the best of these so far, and the optimiser."""
 
     def __init__(
-        self, training: _Data, validation: _Data, config: LearnConfig, patterns: int, seed: int
+        self,
+        policy: GaussianPolicy,
+        training: _Data,
+        validation: _Data,
+        config: LearnConfig,
+        seed: int,
     ) -> None:
         self.training, self.validation = training, validation
         self.config, self.seed, self.step = config, seed, 0
         self.best_loss, self.best_step, self._spent = float("inf"), 0, 0.0
         self._started = time.process_time()
-        torch.manual_seed(seed)
-        self.policy = _new_policy(training.observations.shape[1], patterns, config)
-        self.policy.normalizer.fit(training.observations.numpy())
+        self.policy = policy
+        actions = training.trace["chosen"].flatten(0, -2)
+        self.policy.prepare(training.observations.numpy(), actions.numpy())
         self.policy.raw_log_std.requires_grad_(False)
         self.average = copy.deepcopy(self.policy).requires_grad_(False)
         self.best = copy.deepcopy(self.average)
@@ -221,7 +236,7 @@ class _Trainer:
         features = self.policy.features(batch.observations, batch.patterns)
         noise = torch.randn((config.batch_size, self.policy.observation_dim), generator=rng)
         features[:, : self.policy.observation_dim] += config.observation_noise * noise
-        loss = -self.policy.distribution(features, batch.trace).log_prob(batch.trace).mean()
+        loss = self.policy.cloning_loss(features, batch.trace, rng)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -239,17 +254,15 @@ class _Trainer:
 
     def _validate(self) -> None:
         """Fit the standard deviation to the errors on validation; keep what is better."""
-        motion, _ = _distribution(self.average, self.validation).errors(self.validation.trace)
-        std = motion.pow(2).mean(dim=0).sqrt()
-        self.average.set_std(std)
-        self.policy.set_std(std)
-        loss = _losses(self.average, self.validation)["negative_log_likelihood"]
+        loss = self.average.settle(*_seen(self.average, self.validation))
+        self.policy.set_std(self.average.std)
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.step
             self.best.load_state_dict(self.average.state_dict())
 
     def result(self) -> GaussianPolicy:
         """Return the best averaged weights as a policy that can be trained further."""
+        self.best.finish()
         return self.best.requires_grad_(True).eval()
 
     def save(self, path: Path) -> None:
@@ -278,19 +291,5 @@ class _Trainer:
 _PROGRESS = ("step", "best_step", "best_loss", "cpu_seconds")
 
 
-def _distribution(policy: GaussianPolicy, data: _Data) -> ActionDistribution:
-    """Return the decisions on data; with gradients on, for rows by themselves take long."""
-    with torch.enable_grad():
-        features = policy.features(data.observations, data.patterns)
-        return policy.distribution(features, data.trace)
-
-
-@torch.no_grad()
-def _losses(policy: GaussianPolicy, data: _Data) -> dict[str, float]:
-    distribution = _distribution(policy, data)
-    motion, gripper = distribution.errors(data.trace)
-    return {
-        "negative_log_likelihood": float(-distribution.log_prob(data.trace).mean()),
-        "motion_error": float(motion.abs().mean()),
-        "gripper_accuracy": float(gripper.float().mean()),
-    }
+def _seen(policy: GaussianPolicy, data: _Data) -> tuple[Tensor, Mapping[str, Tensor]]:
+    return policy.features(data.observations, data.patterns), data.trace

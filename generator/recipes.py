@@ -20,7 +20,10 @@ from generator.stages import (
     Discover,
     Filter,
     Learn,
+    LearnChunks,
     Reinforce,
+    ReinforceChunks,
+    ReinforceInformed,
     Stage,
     run_stage,
 )
@@ -97,6 +100,50 @@ RECIPES = {
                 Learn(reads=("discover",), shuffled=True),
                 Filter(reads=("discover", "learn"), shuffled=True),
                 Reinforce(reads=("discover", "filter")),
+            ),
+        ),
+        Recipe(
+            "mi_shaped",
+            "MI-shaped",
+            "Successful episodes of RL on success and the mutual information of pattern and state.",
+            (
+                Discover(),
+                Learn(reads=("discover",)),
+                Filter(reads=("discover", "learn")),
+                ReinforceInformed(reads=("discover", "filter")),
+            ),
+        ),
+        Recipe(
+            "mi_shaped_shuffled",
+            "MI-shaped, labels shuffled",
+            "Successful episodes of MI-shaped RL from a clone whose patterns say nothing.",
+            (
+                Discover(),
+                Learn(reads=("discover",), shuffled=True),
+                Filter(reads=("discover", "learn"), shuffled=True),
+                ReinforceInformed(reads=("discover", "filter")),
+            ),
+        ),
+        Recipe(
+            "diffusion_rl",
+            "Diffusion RL",
+            "Successful episodes of a diffusion policy, cloned and fine-tuned along its chain.",
+            (LearnChunks(), ReinforceChunks()),
+        ),
+        Recipe(
+            "gaussian_rl",
+            "Gaussian RL",
+            "Successful episodes of a Gaussian policy with the diffusion policy's network.",
+            (LearnChunks(kind="gaussian"), ReinforceChunks()),
+        ),
+        Recipe(
+            "dlr_diffusion",
+            "DLR with diffusion",
+            "Successful episodes of DLR with a diffusion policy for every pattern.",
+            (
+                Discover(),
+                LearnChunks(reads=("discover",)),
+                ReinforceChunks(reads=("discover", "learn")),
             ),
         ),
     )

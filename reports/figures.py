@@ -109,6 +109,12 @@ def colour(pattern: int) -> str:
     return RECIPE_COLOURS[0] if pattern < 0 else _PATTERN_COLOURS[pattern % len(_PATTERN_COLOURS)]
 
 
+def recipe_colour(order: int) -> str:
+    """Return the colour of a recipe: the baseline is 0, the candidate 1, then further ones."""
+    shades = (*RECIPE_COLOURS, *reversed(_PATTERN_COLOURS))
+    return shades[order % len(shades)]
+
+
 def panel(draw: Callable[[Axes], str], title: str, name: str) -> Panel:
     """Draw one panel.
 
@@ -147,7 +153,8 @@ def picture(
     height += _LEGEND_ROW * -(-len(names) // columns)
     with matplotlib.rc_context({**_STYLE, "grid.color": _PALE}):
         figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
-        for axes, (title, draw) in zip(figure.subplots(1, len(draws)), draws, strict=True):
+        panels = figure.subplots(1, len(draws), squeeze=False)[0]
+        for axes, (title, draw) in zip(panels, draws, strict=True):
             axes.set_title(title)
             draw(axes)
         handles = [Patch(color=shade, label=label) for label, shade in names]

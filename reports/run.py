@@ -16,7 +16,7 @@ from common.files import write_text
 from reports.run_outcomes import Analysis, TaskOutcome, analyse
 from reports.run_page import to_html
 from reports.run_sources import over_tasks, source_tables, task_test_table
-from reports.run_tables import diversity_table, plain, success_table, task_json
+from reports.run_tables import diversity_table, further_table, plain, success_table, task_json
 
 
 def write_report(
@@ -58,7 +58,7 @@ def to_json(analyses: Sequence[Analysis]) -> dict[str, Any]:
 
 
 def print_tables(analyses: Sequence[Analysis], console: Console) -> None:
-    """Print, per task, success per pattern, both recipes compared, and what each source is like."""
+    """Print, per task, success per pattern, recipes compared, and what each source is like."""
     for analysis in analyses:
         result = analysis.result
         console.print(Text(f"\n{result.language} ({result.task})", style="bold"))
@@ -66,6 +66,8 @@ def print_tables(analyses: Sequence[Analysis], console: Console) -> None:
         console.print(Text(analysis.note))
         for space in SPACES if analysis.contrasts else ():
             console.print(diversity_table(analysis, space))
+        for space in SPACES if analysis.further else ():
+            console.print(further_table(analysis, space))
         for table in source_tables(analysis.profiles):
             console.print(table)
     if tests := over_tasks(analyses):

@@ -13,7 +13,7 @@ from common.errors import UsageError
 from generator.collect import CollectReport, read_report
 from generator.discover import PatternEncoder
 from generator.recipes import RECIPES, read_summary
-from generator.run_folder import RunFolder
+from generator.run_folder import LEARN, RunFolder
 from generator.stages import read_record
 from reports.run import write_report
 from reports.run_outcomes import (
@@ -30,72 +30,107 @@ from simulation.recordings.trajectories import Episode, TrajectoryFile
 from simulation.tasks import Task, list_tasks
 
 BASELINE, CANDIDATE = "o2o_rl", "dlr"
-"""What is compared: the candidate with the baseline."""
+"""What is compared unless others are asked for: the candidate with the baseline."""
 
 
-def report_run(run: RunFolder, assets: AssetPack | None, seed: int = 0) -> tuple[Path, Path]:
+def report_run(
+    run: RunFolder,
+    assets: AssetPack | None,
+    seed: int = 0,
+    compared: tuple[str, str] = (BASELINE, CANDIDATE),
+) -> tuple[Path, Path]:
     """Print and write the report; return the paths of the page and of the numbers.
 
+    Args:
+        run: the run's folder.
+        assets: what pictures are drawn with; by default what the trajectories were made with.
+        seed: of the trainings.
+        compared: the baseline and the candidate; other recipes that were collected are compared
+            with the baseline in tables.
+
     Raises:
-        UsageError: no task was collected with both recipes.
+        UsageError: no task was collected with both recipes, or they are one.
         OutputError: the run's folder cannot be written.
     """
+    if len(set(compared)) < len(compared):
+        raise UsageError(f"{compared[0]} cannot be compared with itself: name two recipes")
     tasks = [
         task
         for task in list_tasks()
-        if all(run.trajectories(task, name, seed).exists() for name in (BASELINE, CANDIDATE))
+        if all(run.trajectories(task, name, seed).exists() for name in compared)
     ]
     if not tasks:
         raise UsageError(
-            f"{run.root} has no task that both {BASELINE} and {CANDIDATE} have collected with seed "
+            f"{run.root} has no task that both {' and '.join(compared)} have collected with seed "
             f"{seed}; run `dlr train` and `dlr collect` for both"
         )
-    return write_report([gather(run, task, seed, assets) for task in tasks], run.root)
+    found = [gather(run, task, seed, assets, compared) for task in tasks]
+    return write_report(found, run.root)
 
 
-def gather(run: RunFolder, task: Task, seed: int, assets: AssetPack | None) -> TaskOutcome:
-    """Read one task's results: both recipes, the demonstrations, and what else was collected.
+def gather(
+    run: RunFolder,
+    task: Task,
+    seed: int,
+    assets: AssetPack | None,
+    compared: tuple[str, str] = (BASELINE, CANDIDATE),
+) -> TaskOutcome:
+    """Read one task's results: all recipes, the demonstrations, and what else was collected.
 
-    All are embedded by DLR's frozen encoder for the metrics in the encoder's own space.
+    All are embedded by the candidate's frozen encoder, or the baseline's, where one has patterns,
+    for the metrics in the encoder's own space.
     """
-    encoder = PatternEncoder.load(
-        run.policies(task, CANDIDATE, seed) / "discover" / "encoder.safetensors"
-    )
-    baseline, candidate = (
+    encoder = next(filter(None, (_encoder(run, task, r, seed) for r in reversed(compared))), None)
+    further = [
+        name
+        for name in RECIPES
+        if name not in compared and run.trajectories(task, name, seed).exists()
+    ]
+    baseline, candidate, *rest = (
         _recipe_outcome(run, task, recipe, seed, encoder, assets)
-        for recipe in (BASELINE, CANDIDATE)
+        for recipe in (*compared, *further)
     )
     return TaskOutcome(
         task=task.key,
         language=task.language,
         baseline=baseline,
         candidate=candidate,
-        provenance=_provenance(run, task, seed),
+        provenance=_provenance(run, task, seed, compared[1]),
         demonstrations=_trajectories(run.demonstrations(task), encoder),
-        others=_others(run, task, seed, encoder),
+        others=_learned(run, task, seed, encoder, (*compared, *further)),
+        further=rest,
     )
 
 
-def _others(run: RunFolder, task: Task, seed: int, encoder: PatternEncoder) -> list[Source]:
-    """Return what was collected after `learn`, by the recipes compared first, and other recipes'.
+def _encoder(run: RunFolder, task: Task, recipe: str, seed: int) -> PatternEncoder | None:
+    """Return a recipe's own encoder; None where it has no patterns."""
+    stage = next((s for s in RECIPES[recipe].stages if s.name == "discover"), None)
+    if stage is None:
+        return None
+    return PatternEncoder.load(run.policies(task, recipe, seed) / stage.name / stage.file)
+
+
+def _learned(
+    run: RunFolder,
+    task: Task,
+    seed: int,
+    encoder: PatternEncoder | None,
+    recipes: Sequence[str],
+) -> list[Source]:
+    """Return what was collected after `learn`, in the order of the recipes, then of others.
 
     What RL has made of the ways can so be told from what the clone never had.
     """
-    found = []
-    for name in sorted(RECIPES, key=lambda name: name not in (BASELINE, CANDIDATE)):
-        label = RECIPES[name].label
-        places = {f"{label}, after learn": run.learned(task, name, seed)}
-        if name not in (BASELINE, CANDIDATE):
-            places = {label: run.trajectories(task, name, seed)} | places
-        found += [
-            Source(title, _trajectories(path, encoder))
-            for title, path in places.items()
-            if path.exists()
-        ]
-    return found
+    names = dict.fromkeys((*recipes, *RECIPES))
+    places = {name: run.learned(task, name, seed) for name in names}
+    return [
+        Source(f"{RECIPES[name].label}, after learn", _trajectories(path, encoder))
+        for name, path in places.items()
+        if path.exists()
+    ]
 
 
-def _trajectories(path: Path, encoder: PatternEncoder) -> list[Trajectory]:
+def _trajectories(path: Path, encoder: PatternEncoder | None) -> list[Trajectory]:
     with TrajectoryFile(path) as file:
         return [to_trajectory(episode, encoder) for episode in file]
 
@@ -119,14 +154,13 @@ def _recipe_outcome(
     task: Task,
     recipe: str,
     seed: int,
-    encoder: PatternEncoder,
+    encoder: PatternEncoder | None,
     assets: AssetPack | None,
 ) -> RecipeOutcome:
-    folder = run.policies(task, recipe, seed)
-    learned, reinforced = (
-        read_record(folder / stage)["report"] for stage in ("learn", "reinforce")
-    )
-    patterns = any(stage.name == "discover" for stage in RECIPES[recipe].stages)
+    folder, stages = run.policies(task, recipe, seed), RECIPES[recipe].stages
+    learned, final = (read_record(folder / s)["report"] for s in (LEARN, stages[-1].name))
+    own = _encoder(run, task, recipe, seed)
+    patterns = own is not None
     with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
         episodes = list(file)
         filmstrips = _filmstrips(task, episodes, pack_of(file, assets))
@@ -138,15 +172,19 @@ def _recipe_outcome(
         name=RECIPES[recipe].label,
         trajectories=trajectories,
         learned=_counts(learned, patterns),
-        reinforced=_counts(reinforced, patterns),
-        recognised=_recognised(episodes, encoder) if patterns else {},
+        reinforced=_counts(final, patterns),
+        recognised=_recognised(episodes, own) if own else {},
         discovery_nmi=nmi,
-        curves=_curves(reinforced, patterns),
-        training={key: reinforced[key] for key in ("budget", "stopped", "environment_steps")},
-        theorem=reinforced["theorem"],
+        curves=_curves(final, patterns) if "history" in final else [],
+        training={key: final[key] for key in _TRAINING if "stopped" in final},
+        theorem=final.get("theorem", ()),
         collection=_collection(episodes, read_report(run.trajectories(task, recipe, seed))),
         filmstrips=filmstrips,
     )
+
+
+_TRAINING = ("budget", "stopped", "environment_steps")
+"""What the report tells of PPO."""
 
 
 def _counts(report: Mapping[str, Any], patterns: bool) -> dict[int, Count]:
@@ -226,8 +264,8 @@ def _filmstrips(task: Task, episodes: Sequence[Episode], assets: AssetPack) -> l
     return strips
 
 
-def _provenance(run: RunFolder, task: Task, seed: int) -> dict[str, Any]:
-    with TrajectoryFile(run.trajectories(task, CANDIDATE, seed)) as file:
+def _provenance(run: RunFolder, task: Task, seed: int, recipe: str) -> dict[str, Any]:
+    with TrajectoryFile(run.trajectories(task, recipe, seed)) as file:
         simulator = {"asset_pack": file.asset_pack, "asset_digest": file.asset_digest}
         versions = file.versions
     with TrajectoryFile(run.demonstrations(task)) as file:
@@ -235,8 +273,8 @@ def _provenance(run: RunFolder, task: Task, seed: int) -> dict[str, Any]:
         for episode in file:
             name = " ".join(filter(None, (episode.info.method, episode.info.way)))
             sources[name] = sources.get(name, 0) + 1
-    folder = run.policies(task, CANDIDATE, seed)
-    record = read_record(folder / "reinforce")
+    folder = run.policies(task, recipe, seed)
+    record = read_record(folder / RECIPES[recipe].stages[-1].name)
     config = read_summary(folder)["config"]
     return {
         "simulator": simulator | versions,

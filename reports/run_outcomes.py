@@ -118,7 +118,9 @@ class TaskOutcome:
     demonstrations: Sequence[Trajectory] = ()
     """What the recipes learned from, with the names of their ways."""
     others: Sequence[Source] = ()
-    """Further recipes' or stages' episodes, to be shown beside the two."""
+    """Further stages' episodes, to be measured beside them."""
+    further: Sequence[RecipeOutcome] = ()
+    """More recipes, each compared with the baseline as the candidate is, in tables alone."""
 
     def __post_init__(self) -> None:
         """Refuse two sources of one name, which would hide each other."""
@@ -132,10 +134,15 @@ class TaskOutcome:
         return self.baseline, self.candidate
 
     @property
+    def everyone(self) -> tuple[RecipeOutcome, ...]:
+        """All recipes, those two first."""
+        return *self.recipes, *self.further
+
+    @property
     def sources(self) -> list[Source]:
-        """Demonstrations, both recipes, and the others, in the order of the tables."""
+        """Demonstrations, the recipes, and the others, in the order of the tables."""
         own = [Source(DEMONSTRATIONS, self.demonstrations)] if self.demonstrations else []
-        return [*own, *(Source(r.name, r.trajectories) for r in self.recipes), *self.others]
+        return [*own, *(Source(r.name, r.trajectories) for r in self.everyone), *self.others]
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,8 @@ class Analysis:
     """On what diversity was measured, or why it was not."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """What was measured of each source's own successes, by the source's name."""
+    further: Mapping[str, Mapping[str, Contrast]] = field(default_factory=dict)
+    """The same metrics of each further recipe that shares enough starts with the baseline."""
 
     @cached_property
     def features(self) -> tuple[FloatArray, FloatArray]:
@@ -166,15 +175,28 @@ def analyse(result: TaskOutcome, resamples: int = 2000, seed: int = 0) -> Analys
     shows the rest.
     """
     profiles = profile_sources(result, resamples, seed)
+    further = _further(result, resamples, seed)
     try:
         matched = match_initial_states(result.baseline.trajectories, result.candidate.trajectories)
     except DiversityError as error:
         note = f"Diversity was not measured: {error}."
-        return Analysis(result, None, {}, note, profiles)
+        return Analysis(result, None, {}, note, profiles, further)
     starts = len({t.start for t in matched[0]})
     note = f"{len(matched[0])} successes of each recipe, from the same {starts} initial states."
     contrasts = compare(*matched, resamples=resamples, seed=seed)
-    return Analysis(result, matched, contrasts, note, profiles)
+    return Analysis(result, matched, contrasts, note, profiles, further)
+
+
+def _further(result: TaskOutcome, resamples: int, seed: int) -> dict[str, Mapping[str, Contrast]]:
+    """Compare further recipes with the baseline; those that share too few starts are left out."""
+    found: dict[str, Mapping[str, Contrast]] = {}
+    for recipe in result.further:
+        try:
+            pair = match_initial_states(result.baseline.trajectories, recipe.trajectories)
+        except DiversityError:
+            continue
+        found[recipe.name] = compare(*pair, resamples=resamples, seed=seed)
+    return found
 
 
 def profile_sources(

@@ -34,6 +34,7 @@ from reports.run_sources import apart_rows, over_tasks, task_test_cells, whole_r
 from reports.run_tables import (
     diversity_rows,
     estimate,
+    further_rows,
     lowest,
     number,
     pattern_distances,
@@ -126,6 +127,10 @@ def _task_view(analysis: Analysis, anchor: str) -> dict[str, Any]:
         "theorem": theorem_rows(result),
         "success_figures": _success_figures(result, anchor),
         "diversity": _diversity_view(analysis) if analysis.contrasts else None,
+        "further": {
+            "names": list(analysis.further),
+            "rows": list(zip(*(further_rows(analysis, s) for s in SPACES), strict=True)),
+        },
         "sources": _source_view(analysis),
         "diversity_figures": _diversity_figures(analysis, anchor),
         "filmstrips": [
@@ -133,10 +138,10 @@ def _task_view(analysis: Analysis, anchor: str) -> dict[str, Any]:
                 "title": policy_name(recipe, strip.pattern),
                 "frames": [_data_uri(frame) for frame in strip.frames],
             }
-            for recipe in result.recipes
+            for recipe in result.everyone
             for strip in recipe.filmstrips
         ],
-        "collection": [(r.name, sorted(r.collection.items())) for r in result.recipes],
+        "collection": [(r.name, sorted(r.collection.items())) for r in result.everyone],
         "provenance": json.dumps(
             result.provenance, indent=2, default=plain, ensure_ascii=False, sort_keys=True
         ),
@@ -161,13 +166,14 @@ def _success_figures(result: TaskOutcome, anchor: str) -> list[Panel]:
                 for counts in (recipe.learned, recipe.reinforced)
             ),
         )
-        for recipe in result.recipes
+        for recipe in result.everyone
         for pattern in patterns(recipe)
     ]
     lines = [
-        _line(recipe, curve, shade)
-        for recipe, shade in zip(result.recipes, figures.RECIPE_COLOURS, strict=True)
+        _line(recipe, curve, figures.recipe_colour(order))
+        for order, recipe in enumerate(result.everyone)
         for curve in recipe.curves
+        if order < len(result.recipes) or curve.pattern is None
     ]
     panels = [
         panel(partial(figures.draw_success, policies=bars), "Held-out success", f"{anchor}-success")

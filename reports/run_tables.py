@@ -33,13 +33,17 @@ def task_json(analysis: Analysis) -> dict[str, Any]:
     return {
         "task": result.task,
         "language": result.language,
-        "recipes": {recipe.name: _recipe_json(recipe) for recipe in result.recipes},
+        "recipes": {recipe.name: _recipe_json(recipe) for recipe in result.everyone},
         "diversity": {
             "note": analysis.note,
             "trajectories": len(analysis.matched[0]) if analysis.matched else 0,
             "starts": len({t.start for t in analysis.matched[0]}) if analysis.matched else 0,
             "pattern_distances": pattern_distances(analysis),
             "metrics": {key: asdict(contrast) for key, contrast in analysis.contrasts.items()},
+        },
+        "further": {
+            name: {key: asdict(contrast) for key, contrast in contrasts.items()}
+            for name, contrasts in analysis.further.items()
         },
         "sources": {name: asdict(found) for name, found in analysis.profiles.items()},
         "provenance": dict(result.provenance),
@@ -138,7 +142,7 @@ def success_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]
                 for counts in (recipe.learned, recipe.reinforced, recipe.recognised)
             ],
         )
-        for recipe in result.recipes
+        for recipe in result.everyone
         for pattern in patterns(recipe)
     ]
 
@@ -146,7 +150,7 @@ def success_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]
 def training_rows(result: TaskOutcome) -> list[tuple[str, list[str]]]:
     """Return, per recipe, its name, the budget and why, environment steps, and why it ended."""
     rows = []
-    for recipe in result.recipes:
+    for recipe in result.everyone:
         if recipe.training:
             steps = recipe.training["environment_steps"]
             counted = f"{steps['total']:,} ({steps['evaluation']:,} of evaluations)"
@@ -158,7 +162,7 @@ def training_rows(result: TaskOutcome) -> list[tuple[str, list[str]]]:
 def theorem_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return, per pattern, its name, E with its standard error, delta_0, leakage, and the bound."""
     rows = []
-    for recipe in result.recipes:
+    for recipe in result.everyone:
         for z, row in enumerate(recipe.theorem):
             bound = (f"{row['bound']:.2f}", "vacuous: says nothing" if row["vacuous"] else "")
             cells = [
@@ -185,6 +189,22 @@ def diversity_rows(
             cells = [estimate(contrast.baseline), estimate(contrast.candidate), ratio(contrast)]
             rows.append((metric.label, metric.units[space], metric.meaning, cells))
     return rows
+
+
+def further_rows(
+    analysis: Analysis, space: str
+) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
+    """Return, per metric of a space, label, unit, meaning and each further recipe's ratio cell."""
+    return [
+        (
+            metric.label,
+            metric.units[space],
+            metric.meaning,
+            [ratio(found.get(key)) for found in analysis.further.values()],
+        )
+        for metric in TABLE_1 + SUPPLEMENT
+        if any((key := metric_key(metric.key, space)) in f for f in analysis.further.values())
+    ]
 
 
 def ratio(contrast: Contrast | None) -> tuple[str, str]:
@@ -215,4 +235,16 @@ def diversity_table(analysis: Analysis, space: str) -> Table:
         name = f"{label} [{unit}]" if unit else label
         end = i == len(TABLE_1) - 1
         table.add_row(Text(name), *("\n".join(c).strip() for c in cells), end_section=end)
+    return table
+
+
+def further_table(analysis: Analysis, space: str) -> Table:
+    """Return the terminal's table of further recipes in one space, as ratios to the baseline."""
+    title = f"Diversity of {space}, times {analysis.result.baseline.name}'s, from the same starts"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in analysis.further:
+        table.add_column(Text(name), justify="right")
+    for label, _, _, cells in further_rows(analysis, space):
+        table.add_row(Text(label), *("\n".join(cell).strip() for cell in cells))
     return table

@@ -25,10 +25,10 @@ from common.tensors import (
 )
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
-from generator.config import EvaluationConfig, NoiseConfig, ReinforceConfig
+from generator.config import Annealing, EvaluationConfig, NoiseConfig, ReinforceConfig
 from generator.discover import PatternEncoder
 from generator.finetuning.batch import make_batch
-from generator.finetuning.critic import Critic
+from generator.finetuning.critic import make_critic
 from generator.finetuning.replay import Replay
 from generator.finetuning.starts import Curriculum
 from generator.finetuning.theorem import joint_leakage
@@ -66,6 +66,15 @@ class Finetuning:
     """What episodes may start from."""
     labels: Sequence[int] = ()
     """Pattern of each demonstration."""
+    annealing: Annealing = "kl"
+    """How the actor's step size goes."""
+    denoising_gamma: float = 1.0
+    """Discount from a denoising step to the one before it, of policies that act by a chain."""
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether a pattern that has reached the target is done."""
+        return self.reward.of_success and not self.shorten
 
     @property
     def budget(self) -> int:
@@ -93,8 +102,11 @@ class Learner:
         self.reference.explore(settings.noise.std)
         self.best = copy.deepcopy(self.policy).requires_grad_(False)
         torch.manual_seed(settings.seed)
-        critic = Critic(policy.critic_dim, config.critic_hidden, settings.reward.bounds)
-        self.update = Update(config, self.policy, self.reference, critic)
+        critic = make_critic(policy.critic_dim, config.critic_hidden, settings.reward.bounds)
+        self.update = Update(
+            config, self.policy, self.reference, critic,
+            settings.annealing, settings.denoising_gamma,
+        )  # fmt: skip
         self.replay = Replay(config.replay_iterations if config.replay else 0)
         self.curriculum = Curriculum(
             settings.demonstrations, settings.labels, self.groups, config.demonstration_starts
@@ -121,10 +133,10 @@ class Learner:
     @property
     def stopped(self) -> str:
         """Why training ends here; empty if it goes on."""
-        config = self.config
-        if not self.settings.shorten and self.saturated >= config.saturated_evaluations:
+        config, of_success = self.config, self.settings.reward.of_success
+        if self.settings.may_rest and self.saturated >= config.saturated_evaluations:
             return "solved"
-        if self.stale >= config.patience:
+        if of_success and self.stale >= config.patience:
             return "no better evaluation"
         if self.iteration >= config.iterations:
             return "iterations used up"
@@ -173,12 +185,15 @@ class Learner:
         """Train the critic and, once that is warm, the actor."""
         since = time.process_time()
         batch = make_batch(self.policy, episodes, self.settings.horizon)
-        rewards = np.concatenate([self.settings.reward(e) for e in episodes])
-        rng = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.iteration)
+        reward, seed = self.settings.reward, self.settings.seed * 1_000_003 + self.iteration
+        measures = reward.learn(episodes, seed)
+        rewards = np.concatenate([reward(e) for e in episodes])
+        rng = torch.Generator().manual_seed(seed)
         if warm:
-            measures = self.update.improve(batch, rewards, self.replay, rng)
+            progress = self.steps / self.settings.budget
+            measures |= self.update.improve(batch, rewards, self.replay, rng, progress)
         else:
-            measures = self.update.warm_up(batch, rewards, rng)
+            measures |= self.update.warm_up(batch, rewards, rng)
         self.replay.keep(batch)
         self.cost.add("update", since)
         return measures
@@ -188,7 +203,7 @@ class Learner:
         config, seed = self.config, self.settings.seed
         count = self.groups * (config.episodes if warm else config.warmup_episodes)
         specs = training_specs(self.episodes, count, self.policy.patterns, config.fresh_share, seed)
-        if warm and not self.settings.shorten:
+        if warm and self.settings.may_rest:
             few = {z for z in range(self.groups) if self._succeeds(z)}
             few = few if len(few) < self.groups else set()
             most = config.warmup_episodes * self.groups
@@ -214,7 +229,7 @@ class Learner:
         )
 
     def _evaluate(self, environments: Environments) -> dict[str, float]:
-        """Evaluate on held-out initial states; keep the policy if none was better."""
+        """Evaluate on held-out initial states; keep the policy if it is the one to keep."""
         specs = held_out_specs(
             range(self.config.evaluation_episodes),
             EVALUATION_SEED,
@@ -238,13 +253,13 @@ class Learner:
         return named | {"held_out_length": length}
 
     def _better(self, rates: Sequence[float], length: float) -> bool:
-        """Return whether an evaluation is better than the best so far.
+        """Return whether an evaluation is of the policy to keep; the last, if not success counts.
 
         The least pattern counts first, then the sum, then the length of successes. Where success
         is to be kept, no pattern may succeed less often than it did.
         """
         best = self.best_success
-        if not best:
+        if not best or not self.settings.reward.of_success:
             return True
         if self.settings.shorten and any(r < b for r, b in zip(rates, best, strict=True)):
             return False
@@ -278,6 +293,7 @@ class Learner:
             **prefixed("critic", update.critic.state_dict()),
             **prefixed("replay", self.replay.tensors()),
             **prefixed("warm", update.warm.tensors()),
+            **prefixed("reward", self.settings.reward.tensors()),
             **optimizer_tensors("actor_optimizer", update.actor_optimizer),
             **optimizer_tensors("critic_optimizer", update.critic_optimizer),
         }
@@ -307,6 +323,7 @@ class Learner:
             load_optimizer("critic_optimizer", update.critic_optimizer, tensors)
             self.replay.load(select("replay", tensors))
             update.warm.load(select("warm", tensors))
+            self.settings.reward.load(select("reward", tensors))
             for name in _PROGRESS:
                 setattr(self, name, progress[name])
             update.learning_rate = progress["learning_rate"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from generator.config import ReinforceConfig
+from generator.config import Annealing, ReinforceConfig
 from generator.finetuning.batch import (
     Batch,
     advantages_and_returns,
@@ -42,6 +42,10 @@ class Update:
     reference: Policy
     """What it started from."""
     critic: Critic
+    annealing: Annealing = "kl"
+    """How the actor's step size goes."""
+    denoising_gamma: float = 1.0
+    """Discount from a decision's step to the one before it."""
 
     def __post_init__(self) -> None:
         """Make the optimisers."""
@@ -63,8 +67,7 @@ class Update:
             measures of before, on episodes that the critic has not seen.
         """
         config = self.config
-        values = self._values(batch)
-        _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
+        values, returns = self._seen(batch, rewards)
         target = torch.from_numpy(returns)
         self.warm.add({"features": batch.seen_by_critic, "time": batch.time, "target": target})
         rows = self.warm.together()
@@ -75,13 +78,17 @@ class Update:
         return {**_explained(values, returns), **self._closeness(batch), "warm_up": 1.0}
 
     def improve(
-        self, batch: Batch, rewards: np.ndarray, replay: Replay, rng: torch.Generator
+        self,
+        batch: Batch,
+        rewards: np.ndarray,
+        replay: Replay,
+        rng: torch.Generator,
+        progress: float = 0.0,
     ) -> dict[str, float]:
-        """Improve critic and actor; return what the update was like."""
+        """Improve critic and actor, `progress` of the budget having been used; return measures."""
         config = self.config
         self.warm.clear()
-        values = self._values(batch)
-        _, returns = advantages_and_returns(values, rewards, batch.lengths, config.gamma, 1.0)
+        values, returns = self._seen(batch, rewards)
         measures = {**_explained(values, returns), **self._closeness(batch), "warm_up": 0.0}
         advantages, targets = advantages_and_returns(
             values, rewards, batch.lengths, config.gamma, config.gae_lambda
@@ -92,8 +99,9 @@ class Update:
         target, old = torch.from_numpy(targets), _detached(self.policy, batch)
         reference = _detached(self.reference, batch)
         before = [p.detach().clone() for p in self.parameters]
+        rate = self._rate(progress)
         for group in self.actor_optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = rate
         passes, kl = 0, 0.0
         for _ in range(config.epochs):
             for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
@@ -105,12 +113,18 @@ class Update:
                 passes, kl = passes + 1, float(old.kl(_detached(self.policy, batch)).mean())
         if kl > _LONGEST * config.desired_kl:
             self._cut_back(before, math.sqrt(config.desired_kl / kl))
-        measures |= {"passes": float(passes), "learning_rate": self.learning_rate}
-        self._adapt_learning_rate(passes, kl)
+        measures |= {"passes": float(passes), "learning_rate": rate}
+        if self.annealing == "kl":
+            self._adapt_learning_rate(passes, kl)
         return measures | self._measures(batch, old)
 
-    def _values(self, batch: Batch) -> np.ndarray:
-        return self.critic.values(batch.seen_by_critic, batch.time).detach().numpy()
+    def _seen(self, batch: Batch, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the critic's values and the discounted returns of a new batch. Shapes: (n,)."""
+        nothing = np.zeros_like(rewards)
+        args = rewards, batch.lengths, self.config.gamma, 1.0
+        self.critic.adapt(torch.from_numpy(advantages_and_returns(nothing, *args)[1]))
+        values = self.critic.values(batch.seen_by_critic, batch.time).detach().numpy()
+        return values, advantages_and_returns(values, *args)[1]
 
     def _critic_step(self, features: Tensor, time: Tensor, target: Tensor) -> None:
         loss = self.critic.loss(features, time, target)
@@ -128,15 +142,31 @@ class Update:
         config = self.config
         before, trace = old[index], {name: part[index] for name, part in batch.trace.items()}
         now = self.policy.distribution(batch.features[index], trace)
-        ratio = torch.exp(now.log_prob(trace) - before.log_prob(trace))
-        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-        surrogate = torch.minimum(ratio * advantages[index], clipped * advantages[index]).mean()
+        ratio = torch.exp(now.log_probs(trace) - before.log_probs(trace))
+        surrogate = self._surrogate(ratio, advantages[index])
         loss = config.initial_kl_coefficient * now.kl(reference[index]).mean() - surrogate
         if again is not None:
             features, chosen = again
             likelihood = self.policy.distribution(features, chosen).log_prob(chosen).mean()
             loss = loss - config.replay * likelihood
         _descend(loss, self.actor_optimizer, config.gradient_norm)
+
+    def _surrogate(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return PPO's clipped objective of ratios (n, m) and advantages (n,).
+
+        Each of a decision's m steps has a ratio of its own and the decision's advantage, less for
+        steps that are further from its end.
+        """
+        distance = torch.arange(ratio.shape[1] - 1, -1, -1)
+        gain = advantages[:, None] * self.denoising_gamma**distance
+        clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
+        return torch.minimum(ratio * gain, clipped * gain).mean()
+
+    def _rate(self, progress: float) -> float:
+        """Return the actor's step size after a share of the budget."""
+        if self.annealing != "cosine":
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
     def _adapt_learning_rate(self, passes: int, kl: float) -> None:
         """Aim at reaching `desired_kl` in half of the passes: a few steps' direction is noisy."""
@@ -154,7 +184,7 @@ class Update:
 
     def _measures(self, batch: Batch, old: Distribution) -> dict[str, float]:
         now = _detached(self.policy, batch)
-        ratio = torch.exp(now.log_prob(batch.trace) - old.log_prob(batch.trace))
+        ratio = torch.exp(now.log_probs(batch.trace) - old.log_probs(batch.trace))
         return {
             "kl": float(old.kl(now).mean()),
             "clip_fraction": float(((ratio - 1).abs() > self.config.clip).float().mean()),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
 from generator.networks import Normalizer, mlp
-from generator.policies.policy import Decision, Exploration, Policy
+from generator.policies.policy import Decision, Distribution, Exploration, Policy
 
 MOTION = 6
 """The first six actions, Gaussian: end-effector translation and rotation."""
@@ -21,7 +21,7 @@ MINIMUM_STD, MAXIMUM_STD = 0.02, 0.5
 
 
 @dataclass(frozen=True)
-class ActionDistribution:
+class ActionDistribution(Distribution):
     """Six independent Gaussians for motion and a Bernoulli for the gripper."""
 
     mean: Tensor
@@ -102,6 +102,7 @@ class GaussianPolicy(Policy):
     """An MLP from normalised observation and one-hot pattern to an action distribution."""
 
     observes = "state"
+    network: nn.Module
 
     def __init__(self, observation_dim: int, patterns: int, hidden: Sequence[int]) -> None:
         """Build with `patterns` one-hot inputs; 0 means that there is no pattern."""
@@ -162,6 +163,38 @@ class GaussianPolicy(Policy):
     def forward(self, observations: Tensor, pattern: Tensor) -> ActionDistribution:
         """Return pi(a|s,z). Shapes: (n, P) float32, (n,) int64 (ignored without patterns)."""
         return self.distribution(self.features(observations, pattern))
+
+    def prepare(self, observations: np.ndarray, actions: np.ndarray) -> None:
+        """Take the normalisation of observations (n, P) from training data; not of actions (n, 7).
+
+        Before cloning, whose loss and what it is judged by are the policy's own.
+        """
+        self.normalizer.fit(observations)
+
+    def cloning_loss(
+        self, features: Tensor, trace: Mapping[str, Tensor], rng: torch.Generator
+    ) -> Tensor:
+        """Return the negative log-likelihood of recorded decisions; `rng` is of other losses."""
+        return -self.distribution(features, trace).log_prob(trace).mean()
+
+    def settle(self, features: Tensor, trace: Mapping[str, Tensor]) -> float:
+        """Take the std from the errors on validation data; return the loss that judges weights."""
+        motion, _ = self.distribution(features, trace).errors(trace)
+        self.set_std(motion.detach().pow(2).mean(dim=0).sqrt())
+        return self.losses(features, trace)["negative_log_likelihood"]
+
+    def losses(self, features: Tensor, trace: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return what a report says of the fit to data."""
+        distribution = self.distribution(features, trace)
+        motion, gripper = distribution.errors(trace)
+        return {
+            "negative_log_likelihood": float(-distribution.log_prob(trace).detach().mean()),
+            "motion_error": float(motion.detach().abs().mean()),
+            "gripper_accuracy": float(gripper.float().mean()),
+        }
+
+    def finish(self) -> None:
+        """Do what is to be done once after cloning: nothing."""
 
     def noise(self, rng: np.random.Generator, exploration: Exploration) -> GaussianNoise:
         """Return one episode's noise."""

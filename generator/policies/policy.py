@@ -47,18 +47,26 @@ class Noise(Protocol):
         """Pass over the noise of steps that are not asked for."""
 
 
-class Distribution(Protocol):
-    """The distribution of n recorded decisions."""
+class Distribution(ABC):
+    """The distribution of n recorded decisions, each made in m steps: one, but of a chain."""
 
+    @abstractmethod
     def log_prob(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return the log-likelihood of what was decided. Shape: (n,)."""
 
+    def log_probs(self, trace: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-likelihood of each step, the last step last. Shape: (n, m)."""
+        return self.log_prob(trace)[:, None]
+
+    @abstractmethod
     def kl(self, other: Any) -> Tensor:
         """Return KL(self || other), both of the same policy class and trace. Shape: (n,)."""
 
+    @abstractmethod
     def entropy(self) -> Tensor:
         """Return the entropy in nats. Shape: (n,)."""
 
+    @abstractmethod
     def __getitem__(self, index: Tensor) -> Self:
         """Return the distributions of some of the decisions."""
 

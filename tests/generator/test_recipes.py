@@ -10,16 +10,21 @@ import torch
 from common.errors import CheckpointError, DemonstrationError
 from common.json_files import write_sealed
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import policy_hash
+from generator.checkpoints import load_policy, policy_hash
 from generator.config import (
     BudgetConfig,
+    ChunkFinetuningConfig,
+    DiffusionConfig,
     DiscoverConfig,
     EvaluationConfig,
     FilterConfig,
     GeneratorConfig,
+    InformationConfig,
     LearnConfig,
     ReinforceConfig,
 )
+from generator.policies.diffusion import DiffusionPolicy
+from generator.policies.network_chunk import NetworkChunkPolicy
 from generator.recipes import RECIPES, RecipeError, TrainedRecipe, get_recipe, run_recipe
 from generator.stages import RECORD, read_record
 from simulation.tasks import get_task
@@ -131,7 +136,7 @@ def test_a_damaged_record_or_result_is_refused(
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
-    with pytest.raises(RecipeError, match="choose one of clone, dlr, dlr_clone"):
+    with pytest.raises(RecipeError, match="choose one of clone, diffusion_rl, dlr, "):
         get_recipe("drl")
     with pytest.raises(DemonstrationError, match="no demonstrations"):
         run(tmp_path, [])
@@ -161,6 +166,49 @@ def test_controls_share_stages(tmp_path: Path, demonstrations: list[Demonstratio
     assert len(stages(tmp_path)) == 11 and stages(tmp_path).count("discover") == 1
     assert shuffled.policy.patterns == 3
     assert len(shuffled.reports["reinforce"]["theorem"]) == 3
+
+
+CHUNKED = dataclasses.replace(
+    BRIEF,
+    diffusion=DiffusionConfig(
+        channels=(32,), hidden=(32,), steps=40, batch_size=32, chunk=4,
+        finetuning=ChunkFinetuningConfig(episodes=6),
+    ),
+    information=InformationConfig(steps=4),
+)  # fmt: skip
+
+
+def test_rivals_share_what_is_alike(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    mixed = run(tmp_path, demonstrations, "mi_shaped", CHUNKED)
+    assert "information" in mixed.reports["reinforce"]["history"][0]
+    record = read_record(tmp_path / "mi_shaped/seed_0/reinforce")
+    assert record["settings"]["information"]["beta"] == 0.01
+    run(tmp_path, demonstrations, "dlr", CHUNKED)
+    assert stages(tmp_path) == ["discover", "filter", "learn", "reinforce", "reinforce"]
+    other = dataclasses.replace(CHUNKED, information=InformationConfig(beta=0.1, steps=4))
+    run(tmp_path, demonstrations, "mi_shaped", other)
+    run(tmp_path, demonstrations, "dlr", other)
+    assert stages(tmp_path) == ["discover", "filter", "learn", *["reinforce"] * 3]
+
+
+def test_recipes_of_chunks(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    diffusion = run(tmp_path, demonstrations, "diffusion_rl", CHUNKED)
+    gaussian = run(tmp_path, demonstrations, "gaussian_rl", CHUNKED)
+    patterns = run(tmp_path, demonstrations, "dlr_diffusion", CHUNKED)
+    assert isinstance(diffusion.policy, DiffusionPolicy) and patterns.policy.patterns == 3
+    assert isinstance(gaussian.policy, NetworkChunkPolicy)
+    assert "denoising_error" in diffusion.reports["learn"]["validation"]
+    assert len(patterns.reports["reinforce"]["theorem"]) == 3
+    widths = [p.architecture()["widths"] for p in (diffusion.policy, gaussian.policy)]
+    assert widths == [[32], [32]]
+    fixed = ChunkFinetuningConfig(episodes=6, annealing="fixed")
+    fixed_rate = dataclasses.replace(CHUNKED.diffusion, finetuning=fixed)
+    run(
+        tmp_path, demonstrations, "diffusion_rl", dataclasses.replace(CHUNKED, diffusion=fixed_rate)
+    )
+    assert stages(tmp_path) == ["discover"] + ["learn"] * 3 + ["reinforce"] * 4
+    first = load_policy(tmp_path / "gaussian_rl/seed_0/reinforce/policy.safetensors")[0]
+    assert policy_hash(first) == policy_hash(gaussian.policy)
 
 
 def test_a_weak_clone_is_filtered_first(

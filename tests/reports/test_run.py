@@ -365,3 +365,27 @@ def test_browser_shows_the_page(report: tuple[str, dict, str], tmp_path: Path, w
     assert len(np.unique(margin, axis=0)) == 1, "something sticks out to the right"
     colours = {tuple(c) for c in np.unique(pixels.reshape(-1, 3), axis=0)}
     assert {(0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)} <= colours, "the bars are not painted"
+
+
+def test_further_recipes_stand_beside_the_baseline(tmp_path: Path) -> None:
+    first = task()
+    wide = RecipeOutcome(
+        name="Diffusion RL",
+        trajectories=[rollout(seed % 3, seed) for seed in range(12)],
+        learned={-1: Count(40, 50)},
+        reinforced={-1: Count(49, 50)},
+        curves=[LearningCurve(None, [0, 1000], [0.5, 0.98])],
+    )
+    elsewhere = replace(wide, name="Gaussian RL", trajectories=[rollout(0, 99), rollout(0, 98)])
+    html, data, printed = write([replace(first, further=[wide, elsewhere])], tmp_path)
+    entry = data["tasks"][0]
+    assert list(entry["recipes"]) == ["O2O-RL", "DLR", "Diffusion RL", "Gaussian RL"]
+    assert list(entry["further"]) == ["Diffusion RL"]
+    pair = match_initial_states(first.baseline.trajectories, wide.trajectories)
+    expected = compare(*pair)["mean_pairwise_distance_positions"].ratio
+    found = entry["further"]["Diffusion RL"]["mean_pairwise_distance_positions"]["ratio"]
+    assert expected is not None and found["value"] == expected.value > 1
+    assert list(entry["sources"])[1:4] == ["O2O-RL", "DLR", "Diffusion RL"]
+    page = Page(html)
+    assert page.open == [] and f"{expected.value:#.3g}×" in page.text
+    assert "98% (49/50)" in printed and "times O2O-RL's" in printed

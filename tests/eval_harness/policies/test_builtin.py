@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from eval_harness.protocols import PROTOCOLS
 from eval_harness.runner import RunConfig
 from generator.checkpoints import load_policy as load_network
 from generator.checkpoints import save_policy
-from generator.config import NoiseConfig
+from generator.config import ChainConfig, NoiseConfig
+from generator.policies.diffusion import DiffusionPolicy
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
 from generator.rollout import EpisodeSpec
@@ -182,3 +184,16 @@ def test_a_generator_policys_noise_is_an_option(checkpoint: Path) -> None:
     for options, words in (("noise=-1", "from 0 on"), ("loud=1", "loud is no option")):
         with pytest.raises(PolicyError, match=words):
             GeneratorPolicy.load(f"{checkpoint}#{options}")
+
+
+def test_a_diffusion_policy_acts_as_in_its_rollouts(tmp_path: Path) -> None:
+    network = DiffusionPolicy(9, 3, "unet", (32,), 4, asdict(ChainConfig()))
+    path = tmp_path / "policy.safetensors"
+    save_policy(path, network, {})
+    policy, scene = GeneratorPolicy.load(f"{path}#1"), np.ones(9)
+    exploration = Exploration(NoiseConfig().std, NoiseConfig().memory)
+    noise = [network.noise(EpisodeSpec(5, None, 1).noise(), exploration)]
+    wanted = [network.act(scene[None], np.array([1]), noise).actions for _ in range(6)]
+    acted = [policy.act([look(0, step, **{STATE: scene})])[0] for step in range(6)]
+    np.testing.assert_array_equal(acted, wanted)
+    assert set(np.abs([row[0, 6] for row in wanted])) == {1.0}

@@ -29,6 +29,7 @@ def policies() -> tuple[GaussianPolicy, GaussianPolicy]:
     initial = GaussianPolicy(17, 3, (8,)).requires_grad_(False)
     moved = GaussianPolicy(17, 3, (8,)).requires_grad_(False)
     moved.load_state_dict(initial.state_dict())
+    assert isinstance(moved.network, torch.nn.Sequential)
     last = moved.network[-1]
     assert isinstance(last, torch.nn.Linear)
     last.bias[:6] += 0.01

@@ -1,54 +1,23 @@
-"""The stages of every recipe: each is keyed by what it reads, and keeps its result in a folder."""
+"""Discover, learn, filter and reinforce, the stages of the first paper's recipes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from common.errors import CheckpointError, UsageError
-from common.files import ensure_writable
-from common.json_files import read_sealed, write_sealed
-from common.locks import lock_file
-from common.workers.progress import tell
-from generator.config import GeneratorConfig
+from generator.config import GeneratorConfig, LearnConfig
 from generator.context import Context
 
 if TYPE_CHECKING:
     from demonstrations.demonstration import Demonstration
     from generator.discover import PatternEncoder
+    from generator.finetuning.learner import Finetuning
+    from generator.learn import Maker
     from generator.policies.policy import Policy
     from generator.reward import Reward
     from generator.rollout import Rollout
-
-
-class Stage(Protocol):
-    """One step of a recipe. Its fields are options of the stage, and part of its key."""
-
-    @property
-    def name(self) -> str:
-        """Name of the stage, its folder and its result."""
-
-    @property
-    def file(self) -> str:
-        """Name of the file that holds the result."""
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the earlier stages whose results it reads."""
-
-    def settings(self, config: GeneratorConfig) -> dict[str, Any]:
-        """Return what it reads of the settings."""
-
-    def run(self, context: Context, folder: Path) -> dict[str, Any]:
-        """Write the result into the folder, going on from a killed run; return a report."""
-
-    def load(self, folder: Path) -> Any:
-        """Return the result."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +69,22 @@ class Learn:
 
         return {"learn": asdict(config.learn), **_measuring(config), **observing(config)}
 
+    def cloning(self, config: GeneratorConfig) -> tuple[LearnConfig, Maker | None]:
+        """Return settings of the cloning, and what makes another policy than these say."""
+        return config.learn, None
+
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Clone; report held-out success."""
         from generator.learn import learn
         from generator.pixels.learning import learn_seeing
 
-        config, labels = context.config, context.labels(self.shuffled)
+        labels, (config, make) = context.labels(self.shuffled), self.cloning(context.config)
 
         def clone(demonstrations: Sequence[Demonstration]) -> tuple[Policy, dict[str, Any]]:
-            return learn(
-                demonstrations, labels, config.learn, context.patterns, config.seed, folder
-            )
+            patterns, seed = context.patterns, context.config.seed
+            return learn(demonstrations, labels, config, patterns, seed, folder, make)
 
-        if config.observe.cameras:
+        if context.config.observe.cameras:
             policy, report = learn_seeing(context, labels, clone, folder)
         else:
             policy, report = clone(context.demonstrations)
@@ -205,6 +177,10 @@ class Reinforce:
             **_measuring(config),
         }
 
+    def adapt(self, settings: Finetuning, context: Context) -> Finetuning:
+        """Return what PPO is run with, of what it is run with in `dlr`."""
+        return settings
+
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Fine-tune; report the budget and why, held-out success, and what the theorem asks."""
         from generator.finetuning.budget import choose_budget
@@ -217,22 +193,23 @@ class Reinforce:
         before = context.reports[start]
         check_iteration(context, context.results[start])
         budget = choose_budget(before["held_out_success"], config.reinforce.budget)
+        settings = Finetuning(
+            config.reinforce,
+            config.evaluation,
+            config.noise,
+            self.reward(context),
+            context.horizon,
+            config.seed,
+            max(budget.steps - before["evaluation_steps"], 1),
+            budget.choice == "keep and shorten",
+            context.demonstrations,
+            context.trajectory_patterns(),
+        )
         policy, report = reinforce(
             context.results[start],
             context.environments,
             context.encoder,
-            Finetuning(
-                config.reinforce,
-                config.evaluation,
-                config.noise,
-                self.reward(context),
-                context.horizon,
-                config.seed,
-                max(budget.steps - before["evaluation_steps"], 1),
-                budget.choice == "keep and shorten",
-                context.demonstrations,
-                context.trajectory_patterns(),
-            ),
+            self.adapt(settings, context),
             folder,
         )
         measured, episodes = _held_out(context, policy)
@@ -273,93 +250,3 @@ def _load_policy(path: Path) -> Policy:
     from generator.checkpoints import load_policy
 
     return load_policy(path)[0]
-
-
-def run_stage(
-    stage: Stage, context: Context, inputs: Mapping[str, str], parent: Path
-) -> tuple[Path, dict[str, Any]]:
-    """Run a stage unless its result is there, put it into `context.results`.
-
-    The folder's name ends with the key: a digest of the stage with its options, its settings, the
-    task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
-    are another folder, and recipes share stages. `record.json` holds report, settings, inputs,
-    versions, and the sha256 of the result; `cost.json` the CPU seconds of the process that
-    finished it.
-
-    Args:
-        stage: the stage.
-        context: the run.
-        inputs: name -> digest of everything else that it reads.
-        parent: where the folders of stages lie.
-
-    Returns:
-        its folder and its record.
-
-    Raises:
-        BusyError: another process is running this very stage there.
-        OutputError: the folder cannot be written.
-    """
-    from generator.checkpoints import add_cost, versions
-    from generator.policies.seeing import place
-
-    read = {
-        "stage": {name: _text(value) for name, value in vars(stage).items()},
-        "task": context.task.key,
-        "seed": context.config.seed,
-        "settings": stage.settings(context.config),
-        "inputs": dict(inputs),
-    }
-    key = hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
-    folder = parent / f"{stage.name}-{key[:12]}"
-    with lock_file(folder):
-        if not (folder / RECORD).exists():
-            tell(stage.name)
-            began = time.process_time()
-            report = stage.run(context, ensure_writable(folder))
-            content = {**read, "versions": versions(), "report": report}
-            add_cost(folder, {"stage_cpu_seconds": time.process_time() - began})
-            write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
-    record = read_record(folder)
-    if record["result"] != _sha256(folder / stage.file):
-        raise CheckpointError(
-            f"{folder / stage.file} is not what its record says: delete {folder}, and `dlr train` "
-            "runs the stage again"
-        )
-    context.results[stage.name] = place(stage.load(folder), context.config.device)
-    context.reports[stage.name] = record["report"]
-    return folder, record
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record (settings, inputs, versions, report, result) of a finished stage.
-
-    Raises:
-        UsageError: the stage is not finished.
-        CheckpointError: the record is damaged.
-    """
-    path = folder / RECORD
-    if not path.exists():
-        raise UsageError(f"{path} is not there: finish `dlr train` for this recipe first")
-    remedy = f"delete {folder.resolve()}, and `dlr train` runs the stage again"
-    content = read_sealed(path, "the record of a stage", CheckpointError, remedy)
-    if lacking := {"settings", "inputs", "versions", "report", "result"} - content.keys():
-        raise CheckpointError(f"{path} lacks {', '.join(sorted(lacking))}: {remedy}")
-    return content
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read {path} ({error.strerror}): delete {path.parent}, and `dlr train` runs "
-            "the stage again"
-        ) from error
-
-
-RECORD = "record.json"
-"""Name of a finished stage's record."""
-
-
-def _text(value: Any) -> Any:
-    return value.__name__ if callable(value) else value
