@@ -15,6 +15,8 @@ from simulation.tasks import Task
 
 _LAMP_HEIGHT = 2.0
 """Of a further lamp above the table, m."""
+_SHADOWED = 0.25
+"""Share of the episodes with shadows, for which everything is drawn twice."""
 _LAMP_SHARE = 0.6
 """Brightness of a further lamp."""
 
@@ -67,7 +69,7 @@ class LightChange:
 class Light(Perturbation):
     """Changes the lights: position, direction, strength, colour, highlights, shadows, number.
 
-    Shadows come at levels 2 and above for every other episode; a light goes out at 3 and above,
+    Shadows come at levels 2 and above for one episode of four; a light goes out at 3 and above,
     or another comes on, for two episodes of three.
     """
 
@@ -93,7 +95,7 @@ class Light(Perturbation):
         tilt = unit_vector(rng, 2) * (self.tilt * amount)
         dimmer = 1 - self.brightness * amount
         tint = 1 - self.tint * amount * rng.uniform(size=3)
-        brighter, glossier, shadows = rng.uniform(size=3) < 0.5
+        brighter, glossier, shadows = rng.uniform(size=3) < (0.5, 0.5, _SHADOWED)
         number, at = int(rng.integers(3)), rng.uniform(-1, 1, 2)
         lamp = Lamp(
             (float(at[0]), float(at[1]), _LAMP_HEIGHT),

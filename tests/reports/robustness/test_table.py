@@ -33,7 +33,7 @@ def test_table_says_what_is_kept_and_numbers_are_written(tmp_path: Path) -> None
     console = Console(width=80, record=True)
     path = write_retained(tmp_path / "arms", console=console)
     text = console.export_text()
-    assert "camera 5" in text and "less" in text and "-100 (-100 to -71)" in text
+    assert "camera 5" in text and "less" in text and "-100 (-100 to -72)" in text
     assert "camera 1" in text and "too few to tell" in text and "100.0% (24/24)" in text
     assert "24 episodes an arm" in text
     numbers = json.loads(path.read_text())
