@@ -189,7 +189,8 @@ def _rates(runs: Sequence[StudyResult], stage: str) -> str:
     least = min(rates, key=lambda rate: rate.rate)
     low, high = least.interval
     mean = statistics.fmean(rate.rate for rate in rates)
-    return f"{mean:.0%}; least {least.rate:.0%} ({low:.0%} to {high:.0%}), {len(runs)} seed{'s'[: len(runs) > 1]}"
+    seeds = f"{len(runs)} seeds" if len(runs) > 1 else "1 seed"
+    return f"{mean:.0%}; least {least.rate:.0%} ({low:.0%} to {high:.0%}), {seeds}"
 
 
 def _solved(results: Sequence[StudyResult], recipes: Sequence[str]) -> str:
