@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -109,7 +110,8 @@ class Bar(tqdm):
     """A progress bar on a terminal, and a step that is told to whoever watches the work item."""
 
     def __init__(self, desc: str, total: int, initial: int = 0) -> None:
-        super().__init__(total=total, desc=desc, initial=initial, disable=None)
+        watched = "TQDM_DISABLE" in os.environ  # by a table, which a bar would tear apart
+        super().__init__(total=total, desc=desc, initial=initial, disable=watched or None)
         self._done = initial
         tell(desc, initial, total)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,18 @@ def test_what_killed_items_left_is_removed(tmp_path: Path) -> None:
     clear_progress(tmp_path)
     clear_progress(tmp_path / "missing")
     assert not read_progress(tmp_path)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_bar_stays_out_of_a_table(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A work item's process on a terminal shows no bar of its own where a table is shown."""
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        if watched:
+            monkeypatch.setenv("TQDM_DISABLE", "1")
+        else:
+            monkeypatch.delenv("TQDM_DISABLE", raising=False)
+        with Bar("learn", 10) as bar:
+            assert bool(bar.disable) is watched
+    os.close(leader)
