@@ -13,7 +13,8 @@ EPISODES = (51, 501, 5001)
 MEMORY = 4.0
 """GB beside each vCPU; a training's process peaks at about 2.4."""
 PRICES = (
-    "list prices in us-central1, US dollars, as published in 2025; look them up before you order"
+    "approximate prices in us-central1, US dollars, not compared with the pages that are named; "
+    "look them up before you order"
 )
 
 
