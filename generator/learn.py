@@ -16,20 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.errors import DemonstrationError, SettingError
 from common.reproducible import reproducible
-from common.tensors import (
-    fitting,
-    load_module,
-    load_optimizer,
-    load_tensors,
-    optimizer_tensors,
-    prefixed,
-    save_tensors,
-    select,
-)
+from common.tensors import fitting, load_training, save_training
 from common.workers.progress import Bar
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import add_cost, save_policy
@@ -267,25 +258,19 @@ class _Trainer:
 
     def save(self, path: Path) -> None:
         """Write all that `load` needs to continue."""
-        tensors = {
-            **prefixed("policy", self.policy.state_dict()),
-            **prefixed("average", self.average.state_dict()),
-            **prefixed("best", self.best.state_dict()),
-            **optimizer_tensors("optimizer", self.optimizer),
-        }
         progress = {name: getattr(self, name) for name in _PROGRESS}
-        save_tensors(path, "learn_training", tensors, progress)
+        save_training(path, "learn_training", self._modules(), self.optimizer, progress)
 
     def load(self, path: Path) -> None:
         """Continue from `save`."""
-        tensors, progress = load_tensors(path, "learn_training")
-        for name in ("policy", "average", "best"):
-            load_module(getattr(self, name), select(name, tensors), path)
+        progress = load_training(path, "learn_training", self._modules(), self.optimizer)
         with fitting(path):
-            load_optimizer("optimizer", self.optimizer, tensors)
             for name in ("step", "best_step", "best_loss"):
                 setattr(self, name, progress[name])
             self._spent = progress["cpu_seconds"]
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"policy": self.policy, "average": self.average, "best": self.best}
 
 
 _PROGRESS = ("step", "best_step", "best_loss", "cpu_seconds")

@@ -11,16 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.tensors import (
-    fitting,
-    load_module,
-    load_optimizer,
-    load_tensors,
-    optimizer_tensors,
-    prefixed,
-    save_tensors,
-    select,
-)
+from common.tensors import fitting, load_training, save_training
 from common.workers.progress import Bar
 from generator.config import ObserveConfig
 from generator.pixels.encoder import Encoder
@@ -182,24 +173,18 @@ class _Trainer:
 
     def save(self, path: Path) -> None:
         """Write all that `load` needs to continue."""
-        tensors = {
-            **prefixed("both", self.both.state_dict()),
-            **prefixed("average", self.average.state_dict()),
-            **prefixed("best", self.best.state_dict()),
-            **optimizer_tensors("optimizer", self.optimizer),
-        }
         progress = {"step": self.step, "best_step": self.best_step, "best_loss": self.best_loss}
-        save_tensors(path, "encoder_training", tensors, progress)
+        save_training(path, "encoder_training", self._modules(), self.optimizer, progress)
 
     def load(self, path: Path) -> None:
         """Continue from `save`."""
-        tensors, progress = load_tensors(path, "encoder_training")
-        for name in ("both", "average", "best"):
-            load_module(getattr(self, name), select(name, tensors), path)
+        progress = load_training(path, "encoder_training", self._modules(), self.optimizer)
         with fitting(path):
-            load_optimizer("optimizer", self.optimizer, tensors)
             for name in ("step", "best_step", "best_loss"):
                 setattr(self, name, progress[name])
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"both": self.both, "average": self.average, "best": self.best}
 
 
 def shift(pictures: Tensor, most: int, rng: torch.Generator) -> Tensor:
