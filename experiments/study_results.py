@@ -144,7 +144,7 @@ def read_results(folder: Path = RESULTS) -> list[StudyResult]:
     """
     paths = sorted(path for path in folder.rglob("*.json") if path.name not in BESIDE)
     if not paths:
-        raise StudyError(f"{folder} holds no results: run `python -m experiments.study`")
+        raise StudyError(f"{folder} holds no results: run the same command without --report first")
     return [read_result(path) for path in paths]
 
 
