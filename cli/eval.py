@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from cli.doctor import load_mujoco
+from cli.eval_decide import Decide, print_decision
 from cli.eval_run import ProtocolName, Run, print_results
 from common.errors import UsageError
 
@@ -99,10 +100,10 @@ class Merge:
 class Compare:
     """Compare two policies on the episodes that both were given."""
 
-    a: tyro.conf.Positional[Path]
-    """Results folder of the one."""
-    b: tyro.conf.Positional[Path]
-    """Results folder of the other."""
+    baseline: tyro.conf.Positional[Path]
+    """Results folder of the policy to compare with."""
+    evaluated: tyro.conf.Positional[Path]
+    """Results folder of the policy in question."""
     allow_different: bool = False
     """Compare although protocol, assets or simulator differ, and say so."""
     resample_tasks: bool = False
@@ -118,7 +119,9 @@ class Compare:
         from eval_harness.compare import compare_folders
         from reports.evaluation_tables import print_comparison
 
-        found = compare_folders(self.a, self.b, self.allow_different, self.resample_tasks)
+        found = compare_folders(
+            self.baseline, self.evaluated, self.allow_different, self.resample_tasks
+        )
         print_comparison(found, Console())
         if self.json is not None:
             write_json(self.json, found.as_dict())
@@ -145,10 +148,14 @@ class Report:
         """Write the report."""
         load_mujoco()
         from eval_harness.perturbations.arms import is_arms
+        from eval_harness.sequential.deciding import is_decision
         from reports.evaluation import write_report
         from reports.robustness.table import write_retained
         from reports.video import VideoSettings
 
+        if is_decision(self.folder):
+            print_decision(self.folder)
+            return
         if is_arms(self.folder):
             if self.baseline is not None:
                 raise UsageError("compare arms one by one: `dlr eval compare A/light-3 B/light-3`")
@@ -168,8 +175,8 @@ class Report:
 
 def eval(
     command: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Report]
+        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Decide | Report]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, check, merge, compare, report."""
+    """Evaluate a policy on LIBERO: run, check, merge, compare, decide, report."""
     command()

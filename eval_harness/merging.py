@@ -10,10 +10,7 @@ from typing import Any
 
 from common.errors import OutputError
 from common.files import output_errors, write_bytes
-from common.json_files import (
-    sealed_line,
-    write_sealed,
-)
+from common.json_files import build, sealed_line, write_sealed
 from common.locks import lock_file
 from eval_harness.results import (
     CONFIG,
@@ -27,13 +24,17 @@ from eval_harness.results import (
     planned,
     trajectory_path,
 )
+from eval_harness.sequential.rules import StoppingRule, find_stop
+from eval_harness.sequential.stopped import table_of, write_stop
 
 
 def merge(folders: Iterable[Path], out: Path) -> Results:
     """Put shards of one evaluation together, trajectories included, into a new folder.
 
+    Where they were run with a stopping rule, the episodes of all decide where it stops.
+
     Raises:
-        ResultsError: they are of different evaluations, or disagree on an episode.
+        ResultsError: they are of different evaluations or rules, or disagree on an episode.
         OutputError: the folder cannot be written, or holds something already.
     """
     parts = [load_results(folder) for folder in folders]
@@ -42,6 +43,11 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
     chosen: dict[tuple[str, int], tuple[EpisodeResult, Results]] = {}
     for part in parts:
         check_same(parts[0].config, part.config, part.folder)
+        if part.config.get("rule") != parts[0].config.get("rule"):
+            raise ResultsError(
+                f"{part.folder} and {parts[0].folder} were run with other stopping rules: run "
+                "both with one"
+            )
         for result in part.episodes:
             known = chosen.get(result.key)
             if known is None or known[0].error is not None:
@@ -82,3 +88,7 @@ def _write_merged(
     write_bytes(out / TIMING, b"".join(path.read_bytes() for path in times))
     write_bytes(out / EPISODES, b"".join(lines))
     write_sealed(out / CONFIG, config)
+    if config.get("rule"):
+        rule = build(StoppingRule, config["rule"])
+        found = [result for result, _ in chosen.values()]
+        write_stop(out, rule, find_stop(table_of(config["plan"], found), rule))

@@ -98,6 +98,10 @@ class Results:
         found = {result.key for result in self.episodes}
         return [key for key in planned(self.config["plan"]) if key not in found]
 
+    def is_stored(self, result: EpisodeResult) -> bool:
+        """Return whether what an episode went through was stored."""
+        return trajectory_path(self.folder, result.task, result.episode).exists()
+
     def trajectory(self, result: EpisodeResult) -> Episode:
         """Return what an episode went through after settling.
 
@@ -194,7 +198,10 @@ class ResultsWriter:
         """Return what the folder holds, after making it, or mending its last line."""
         path = self.folder / CONFIG
         if path.exists():
-            check_same(config, _read_config(self.folder), self.folder)
+            known = _read_config(self.folder)
+            check_same(config, known, self.folder)
+            if (rule := config.get("rule")) != known.get("rule"):
+                write_sealed(path, {**known, "rule": rule})
         elif (self.folder / EPISODES).exists():
             raise ResultsError(f"{self.folder} has episodes but no {CONFIG}: give another folder")
         else:

@@ -14,8 +14,8 @@ from common.files import write_text
 from common.json_files import parse_sealed, whole_lines
 from eval_harness.compare import Comparison, compare_folders
 from eval_harness.results import TIMING, Results, ResultsError, summarise
-from eval_harness.statistics import Stop
-from eval_harness.stopped import load_counted, stop_text
+from eval_harness.sequential.rules import Stop
+from eval_harness.sequential.stopped import load_counted, stop_text
 from eval_harness.timing import Timing
 from reports import evaluation_tables as tables
 from reports.evaluation_page import to_html
@@ -65,8 +65,8 @@ def write_report(
     summary = summarise(results)
     console = console or Console()
     tables.print_summary(summary, console)
-    if stop is not None:
-        console.print(Text(stop_text(stop, results.config["rule"])))
+    if text := stop_text(results, stop):
+        console.print(Text(text))
     if comparison is not None:
         tables.print_comparison(comparison, console)
     scenes: list[Scene] = []

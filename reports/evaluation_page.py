@@ -12,8 +12,8 @@ import jinja2
 
 from eval_harness.compare import Comparison, Contrast
 from eval_harness.results import Results, summarise
-from eval_harness.statistics import Stop
-from eval_harness.stopped import stop_text
+from eval_harness.sequential.rules import Stop
+from eval_harness.sequential.stopped import stop_text
 from reports import evaluation_tables as tables
 from reports.video import Scene
 from simulation.assets.embedded import PACK_NAME
@@ -93,8 +93,8 @@ def _alerts(
         f"The two evaluations are not the same {warning}. What follows compares them all the same."
         for warning in (comparison.warnings if comparison else ())
     ]
-    if stop is not None:
-        found.append(stop_text(stop, results.config["rule"]))
+    if text := stop_text(results, stop):
+        found.append(text)
     preflight = results.config.get("preflight")
     if preflight and not preflight["passed"]:
         failed = [check["name"] for check in preflight["checks"] if check["status"] == "FAIL"]
@@ -197,9 +197,9 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     ]
     reach = max(ends, default=0.0) or 1.0
     return {
-        "a": tables.policy_name(comparison.a.config["policy"]),
-        "a_folder": comparison.a.folder.name,
-        "b_folder": comparison.b.folder.name,
+        "baseline": tables.policy_name(comparison.baseline.config["policy"]),
+        "baseline_folder": comparison.baseline.folder.name,
+        "evaluated_folder": comparison.evaluated.folder.name,
         "rows": [
             {
                 "kind": "task" if contrast.of_task else "suite",
@@ -219,7 +219,9 @@ def _difference_bar(contrast: Contrast, reach: float) -> dict[str, Any] | None:
     if difference is None:
         return None
     numbers = (difference.low, difference.value, difference.high)
-    favours = "b" if difference.low > 0 else "a" if difference.high < 0 else "none"
+    favours = "none"
+    if difference.low > 0 or difference.high < 0:
+        favours = "evaluated" if difference.low > 0 else "baseline"
     return {"at": [50 + 50 * number / reach for number in numbers], "favours": favours}
 
 
@@ -231,7 +233,7 @@ def _figure(scene: Scene) -> dict[str, Any]:
         for episode in scene.episodes
     ]
     if len(outcomes) == 2:
-        outcomes = [f"A: {outcomes[0]}", f"B: {outcomes[1]}"]
+        outcomes = [f"Baseline: {outcomes[0]}", f"Evaluated: {outcomes[1]}"]
     start = f", init state {first.init_index}" if first.init_index >= 0 else ""
     return {
         "video": _data_uri("video/mp4", clip.mp4),

@@ -20,8 +20,8 @@ from common.errors import AssetError, SettingError
 from common.json_files import sealed_line, write_sealed
 from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.results import ResultsError, load_results, trajectory_path
-from eval_harness.statistics import StoppingRule, find_stop
-from eval_harness.stopped import load_counted
+from eval_harness.sequential.rules import StoppingRule, find_stop
+from eval_harness.sequential.stopped import load_counted
 from reports.evaluation import write_report
 from reports.video import VideoSettings, draw_differing, draw_failures, find_assets
 from tests.eval_harness.folders import BOWL, DRAWER, Outcome, trajectory, write_folder
@@ -62,7 +62,7 @@ def test_numbers(report: tuple[str, dict, str]) -> None:
     html, data, printed = report
     entry = data["summary"]["tasks"][BOWL]
     assert (entry["successes"], entry["rate"]) == (3, 0.75)
-    assert data["comparison"]["all"]["test"]["only_a"] == 1
+    assert data["comparison"]["all"]["test"]["only_baseline"] == 1
     assert data["time"] == pytest.approx(
         {k: 2 * v for k, v in TIMING.items()}
         | {
@@ -96,9 +96,8 @@ def test_page_stands_alone(report: tuple[str, dict, str]) -> None:
     assert not [key for _, key, _ in page.attributes if key.startswith("on")]
     labels = [v for tag, key, v in page.attributes if (tag, key) == ("video", "aria-label")]
     assert len(labels) == page.tags.count("video") == 3
-    assert (
-        "Episode 0, init state 0. A: Success after 9 steps; B: Failure after 9 steps." in labels[0]
-    )
+    words = "Baseline: Success after 9 steps; Evaluated: Failure after 9 steps."
+    assert f"Episode 0, init state 0. {words}" in labels[0]
 
 
 def decode(mp4: bytes, path: Path) -> tuple[dict, list[np.ndarray]]:
@@ -198,7 +197,7 @@ def test_stopped_early(tmp_path: Path) -> None:
         assert text in Page(html).text and text in printed
     assert f"{stop.low:.0%} to 100%" in Page(html).text
     assert data["comparison"]["all"]["pairs"] == stop.n
-    assert any("B stopped early" in note for note in data["comparison"]["notes"])
+    assert any("evaluated policy stopped early" in note for note in data["comparison"]["notes"])
     write_sealed(folder / "stop.json", {"rounds": 1})
     with pytest.raises(ResultsError, match=r"stop\.json is damaged"):
         load_counted(folder)
