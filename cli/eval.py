@@ -143,6 +143,8 @@ class Report:
     """Compare although protocol, assets or simulator differ, and say so."""
     assets: Path | None = None
     """`libero`, `embedded` or a folder of assets to draw with; by default those simulated with."""
+    compare_published: str | None = None
+    """Checkpoint whose published success to compare with, as `dlr eval reference` lists them."""
 
     def __call__(self) -> None:
         """Write the report."""
@@ -168,15 +170,35 @@ class Report:
             VideoSettings() if self.videos else None,
             self.allow_different,
             assets=self.assets,
+            published=self.compare_published,
         )
         for path in paths:
             print(path)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """List published and independently rerun success of known checkpoints, with their sources."""
+
+    model: tyro.conf.Positional[str] = ""
+    """A checkpoint's name; by default all."""
+
+    def __call__(self) -> None:
+        """List."""
+        from rich.console import Console
+
+        from eval_harness.published.figures import all_figures, find_figures
+        from reports.evaluation_tables import print_figures
+
+        print_figures(find_figures(self.model) if self.model else all_figures(), Console())
+
+
 def eval(
     command: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Decide | Report]
+        tyro.conf.OmitSubcommandPrefixes[
+            Run | Check | Merge | Compare | Decide | Report | Reference
+        ]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, check, merge, compare, decide, report."""
+    """Evaluate a policy on LIBERO: run, check, merge, compare, decide, report, reference."""
     command()

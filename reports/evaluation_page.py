@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from eval_harness.compare import Comparison, Contrast
+from eval_harness.published.figures import PublishedComparison
 from eval_harness.results import Results, summarise
 from eval_harness.sequential.rules import Stop
 from eval_harness.sequential.stopped import stop_text
@@ -35,6 +36,8 @@ def to_html(
     comparison: Comparison | None = None,
     scenes: Sequence[Scene] = (),
     time: Mapping[str, Any] | None = None,
+    published: PublishedComparison | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -44,6 +47,8 @@ def to_html(
         comparison: with another evaluation, or None.
         scenes: videos: of one episode a failure, of two the same episode of both evaluations.
         time: of `report.time_split`, or None.
+        published: with what is published of a checkpoint, or None.
+        remarks: what else the reader should know first, in sentences.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -54,7 +59,8 @@ def to_html(
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         policy=tables.policy_name(results.config["policy"]),
         facts=_facts(results),
-        alerts=_alerts(results, summary, stop, comparison),
+        alerts=[*_alerts(results, summary, stop, comparison), *remarks],
+        published=tables.published_texts(published) if published else None,
         headline=_headline(summary, stop),
         rows=[_row(*row) for row in tables.rows(summary)],
         errors=_errors(results),

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eval_harness.compare import Comparison, Contrast
+from eval_harness.published.figures import Agreed, Figure, PublishedComparison
 
 NONE = "–"
 """Stands where there is no number."""
@@ -65,6 +66,49 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     print_table("Success on shared episodes", headings, cells, console)
     for note in notes(comparison):
         console.print(Text(note))
+
+
+def print_figures(figures: Sequence[Figure], console: Console) -> None:
+    """Print published and rerun success with protocol and source, a paragraph a figure."""
+    for figure in figures:
+        suites = [f"{suite} {percent:g}" for suite, percent in figure.suites.items()]
+        average = [] if figure.average is None else [f"average {figure.average:g}"]
+        head = f"{figure.model}  {figure.kind} by {figure.by}, {figure.benchmark}"
+        count = f"{figure.rollouts} rollouts" if figure.rollouts else "rollouts not stated"
+        protocol = f"protocol {figure.protocol or 'not stated'}"
+        console.print(Text(head, style="bold"))
+        console.print(Text("  " + ", ".join(suites + average) + " %"))
+        details = "; ".join(filter(None, (protocol, count, figure.note)))
+        console.print(Text(f"  {details}\n  {figure.source}"))
+
+
+def print_published(found: PublishedComparison, console: Console) -> None:
+    """Print a run beside what is published of a checkpoint."""
+    texts = published_texts(found)
+    if texts["rows"]:
+        rows = [Row(name, tuple(cells)) for name, *cells in texts["rows"]]
+        print_table(texts["title"], texts["headings"], rows, console)
+    for sentence in texts["notes"]:
+        console.print(Text(sentence))
+
+
+def published_texts(found: PublishedComparison) -> dict[str, Any]:
+    """Return title, headings, rows (each a suite and its cells) and notes, as text."""
+    return {
+        "title": f"Beside the published success of {found.figure.model}",
+        "headings": ("published", "interval", "this run", "difference", ""),
+        "rows": [[row.suite, *_agreed_texts(row)] for row in found.rows],
+        "notes": [*found.warnings, f"Source: {found.figure.source}."],
+    }
+
+
+def _agreed_texts(row: Agreed) -> list[str]:
+    """Return the published rate, its interval, the run's, their difference and a word, as text."""
+    published = f"{row.published:.1%}", f"{row.published_low:.1%} to {row.published_high:.1%}"
+    rate = NONE if row.rate is None else f"{row.rate:.1%}"
+    if row.low is None or row.high is None:
+        return [*published, rate, NONE, row.agreement]
+    return [*published, rate, f"{points(row.low)} to {points(row.high)}", row.agreement]
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Row], console: Console) -> None:

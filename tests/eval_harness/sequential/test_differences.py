@@ -1,4 +1,4 @@
-"""The interval of a paired difference, and decisions: by simulation that they hold at every look."""
+"""Intervals of a paired difference, and decisions: by simulation that they always hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Chances = tuple[float, float, float]
 
 
 def draw(chances: list[Chances], rounds: int, runs: int, seed: int) -> np.ndarray:
-    """Counts of the three kinds of pairs after each round of all tasks. Shape: (3, runs, rounds)."""
+    """Counts of the kinds of pairs after each round of all tasks. Shape: (3, runs, rounds)."""
     rng = np.random.default_rng(seed)
     of_tasks = [rng.multinomial(1, p, size=(runs, rounds)) for p in chances]
     return np.moveaxis(np.cumsum(np.sum(of_tasks, axis=0), axis=1), -1, 0)
