@@ -77,19 +77,26 @@ class Check:
 
 @dataclass(frozen=True)
 class Merge:
-    """Put the shards of one evaluation together."""
+    """Put the shards, or with --seeds the seeds, of one evaluation together."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
     """Results folders."""
     out: Path
     """New folder of the merged results."""
+    seeds: bool = False
+    """The folders are of several seeds: one result, with intervals over starts."""
 
     def __call__(self) -> None:
         """Merge."""
-        from eval_harness.merging import merge
+        from eval_harness.merging import merge, merge_seeds
         from eval_harness.perturbations.arms import is_arms, merge_arms
 
-        if self.folders and is_arms(self.folders[0]):
+        arms = bool(self.folders) and is_arms(self.folders[0])
+        if self.seeds and arms:
+            raise UsageError("merge the seeds arm by arm: `dlr eval merge A/light-3 B/light-3`")
+        if self.seeds:
+            merge_seeds(self.folders, self.out)
+        elif arms:
             merge_arms(self.folders, self.out)
         else:
             merge(self.folders, self.out)

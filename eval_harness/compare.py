@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from analysis.statistics import sign_flip_test
 from common.errors import DlrError
 from eval_harness.results import EpisodeResult, Results, planned
+from eval_harness.seeds import by_start, episodes_a_seed
 from eval_harness.sequential.stopped import load_counted
-from eval_harness.statistics import Difference, McNemar, mcnemar_test, paired_bootstrap
+from eval_harness.statistics import (
+    Difference,
+    McNemar,
+    clustered_bootstrap,
+    mcnemar_test,
+    paired_bootstrap,
+)
 
 Key = tuple[str, int]
 """Task and episode."""
@@ -171,6 +180,11 @@ def compare(
             f"{a.folder} and {b.folder} have no episode in common: evaluate the same tasks"
         )
     warnings = find_mismatches(a, b)
+    if isinstance(a.config["seed"], list) != isinstance(b.config["seed"], list):
+        raise ComparisonError(
+            f"one of {a.folder} and {b.folder} is of several seeds: compare it with as many, or "
+            "one seed with one"
+        )
     if warnings and not allow_different:
         raise ComparisonError(
             f"{a.folder} and {b.folder} differ in more than the policy: {'; '.join(warnings)}. "
@@ -179,8 +193,10 @@ def compare(
         )
     pairs = _pairs(a, b, keys)
 
+    each = episodes_a_seed(baseline.config)
+
     def contrast(name: str, chosen: Sequence[Key], draw_tasks: bool = False) -> Contrast:
-        return _contrast(name, chosen, pairs, draw_tasks, confidence)
+        return _contrast(name, chosen, pairs, draw_tasks, confidence, each)
 
     tasks = list(dict.fromkeys(task for task, _ in keys))
     suites = list(dict.fromkeys(task.split("/")[0] for task in tasks))
@@ -265,8 +281,9 @@ def _contrast(
     pairs: Mapping[Key, tuple[EpisodeResult, EpisodeResult]],
     resample_tasks: bool,
     confidence: float,
+    each: int | None,
 ) -> Contrast:
-    """Return the contrast of the planned episodes `keys`."""
+    """Return the contrast of the planned episodes `keys`; of several seeds by their starts."""
     found = [pairs[key] for key in keys if key in pairs]
     outcomes = np.array([(x.success, y.success) for x, y in found], dtype=bool).reshape(-1, 2)
     baseline_successes, evaluated_successes = map(int, outcomes.sum(axis=0))
@@ -274,16 +291,28 @@ def _contrast(
     if len(found) == len(keys):
         test = mcnemar_test(outcomes[:, 0], outcomes[:, 1])
         of_task = np.array([task for task, _ in keys])
-        grouped = [outcomes[of_task == task] for task in dict.fromkeys(of_task)]
-        difference = paired_bootstrap(
-            [group[:, 0] for group in grouped],
-            [group[:, 1] for group in grouped],
-            confidence,
-            resample_tasks=resample_tasks,
-        )
+        groups = [of_task == task for task in dict.fromkeys(of_task)]
+        if each is None:
+            difference = paired_bootstrap(
+                [outcomes[group, 0] for group in groups],
+                [outcomes[group, 1] for group in groups],
+                confidence,
+                resample_tasks=resample_tasks,
+            )
+        else:
+            change = outcomes[:, 1].astype(float) - outcomes[:, 0]
+            at_starts = [by_start(change[group], _chosen(keys, group), each) for group in groups]
+            means = [starts.mean(axis=1) for starts in at_starts]
+            difference = clustered_bootstrap(means, confidence, resample_tasks=resample_tasks)
+            sums = np.concatenate([starts.sum(axis=1) for starts in at_starts])
+            test = dataclasses.replace(test, p_value=sign_flip_test(sums))
     return Contrast(
         name, len(keys), len(found), baseline_successes, evaluated_successes, test, difference
     )
+
+
+def _chosen(keys: Sequence[Key], mask: npt.NDArray[np.bool_]) -> list[Key]:
+    return [key for key, wanted in zip(keys, mask, strict=True) if wanted]
 
 
 def _left_out(a: Results, b: Results, keys: Sequence[Key]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -115,6 +117,74 @@ def paired_bootstrap(
     counts = rng.multinomial(totals[drawn], rates[drawn], size=None if resample_tasks else shape)
     samples = ((counts[..., 2] - counts[..., 0]) / totals[drawn]).mean(axis=1)
     low, high = np.quantile(samples, [alpha / 2, 1 - alpha / 2])
+    return Difference(value, float(low), float(high))
+
+
+def clustered_interval(
+    outcomes: npt.NDArray[np.float64], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return an interval of a success rate of which several outcomes share a start.
+
+    Wilson's, of the effective number of outcomes: their number over the design effect, that is
+    the variance of the mean from starts over that of as many independent outcomes (Rao and Scott,
+    1992; Korn and Graubard, 1998). It is at least the number of starts, also where all outcomes
+    are alike and nothing shows how they vary, and at most that of outcomes.
+
+    Args:
+        outcomes: 0 or 1. Shape: (starts, outcomes of each).
+        confidence: coverage, in (0, 1).
+    """
+    starts, n, rate = len(outcomes), float(outcomes.size), float(outcomes.mean())
+    effective = float(starts)
+    if starts > 1 and 0 < rate < 1:
+        varied = float(outcomes.mean(axis=1).var(ddof=1)) / starts
+        alone = rate * (1 - rate) / n
+        effective = min(max(n * alone / varied, starts), n) if varied > 0 else n
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (rate + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    reach = z * math.sqrt(rate * (1 - rate) / effective + z**2 / (4 * effective**2))
+    reach /= 1 + z**2 / effective
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def clustered_bootstrap(
+    differences: Sequence[npt.NDArray[np.float64]],
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+    resample_tasks: bool = False,
+) -> Difference:
+    """Return a mean difference with its bootstrap interval, starts being what is drawn.
+
+    As `paired_bootstrap`, of starts that several seeds share.
+
+    Args:
+        differences: per task, the mean difference at each start, -1..1. Shape: (starts,).
+        confidence: coverage, in (0, 1).
+        resamples: number of bootstrap samples.
+        seed: of the samples.
+        resample_tasks: whether tasks are drawn too.
+    """
+    means = np.array([task.mean() for task in differences])
+    value, alpha = float(means.mean()), 1.0 - confidence
+    every = np.concatenate(differences)
+    if np.ptp(every) == 0:
+        bound = float(1.0 - (alpha / 2) ** (1 / len(every))) * (1 if value == 0 else 2)
+        return Difference(value, max(value - bound, -1.0), min(value + bound, 1.0))
+    rng = np.random.default_rng(seed)
+    samples = np.stack(
+        [
+            rng.multinomial(len(task), np.full(len(task), 1 / len(task)), resamples)
+            @ task
+            / len(task)
+            for task in differences
+        ],
+        axis=1,
+    )
+    if resample_tasks:
+        drawn = rng.integers(samples.shape[1], size=samples.shape)
+        samples = np.take_along_axis(samples, drawn, axis=1)
+    low, high = np.quantile(samples.mean(axis=1), [alpha / 2, 1 - alpha / 2])
     return Difference(value, float(low), float(high))
 
 

@@ -96,8 +96,8 @@ def _unstored(results: Results) -> list[str]:
     if not lacking:
         return []
     return [
-        f"{lacking} of {len(failed)} failures cannot be shown: {results.folder / TRAJECTORIES} does "
-        "not hold their episodes. Copy the whole results folder, or ask for no videos "
+        f"{lacking} of {len(failed)} failures cannot be shown: {results.folder / TRAJECTORIES} "
+        "does not hold their episodes. Copy the whole results folder, or ask for no videos "
         "(--no-videos)."
     ]
 

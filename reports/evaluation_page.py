@@ -13,6 +13,7 @@ import jinja2
 from eval_harness.compare import Comparison, Contrast
 from eval_harness.published.figures import PublishedComparison
 from eval_harness.results import Results, summarise
+from eval_harness.seeds import seeds_text
 from eval_harness.sequential.rules import Stop
 from eval_harness.sequential.stopped import stop_text
 from reports import evaluation_tables as tables
@@ -82,7 +83,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     return [
         ("Protocol", f"{protocol['name']}, digest {config['protocol_digest'][:16]}"),
         ("Plan", f"{len(plan['tasks'])} task(s), {plan['episodes']} episodes each"),
-        ("Seed", str(config["seed"])),
+        ("Seed", str(config["seed"]).strip("[]")),
         ("Assets", f"{assets['name']}, digest {assets['digest'][:16]}"),
         ("Simulator", simulator),
     ]
@@ -101,6 +102,8 @@ def _alerts(
     ]
     if text := stop_text(results, stop):
         found.append(text)
+    if summary["seeds"]:
+        found.append(seeds_text(summary["seeds"]))
     preflight = results.config.get("preflight")
     if preflight and not preflight["passed"]:
         failed = [check["name"] for check in preflight["checks"] if check["status"] == "FAIL"]

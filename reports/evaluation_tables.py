@@ -14,6 +14,7 @@ from rich.text import Text
 
 from eval_harness.compare import Comparison, Contrast
 from eval_harness.published.figures import Agreed, Figure, PublishedComparison
+from eval_harness.seeds import seeds_text
 
 NONE = "–"
 """Stands where there is no number."""
@@ -47,7 +48,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         counts = f"{entry['done']}/{entry['planned']}", str(entry["errors"]), str(entry["missing"])
         found = (*rate_texts(entry), *(() if whole else counts))
         cells.append(_row(kind == "task", name, found))
-    print_table("Success, 95% Wilson intervals", headings, cells, console)
+    print_table("Success, 95% intervals", headings, cells, console)
+    if summary["seeds"]:
+        console.print(Text(seeds_text(summary["seeds"])))
     for error, count in summary["errors"].items():
         console.print(Text(f"{count} error(s): {error}", style="red"))
 
@@ -207,12 +210,16 @@ def contrast_texts(contrast: Contrast) -> list[str]:
 
 def notes(comparison: Comparison) -> list[str]:
     """Return what the reader of a comparison's numbers should know, in sentences."""
+    seeds = []
+    if isinstance(comparison.baseline.config["seed"], list):
+        seeds.append("Of several seeds: starts are drawn, and p is of a sign-flip test of starts.")
     return [
         *comparison.notes,
         "The difference is the evaluated policy's success less the baseline's, in percentage "
         f"points, the mean over tasks, with {comparison.confidence:.0%} paired-bootstrap "
         "intervals. p: McNemar's exact test on the episodes at which just one succeeds, "
         "two-sided, not adjusted for the number of tasks.",
+        *seeds,
     ]
 
 
