@@ -46,6 +46,11 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
         raise ResultsError("name at least one results folder to merge")
     chosen: Pooled = {}
     for part in parts:
+        if part.config["seed"] != parts[0].config["seed"]:
+            raise ResultsError(
+                f"{part.folder} is of seed {part.config['seed']}, {parts[0].folder} of seed "
+                f"{parts[0].config['seed']}: seeds are merged with --seeds, once each is whole"
+            )
         check_same(parts[0].config, part.config, part.folder)
         if part.config.get("rule") != parts[0].config.get("rule"):
             raise ResultsError(
