@@ -75,23 +75,27 @@ def test_against_no_difference_it_is_jeffreys_mixture_of_discordant_pairs() -> N
         assert found == pytest.approx(log_mixture_ratio(0.5, better, worse + better))
 
 
-def outcomes(seed: int, rates: list[tuple[float, float]], rounds: int):
+Table = dict[str, list[bool | None]]
+
+
+def outcomes(seed: int, rates: list[tuple[float, float]], rounds: int) -> tuple[Table, Table]:
     """Both policies' outcomes on shared episodes, some of which are harder for both."""
     rng = np.random.default_rng(seed)
     hard = rng.random((len(rates), rounds))
-    both = []
+    both: list[Table] = []
     for side in (0, 1):
         luck = 0.6 * hard + 0.4 * rng.random(hard.shape)
         rate = np.array(rates)[:, side, None]
         both.append({f"t{i}": [bool(x) for x in row] for i, row in enumerate(luck < rate)})
-    return both
+    return both[0], both[1]
 
 
 def test_a_clear_difference_is_decided_early_and_rightly() -> None:
     found = [find_verdict(*outcomes(s, [(0.4, 0.7)] * 5, 50), DecisionRule()) for s in range(25)]
     assert {one.outcome for one in found} == {"evaluated better"}
     assert np.median([one.rounds for one in found]) < 25
-    back = find_verdict(*outcomes(0, [(0.4, 0.7)] * 5, 50)[::-1], DecisionRule())
+    worse, better = outcomes(0, [(0.4, 0.7)] * 5, 50)
+    back = find_verdict(better, worse, DecisionRule())
     assert back.outcome == "baseline better" and back.rounds == found[0].rounds
     assert back.difference == -found[0].difference
 
@@ -107,13 +111,14 @@ def test_equal_policies_differ_by_no_more_than_a_margin() -> None:
 def test_a_verdict_depends_on_the_plan_alone() -> None:
     """It never looks past an episode that is missing, and later ones do not change it."""
     rule = DecisionRule()
-    lose, win = {"a": [False] * 30, "b": [False] * 30}, {"a": [True] * 30, "b": [True] * 30}
+    lose: Table = {"a": [False] * 30, "b": [False] * 30}
+    win: Table = {"a": [True] * 30, "b": [True] * 30}
     found = find_verdict(lose, win, rule)
     assert found.outcome == "evaluated better" and 2 <= found.rounds < 10
     assert mcnemar_test([False] * found.n, [True] * found.n).p_value < 0.05
-    cut = {task: [*row[: found.rounds], None, False] for task, row in win.items()}
+    cut: Table = {task: [*row[: found.rounds], None, False] for task, row in win.items()}
     assert find_verdict(lose, cut, rule) == found
-    hole = {**win, "b": [True, None, *[True] * 28]}
+    hole: Table = {**win, "b": [True, None, *[True] * 28]}
     early = find_verdict(lose, hole, rule)
     assert (early.outcome, early.rounds, early.n) == ("undecided", 1, 2)
     assert find_verdict({}, {}, rule).n == 0

@@ -19,7 +19,7 @@ from simulation.assets.resolve import AssetPack, embedded_pack
 from tests.eval_harness.folders import BOWL, DRAWER, Outcome, write_folder
 from tests.eval_harness.test_runner import TASKS, LookingPolicy, short
 
-RULE = StoppingRule(half_width=0.2)
+RULE = StoppingRule(half_width=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def test_one_stop_however_it_is_run(pack: AssetPack, tmp_path: Path) -> None:
 
     run("one")
     counted, stop = load_counted(tmp_path / "one")
-    assert stop is not None and stop.reason == "precise" and 3 <= stop.rounds <= 8
+    assert stop is not None and stop.reason == "precise" and 2 <= stop.rounds <= 7
     assert is_complete(counted) and len(counted.episodes) == stop.n == 2 * stop.rounds
     ran = counted.config["design"]["ran"]
     assert stop.n <= ran < stop.n + 2, "one environment runs no round in advance"
     text = stop_text(counted, stop)
-    assert f"and {24 - ran} were saved" in text and "known to within 20 points" in text
+    assert f"and {24 - ran} were saved" in text and "known to within 25 points" in text
     # Killed in the middle, and gone on with in larger batches.
     run("cut", rule=None, rounds=2)
     assert not (tmp_path / "cut" / STOP).exists()
@@ -74,21 +74,24 @@ def test_where_shards_stop_depends_on_their_outcomes_alone(tmp_path: Path) -> No
             for task, row in full.items()
         }
         folder = tmp_path / f"{index}-{at_most}"
-        return write_folder(folder, outcomes, episodes=30, rule=asdict(rule), shard=f"{index}/2")
+        settings = {"policy": {"kind": "x"}, "rule": asdict(rule), "shard": f"{index}/2"}
+        return write_folder(folder, outcomes, episodes=30, **settings)
 
     found = []
-    for name, ends in (("a", (30, 30)), ("b", (expected.rounds + 2, expected.rounds))):
-        merge([shard(i, end) for i, end in enumerate(ends)], tmp_path / name)
-        found.append(load_counted(tmp_path / name)[1])
+    folders = {end: [shard(i, end) for i in range(2)] for end in (30, expected.rounds)}
+    for end, shards in folders.items():
+        merge(shards, tmp_path / str(end))
+        found.append(load_counted(tmp_path / str(end))[1])
     assert found == [expected, expected]
-    early = merge([shard(0, 30), shard(1, expected.rounds - 2)], tmp_path / "early")
+    early = merge([folders[30][0], shard(1, expected.rounds - 2)], tmp_path / "early")
     assert load_counted(tmp_path / "early")[1] is None
     assert "has not stopped it" in stop_text(early, None) and "to either side" in stop_text(
         early, None
     )
-    other = write_folder(tmp_path / "other", {t: [None] * 30 for t in full}, rule=asdict(RULE))
+    unlike, none = asdict(StoppingRule(threshold=0.5)), {task: [None] * 30 for task in full}
+    other = write_folder(tmp_path / "other", none, rule=unlike, policy={"kind": "x"})
     with pytest.raises(ResultsError, match="other stopping rules"):
-        merge([shard(0, 30), other], tmp_path / "none")
+        merge([folders[30][0], other], tmp_path / "none")
 
 
 def test_what_a_stop_saves_is_told_against_the_plan_and_a_fixed_number(tmp_path: Path) -> None:
