@@ -79,7 +79,7 @@ class Decide:
                 Side(Path(name)) if there[name] else self._side(name, self.out / side, pack, stack)
                 for name, side in ((self.baseline, BASELINE), (self.evaluated, EVALUATED))
             ]
-            found = decide(*sides, rule, self.out, block)
+            found = decide(sides[0], sides[1], rule, self.out, block)
         print_decision(self.out)
         if not found.is_final:
             print("Episodes are missing or met errors: the same command goes on.", file=sys.stderr)

@@ -48,8 +48,8 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
     for part in parts:
         if part.config["seed"] != parts[0].config["seed"]:
             raise ResultsError(
-                f"{part.folder} is of seed {part.config['seed']}, {parts[0].folder} of seed "
-                f"{parts[0].config['seed']}: seeds are merged with --seeds, once each is whole"
+                f"{part.folder} holds results of another seed: {part.config['seed']} there, "
+                f"{parts[0].config['seed']} here. Seeds are merged with --seeds, once each is whole."
             )
         check_same(parts[0].config, part.config, part.folder)
         if part.config.get("rule") != parts[0].config.get("rule"):

@@ -128,8 +128,11 @@ def _look(
     baseline: Side, evaluated: Side, first: Results, second: Results, rule: DecisionRule
 ) -> Decided:
     """Return where the comparison of what has run stands."""
-    tables = [table_of(one.config["plan"], one.episodes) for one in (first, second)]
-    verdict = find_verdict(*tables, rule)
+    verdict = find_verdict(
+        table_of(first.config["plan"], first.episodes),
+        table_of(second.config["plan"], second.episodes),
+        rule,
+    )
     run = [one for one, side in ((first, baseline), (second, evaluated)) if side.run is not None]
     planned = len(run) * len(first.config["plan"]["tasks"]) * _episodes(first, second)
     ran = sum(result.error is None for one in run for result in one.episodes)

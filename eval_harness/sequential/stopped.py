@@ -72,7 +72,7 @@ def stop_text(results: Results, stop: Stop | None) -> str:
         results: of `load_counted`.
         stop: likewise.
     """
-    rule = results.config.get("rule")
+    rule: Mapping[str, Any] = results.config.get("rule") or {}
     if stop is None:
         return _unstopped_text(results, rule) if rule else ""
     found = {

@@ -85,9 +85,9 @@ def test_seeds_that_change_no_start_are_compared(tmp_path: Path, moved: float) -
     ]
     if moved:
         with pytest.raises(ComparisonError, match="where the fixtures stand"):
-            compare_folders(*folders)
+            compare_folders(folders[0], folders[1])
     else:
-        found = compare_folders(*folders)
+        found = compare_folders(folders[0], folders[1])
         assert found.all.complete and "all shared episodes start alike" in found.notes[0]
 
 

@@ -235,7 +235,7 @@ def test_tables_keep_whole_words(tmp_path: Path, width: int) -> None:
     ]
     console = Console(file=io.StringIO(), width=width, record=True)
     print_summary(summarise(load_results(folders[0])), console)
-    found = compare_folders(*folders)
+    found = compare_folders(folders[0], folders[1])
     comparison = dataclasses.replace(
         found,
         baseline=dataclasses.replace(found.baseline, folder=Path("a")),

@@ -47,17 +47,18 @@ def test_it_runs_no_more_than_it_takes_and_goes_on(tmp_path: Path) -> None:
     expected = find_verdict(WORSE, BETTER, DecisionRule())
     assert expected.outcome == "evaluated better" and expected.rounds < 25
     for block in (1, 4):
-        out, asked = tmp_path / str(block), []
+        out = tmp_path / str(block)
+        asked: list[int] = []
         sides = [
             Side(out / name, runner(outcomes, asked))
             for name, outcomes in (("baseline", WORSE), ("evaluated", BETTER))
         ]
-        found = decide(*sides, DecisionRule(), out, block)
+        found = decide(sides[0], sides[1], DecisionRule(), out, block)
         assert found.verdict == expected and found.is_final
         most = -(-expected.rounds // block) * block
         assert max(asked) == most and found.ran == 2 * 2 * most and found.planned == 160
         assert is_decision(out) and load_decision(out)["verdict"] == expected
-        again = decide(*sides, DecisionRule(), out, block)
+        again = decide(sides[0], sides[1], DecisionRule(), out, block)
         assert again.verdict == expected
         counted, stop = load_counted(out / "evaluated")
         assert stop is not None and stop.reason == "decided" and stop.rounds == expected.rounds
@@ -75,9 +76,9 @@ def test_results_that_are_there_are_looked_at(tmp_path: Path) -> None:
     assert found.verdict == find_verdict(WORSE, BETTER, DecisionRule())
     assert (found.planned, found.ran) == (0, 0)
     assert not (there / "stop.json").exists(), "nothing is noted in what was not run here"
-    asked: list[int] = []
+    run: list[int] = []
     one = decide(
-        Side(there), Side(tmp_path / "e", runner(BETTER, asked)), DecisionRule(), tmp_path / "f"
+        Side(there), Side(tmp_path / "e", runner(BETTER, run)), DecisionRule(), tmp_path / "f"
     )
     assert one.verdict == found.verdict and one.planned == 80
     none = decide(Side(there), Side(there), DecisionRule(margin=0.1), tmp_path / "g")
@@ -93,10 +94,10 @@ def test_an_error_ends_it_until_it_is_run_again(tmp_path: Path) -> None:
         Side(tmp_path / "baseline", runner(WORSE, asked)),
         Side(tmp_path / "evaluated", runner(BETTER, asked, error=2)),
     ]
-    found = decide(*sides, DecisionRule(), tmp_path)
+    found = decide(sides[0], sides[1], DecisionRule(), tmp_path)
     assert not found.is_final and found.verdict.rounds == 2 and max(asked) == 3
     sides[1] = Side(tmp_path / "evaluated", runner(BETTER, asked))
-    assert decide(*sides, DecisionRule(), tmp_path).is_final
+    assert decide(sides[0], sides[1], DecisionRule(), tmp_path).is_final
 
 
 def test_what_cannot_be_decided(tmp_path: Path) -> None:

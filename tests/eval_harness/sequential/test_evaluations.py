@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,11 @@ def test_where_shards_stop_depends_on_their_outcomes_alone(tmp_path: Path) -> No
             for task, row in full.items()
         }
         folder = tmp_path / f"{index}-{at_most}"
-        settings = {"policy": {"kind": "x"}, "rule": asdict(rule), "shard": f"{index}/2"}
+        settings: dict[str, Any] = {
+            "policy": {"kind": "x"},
+            "rule": asdict(rule),
+            "shard": f"{index}/2",
+        }
         return write_folder(folder, outcomes, episodes=30, **settings)
 
     found = []
