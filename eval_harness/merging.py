@@ -49,7 +49,8 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
         if part.config["seed"] != parts[0].config["seed"]:
             raise ResultsError(
                 f"{part.folder} holds results of another seed: {part.config['seed']} there, "
-                f"{parts[0].config['seed']} here. Whole evaluations of several seeds are merged with --seeds."
+                f"{parts[0].config['seed']} here. "
+                "Whole evaluations of several seeds are merged with --seeds."
             )
         check_same(parts[0].config, part.config, part.folder)
         if part.config.get("rule") != parts[0].config.get("rule"):

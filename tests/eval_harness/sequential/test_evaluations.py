@@ -75,12 +75,8 @@ def test_where_shards_stop_depends_on_their_outcomes_alone(tmp_path: Path) -> No
             for task, row in full.items()
         }
         folder = tmp_path / f"{index}-{at_most}"
-        settings: dict[str, Any] = {
-            "policy": {"kind": "x"},
-            "rule": asdict(rule),
-            "shard": f"{index}/2",
-        }
-        return write_folder(folder, outcomes, episodes=30, **settings)
+        settings: dict[str, Any] = {"rule": asdict(rule), "shard": f"{index}/2"}
+        return write_folder(folder, outcomes, policy={"kind": "x"}, episodes=30, **settings)
 
     found = []
     folders = {end: [shard(i, end) for i in range(2)] for end in (30, expected.rounds)}
