@@ -41,7 +41,7 @@ def test_one_stop_however_it_is_run(pack: AssetPack, tmp_path: Path) -> None:
     assert stop is not None and stop.reason == "precise" and 2 <= stop.rounds <= 7
     assert is_complete(counted) and len(counted.episodes) == stop.n == 2 * stop.rounds
     ran = counted.config["design"]["ran"]
-    assert stop.n <= ran < stop.n + 2, "one environment runs no round in advance"
+    assert stop.n <= ran < 24, "what ended while the stop was found is kept"
     text = stop_text(counted, stop)
     assert f"and {24 - ran} were saved" in text and "known to within 25 points" in text
     # Killed in the middle, and gone on with in larger batches.
@@ -53,7 +53,7 @@ def test_one_stop_however_it_is_run(pack: AssetPack, tmp_path: Path) -> None:
     assert not (tmp_path / "shard0" / STOP).exists(), "it has not seen the other"
     late = run("shard1", shard=Shard(1, 2), beside=[tmp_path / "shard0"])
     assert load_counted(tmp_path / "shard1")[1] == stop
-    assert stop.rounds <= len(late.episodes) <= stop.rounds + 1, "its half, and no more"
+    assert stop.rounds <= len(late.episodes) < 12, "its share up to the stop"
     merge([tmp_path / f"shard{i}" for i in range(2)], tmp_path / "merged")
     merged, found = load_counted(tmp_path / "merged")
     assert found == stop and "more had run by then" in stop_text(merged, found)
