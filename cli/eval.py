@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from cli.doctor import load_mujoco
+from cli.eval_board import Board
 from cli.eval_run import ProtocolName, Run, print_results
 from common.errors import UsageError
 
@@ -146,30 +147,31 @@ class Report:
         load_mujoco()
         from eval_harness.perturbations.arms import is_arms
         from reports.evaluation import write_report
-        from reports.robustness.table import write_retained
+        from reports.robustness import write
         from reports.video import VideoSettings
 
+        videos = VideoSettings() if self.videos else None
         if is_arms(self.folder):
             if self.baseline is not None:
                 raise UsageError("compare arms one by one: `dlr eval compare A/light-3 B/light-3`")
-            print(write_retained(self.folder, self.out))
-            return
-        paths = write_report(
-            self.folder,
-            self.baseline,
-            self.out,
-            VideoSettings() if self.videos else None,
-            self.allow_different,
-            assets=self.assets,
-        )
+            paths = write.write_report(self.folder, self.out, videos, self.assets)
+        else:
+            paths = write_report(
+                self.folder,
+                self.baseline,
+                self.out,
+                videos,
+                self.allow_different,
+                assets=self.assets,
+            )
         for path in paths:
             print(path)
 
 
 def eval(
     command: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Report]
+        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Report | Board]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, check, merge, compare, report."""
+    """Evaluate a policy on LIBERO: run, check, merge, compare, report, board."""
     command()

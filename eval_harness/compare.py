@@ -205,7 +205,7 @@ def find_mismatches(a: Results, b: Results) -> list[str]:
     """Return what makes shared episodes of two evaluations different ones, a phrase each."""
     found = []
     if a.config["protocol_digest"] != b.config["protocol_digest"]:
-        found.append(f"protocol ({_protocol_difference(a.config, b.config)})")
+        found.append(f"protocol ({protocol_difference(a.config, b.config)})")
     first, second = a.config["assets"], b.config["assets"]
     if first["digest"] != second["digest"]:
         names = (f"{pack['name']} {pack['digest'][:12]}" for pack in (first, second))
@@ -288,7 +288,7 @@ def _same_start(a: Results, b: Results, x: EpisodeResult, y: EpisodeResult) -> b
     )
 
 
-def _protocol_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+def protocol_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """Return both protocols' names and in which fields they differ."""
     first, second = a["protocol"], b["protocol"]
     fields = sorted(
