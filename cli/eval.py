@@ -10,6 +10,7 @@ import tyro
 
 from cli.doctor import load_mujoco
 from cli.eval_board import Board
+from cli.eval_episodes import Csv, Video
 from cli.eval_run import ProtocolName, Run, print_results
 from common.errors import UsageError
 
@@ -170,8 +171,10 @@ class Report:
 
 def eval(
     command: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Report | Board]
+        tyro.conf.OmitSubcommandPrefixes[
+            Run | Check | Merge | Compare | Report | Board | Csv | Video
+        ]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, check, merge, compare, report, board."""
+    """Evaluate a policy on LIBERO: run, check, merge, compare, report, board, csv, video."""
     command()
