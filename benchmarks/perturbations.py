@@ -25,7 +25,7 @@ from simulation.assets.resolve import AssetPack
 _LEVEL = 3
 _NEUTRAL = "+".join(axis for axis, kind in AXES.items() if kind.neutral)
 """All axes at once that physics does not read."""
-_EPISODES, _STEPS = 10, 120
+_EPISODES, _STEPS = 10, 64
 """Of one repetition; the episodes draw other kinds of noise, and one in ten shadows."""
 _TARGET = Target(1.1, at_most=True)
 

@@ -125,7 +125,7 @@ def _import(where: str) -> ModuleType:
     try:
         return _run_file(path) if is_file else importlib.import_module(where)
     except ModuleNotFoundError as error:
-        if error.name != where:
+        if not f"{where}.".startswith(f"{error.name}."):
             raise PolicyError(
                 f"{where} needs the module {error.name}, which is not here"
             ) from error

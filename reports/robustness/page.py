@@ -73,7 +73,7 @@ def _group(group: Group, number: int, scenes: Sequence[LostScene]) -> dict[str, 
         *([("Starts", "of recordings")] if config.get("starts") else ()),
     ]
     boards = [_board(board, f"g{number}b{i}") for i, board in enumerate(group.boards)]
-    mine = [scene for scene in scenes if scene.entry in group.entries]
+    mine = [scene for entry in group.entries for scene in scenes if scene.entry is entry]
     return {
         "number": number,
         "name": f"{config['protocol']['name']}, {config['assets']['name']} assets",

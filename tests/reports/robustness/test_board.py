@@ -131,7 +131,7 @@ def test_report_of_one_policy(folders: list[Path], tmp_path: Path) -> None:
     html, numbers = write_report(folders[0], tmp_path)
     found = Page(html.read_text())
     assert numbers.name == "retained.json" and HOSTILE in found.text
-    assert "44 such episodes, of which none is drawn here" in found.text
+    assert "42 such episodes, of which none is drawn here" in found.text
     selects = [v for tag, key, v in found.attributes if (tag, key) == ("select", "data-field")]
     assert selects == ["axis", "level"]
 
