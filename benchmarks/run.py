@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("results.json")
 _MODULES = (
-    "stepping", "rendering", "memory", "evaluation", "perturbations", "dataset",
-    "building", "clusters", "reader", "cloud", "training",
+    "stepping", "rendering", "memory", "evaluation", "dataset", "building", "clusters", "reader",
+    "cloud", "training",
 )  # fmt: skip
 """Modules that register benchmarks, in the order in which these run."""
 
