@@ -101,7 +101,7 @@ def _cpu_seconds(arm: Arm, assets: AssetPack, episodes: int = _EPISODES) -> floa
     """Return the CPU seconds of an evaluation of one arm."""
     protocol = arm.protocol(get_protocol("openvla_oft"))
     protocol = dataclasses.replace(protocol, horizons=dict.fromkeys(protocol.horizons, _STEPS))
-    policy = _Fixed(Requirements().cameras, protocol.chunk)
+    policy = _Fixed(Requirements().cameras, protocol.chunk or _CHUNK)
     with tempfile.TemporaryDirectory(prefix="dlr-benchmark-") as folder:
         start = time.process_time()
         evaluate(

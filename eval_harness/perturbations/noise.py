@@ -117,7 +117,8 @@ def _haze(height: int, width: int, seed: int) -> npt.NDArray[np.float32]:
     clouds = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6), np.uint8))
     haze = np.asarray(clouds.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
     upward = np.linspace(0.55, 1.0, height, dtype=np.float32)[:, None]
-    return upward * (np.float32(0.7) + np.float32(0.3) * haze)
+    thickness = upward * (np.float32(0.7) + np.float32(0.3) * haze)
+    return thickness.astype(np.float32)
 
 
 def _glass(picture: Picture, reach: float, seed: int, step: int) -> Picture:

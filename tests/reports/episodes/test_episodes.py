@@ -16,13 +16,13 @@ from eval_harness.results import ResultsError
 from reports.episodes.films import choose_episodes, film, find_episode, load_episodes
 from reports.episodes.rows import COLUMNS, to_csv
 from simulation.tasks import get_task
-from tests.eval_harness.folders import BOWL, DRAWER, trajectory, write_folder
+from tests.eval_harness.folders import BOWL, DRAWER, Outcome, trajectory, write_folder
 from tests.reports.robustness.arms_folder import write_arms
 
 
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outcomes = {"control": [True, "a fault"], "camera-5": [False, True]}
+    outcomes: dict[str, list[Outcome]] = {"control": [True, "a fault"], "camera-5": [False, True]}
     stored = {(DRAWER, n): trajectory(steps=9) for n in (0, 1)}
     folder = tmp_path_factory.mktemp("episodes") / "arms"
     return write_arms(folder, "camera", "5", outcomes, stored)
