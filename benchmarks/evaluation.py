@@ -1,10 +1,11 @@
-"""What our evaluation harness adds to simulating, drawing and asking the policy."""
+"""What our evaluation harness adds to simulating, drawing and asking, and each perturbation."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from benchmarks.measure import Result, Setting, Target, benchmark, summarise
 from benchmarks.tasks import TASKS, random_actions
 from eval_harness.evaluation import evaluate
+from eval_harness.perturbations.arms import Arm
+from eval_harness.perturbations.base import CONTROL
+from eval_harness.perturbations.table import AXES
 from eval_harness.policy import Observation, Policy, Requirements
 from eval_harness.protocols import get_protocol
 from eval_harness.results import TIMING
@@ -23,14 +27,20 @@ from simulation.assets.resolve import AssetPack
 
 _CHUNK = 10
 _TARGET = Target(0.05, at_most=True)
+_LEVEL = 3
+_NEUTRAL = "+".join(axis for axis, kind in AXES.items() if kind.neutral)
+"""All axes at once that physics does not read."""
+_EPISODES, _STEPS = 10, 64
+"""Of one repetition under perturbation: they draw several kinds of noise, and of light."""
+_COST = Target(1.1, at_most=True)
 
 
 class _Fixed(Policy):
     """Answers with the same actions whatever it is shown, at once."""
 
-    def __init__(self, cameras: tuple[str, ...]) -> None:
-        self.requirements = Requirements(cameras, chunk=_CHUNK)
-        self._chunk = random_actions(_CHUNK)
+    def __init__(self, cameras: tuple[str, ...], chunk: int = _CHUNK) -> None:
+        self.requirements = Requirements(cameras, chunk=chunk)
+        self._chunk = random_actions(chunk)
 
     def act(self, observations: Sequence[Observation]) -> npt.NDArray[np.floating[Any]]:
         return np.stack([self._chunk] * len(observations))
@@ -65,3 +75,37 @@ def _evaluate(policy: Policy, episodes: int, assets: AssetPack) -> tuple[float, 
         seconds = json.loads((out / TIMING).read_text())
     purposes = ("simulation", "rendering", "preparation", "policy", "other")
     return seconds["other"], sum(seconds[purpose] for purpose in purposes)
+
+
+@benchmark
+def perturbations(setting: Setting) -> list[Result]:
+    """CPU seconds of an evaluation under each axis, and those of its control, by turns.
+
+    Level 3, OpenVLA-OFT's protocol: two cameras, a picture every eighth step, and a policy that
+    costs nothing. What is compiled once a task and level is compiled before.
+    """
+    control = Arm("", CONTROL)
+    results = []
+    for name in (*AXES, _NEUTRAL):
+        arm = Arm(name, _LEVEL)
+        _cpu_seconds(arm, setting.assets, 1), _cpu_seconds(control, setting.assets, 1)
+        pairs = [
+            (_cpu_seconds(arm, setting.assets), _cpu_seconds(control, setting.assets))
+            for _ in range(setting.repetitions(3))
+        ]
+        results.append(summarise(f"evaluation under {name} / control", "s", pairs, _COST))
+    return results
+
+
+def _cpu_seconds(arm: Arm, assets: AssetPack, episodes: int = _EPISODES) -> float:
+    """Return the CPU seconds of an evaluation of one arm."""
+    protocol = arm.protocol(get_protocol("openvla_oft"))
+    protocol = dataclasses.replace(protocol, horizons=dict.fromkeys(protocol.horizons, _STEPS))
+    policy = _Fixed(Requirements().cameras, protocol.chunk or _CHUNK)
+    with tempfile.TemporaryDirectory(prefix="dlr-benchmark-") as folder:
+        start = time.process_time()
+        evaluate(
+            policy, protocol, [TASKS["spatial"]], Path(folder) / "results", episodes,
+            config=RunConfig(environments=8, threads=1), assets=assets,
+        )  # fmt: skip
+        return time.process_time() - start

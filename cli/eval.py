@@ -9,7 +9,9 @@ from pathlib import Path
 import tyro
 
 from cli.doctor import load_mujoco
+from cli.eval_board import Board
 from cli.eval_decide import Decide, print_decision
+from cli.eval_episodes import Csv, Video
 from cli.eval_run import ProtocolName, Run, print_results
 from common.errors import UsageError
 
@@ -159,26 +161,27 @@ class Report:
         from eval_harness.perturbations.arms import is_arms
         from eval_harness.sequential.deciding import is_decision
         from reports.evaluation import write_report
-        from reports.robustness.table import write_retained
+        from reports.robustness import write
         from reports.video import VideoSettings
 
         if is_decision(self.folder):
             print_decision(self.folder)
             return
+        videos = VideoSettings() if self.videos else None
         if is_arms(self.folder):
             if self.baseline is not None:
                 raise UsageError("compare arms one by one: `dlr eval compare A/light-3 B/light-3`")
-            print(write_retained(self.folder, self.out))
-            return
-        paths = write_report(
-            self.folder,
-            self.baseline,
-            self.out,
-            VideoSettings() if self.videos else None,
-            self.allow_different,
-            assets=self.assets,
-            published=self.compare_published,
-        )
+            paths = write.write_report(self.folder, self.out, videos, self.assets)
+        else:
+            paths = write_report(
+                self.folder,
+                self.baseline,
+                self.out,
+                videos,
+                self.allow_different,
+                assets=self.assets,
+                published=self.compare_published,
+            )
         for path in paths:
             print(path)
 
@@ -203,9 +206,12 @@ class Reference:
 def eval(
     command: tyro.conf.OmitArgPrefixes[
         tyro.conf.OmitSubcommandPrefixes[
-            Run | Check | Merge | Compare | Decide | Report | Reference
+            Run | Check | Merge | Compare | Decide | Report | Reference | Board | Csv | Video
         ]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, check, merge, compare, decide, report, reference."""
+    """Evaluate a policy on LIBERO.
+
+    Run, check, merge, compare, decide, report, reference, board, csv, video.
+    """
     command()

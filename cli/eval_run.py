@@ -34,7 +34,8 @@ class Run:
     """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (by default
     with the noise of the success that training reports), lerobot:PATH_OR_HUB_ID,
     openvla:PATH_OR_HUB_ID[#STATISTICS], openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K
-    where its replies hold K actions; a checkpoint's folder or hub id alone is recognised."""
+    where its replies hold K actions; a checkpoint's folder or hub id alone is recognised. Your own
+    code is MODULE:CLASS or FILE.py:CLASS[#name=value], and is run (docs/your_model.md)."""
     out: Path
     """Folder of the results."""
     protocol: ProtocolName = "openvla"

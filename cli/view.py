@@ -26,6 +26,7 @@ def view(
     way: str = "",
     seed: int = 0,
     file: Path | None = None,
+    results: Path | None = None,
     episode: int = 0,
     cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand"),
     size: int = 256,
@@ -34,7 +35,7 @@ def view(
     out: Path | None = None,
     assets: Path | None = None,
 ) -> None:
-    """Draw a task's init states, a scripted demonstration, or an episode of a file.
+    """Draw a task's init states, a scripted demonstration, or an episode of a file or evaluation.
 
     Writes a contact sheet (.png, .jpg) or a video (.mp4), upright, cameras side by side.
 
@@ -45,7 +46,8 @@ def view(
         way: The scripted skill's way; by default its first.
         seed: Draws the fixtures' poses and the skill's imprecision.
         file: Draw an episode of this trajectory file, LIBERO HDF5 file or JSON demonstration.
-        episode: Which of the file's episodes, from 0.
+        results: Draw an episode of this results folder, as it was perturbed.
+        episode: Which of the file's or the task's episodes, from 0.
         cameras: Cameras.
         size: Pixels of each picture's sides.
         every: Draw each n-th control step; by default all in a video, 12 or fewer in a sheet.
@@ -61,24 +63,33 @@ def view(
         raise UsageError("--size, --every and --fps are positive; --cameras and --init not empty")
     if out is not None and out.suffix not in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
         raise UsageError(f"{out} should end in .png, .jpg or .mp4")
-    if not task and file is None:
-        raise UsageError("name a task (`dlr tasks` lists all), or give --file")
+    if not task and file is None and results is None:
+        raise UsageError("name a task (`dlr tasks` lists all), or give --file or --results")
+    if (file is not None) + (results is not None) + (scripted or bool(way)) > 1:
+        raise UsageError("give one of --file, --results and --scripted")
     chosen = get_task(task) if task else None
     if file is not None:
         from simulation.recordings.footage import read_footage
 
         footage = read_footage(file, episode, chosen, assets)
+    elif results is not None:
+        from reports.episodes.films import film, find_episode, load_episodes
+
+        found = load_episodes(results)
+        footage = film(found, find_episode(found, chosen, episode), assets)
     else:
         assert chosen is not None
         if scripted or way:
             footage = _demonstrate(chosen, way, init[0], seed, assets)
         else:
             footage = _init_states(chosen, init, seed, assets)
-    still = file is None and not (scripted or way)
+    still = file is None and results is None and not (scripted or way)
     captions = [f"init state {index}" for index in init] if still else []
     path = out or Path(f"{footage.task.name}.png")
     if path.suffix in VIDEO_SUFFIXES and still:
-        raise UsageError("an init state is a picture: give a .png, or --scripted or --file")
+        raise UsageError(
+            "an init state is a picture: give a .png, or --scripted, --file or --results"
+        )
     count = _draw(footage, captions, cameras, size, every, fps, path)
     print(f"{footage.title} ({footage.assets.name} assets)", file=sys.stderr)
     print(f"{path}: {count} pictures")
@@ -150,7 +161,8 @@ def _draw(
         stride = every or (1 if video else -(-total // (SHEET_FRAMES - 1)))
         steps = sorted({*range(0, total, stride), total - 1})
         captions = [f"step {step} ({step / CONTROL_FREQUENCY:.2f} s)" for step in steps]
-    with Renderer(footage.task, footage.assets, size, size) as renderer:
+    with Renderer(footage.task, footage.assets, size, size, footage.scene) as renderer:
+        renderer.wear(footage.look)
         states = (footage.states[step] for step in steps)
         pictures = draw_states(renderer, states, footage.fixtures, cameras, size)
         if video:

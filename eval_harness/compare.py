@@ -225,7 +225,7 @@ def find_mismatches(a: Results, b: Results) -> list[str]:
     """Return what makes shared episodes of two evaluations different ones, a phrase each."""
     found = []
     if a.config["protocol_digest"] != b.config["protocol_digest"]:
-        found.append(f"protocol ({_protocol_difference(a.config, b.config)})")
+        found.append(f"protocol ({protocol_difference(a.config, b.config)})")
     first, second = a.config["assets"], b.config["assets"]
     if first["digest"] != second["digest"]:
         names = (f"{pack['name']} {pack['digest'][:12]}" for pack in (first, second))
@@ -350,7 +350,7 @@ def _described(results: Results) -> dict[str, Any]:
     return {"folder": str(results.folder), "policy": results.config["policy"]}
 
 
-def _protocol_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+def protocol_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """Return both protocols' names and in which fields they differ."""
     first, second = a["protocol"], b["protocol"]
     fields = sorted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from eval_harness.seeds import seeds_text
 from eval_harness.sequential.rules import Stop
 from eval_harness.sequential.stopped import stop_text
 from reports import evaluation_tables as tables
+from reports.pages import data_uri
 from reports.video import Scene
 from simulation.assets.embedded import PACK_NAME
 from simulation.tasks import get_task
@@ -245,15 +245,11 @@ def _figure(scene: Scene) -> dict[str, Any]:
         outcomes = [f"Baseline: {outcomes[0]}", f"Evaluated: {outcomes[1]}"]
     start = f", init state {first.init_index}" if first.init_index >= 0 else ""
     return {
-        "video": _data_uri("video/mp4", clip.mp4),
-        "poster": _data_uri("image/jpeg", clip.poster),
+        "video": data_uri("video/mp4", clip.mp4),
+        "poster": data_uri("image/jpeg", clip.poster),
         "width": clip.width,
         "height": clip.height,
         "title": _title(first.task),
         "where": f"Episode {first.episode}{start}",
         "outcome": "; ".join(outcomes),
     }
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

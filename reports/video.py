@@ -122,9 +122,24 @@ def draw_differing(
     Raises:
         AssetError, ResultsError, RenderError: as for `draw_failures`.
     """
-    return _draw_scenes(
-        (comparison.baseline, comparison.evaluated), comparison.discordant, settings, assets
+    return draw_pairs(
+        comparison.baseline, comparison.evaluated, comparison.discordant, settings, assets
     )
+
+
+def draw_pairs(
+    left: Results,
+    right: Results,
+    pairs: Sequence[tuple[EpisodeResult, EpisodeResult]],
+    settings: VideoSettings,
+    assets: Path | None = None,
+) -> list[Scene]:
+    """Draw episodes of two evaluations side by side.
+
+    Raises:
+        AssetError, ResultsError, RenderError: as for `draw_failures`.
+    """
+    return _draw_scenes((left, right), pairs, settings, assets)
 
 
 def _draw_scenes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -50,7 +51,7 @@ class Distractor:
         Raises:
             PerturbationError: it would be off the table, or collide.
         """
-        low, radius = _reach(env, stranger)
+        low, radius = _reach(env.scene, stranger)
         ground = Ground(start, env)
         where = f"{stranger.kind} at ({self.x:.2f}, {self.y:.2f}) m"
         if not ground.carries(self.x, self.y):
@@ -151,7 +152,7 @@ class Layout(Perturbation):
         self, start: WorldStart, env: Environment, stranger: Stranger, rng: np.random.Generator
     ) -> WorldStart | None:
         """Return the start with a further object; None where the table has no room for it."""
-        ground, (low, radius) = Ground(start, env), _reach(env, stranger)
+        ground, (low, radius) = Ground(start, env), _reach(env.scene, stranger)
         gap = max(CLEARANCE, self.gap - self.level * (self.gap - CLEARANCE) / 5)
         spots = _spots(ground.base, rng)
         for spot, least in [(s, g) for g in (gap, CLEARANCE) for s in spots]:
@@ -172,9 +173,10 @@ def _spots(base: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArr
     return base + distance[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
 
 
-def _reach(env: Environment, stranger: Stranger) -> tuple[float, float]:
+@functools.lru_cache(maxsize=64)
+def _reach(scene: Scene, stranger: Stranger) -> tuple[float, float]:
     """Return how far an upright object reaches below its origin (negative) and around it, m."""
-    model, data = env.model, mujoco.MjData(env.model)
+    model, data = scene.model, mujoco.MjData(scene.model)
     data.qpos[stranger.address : stranger.address + 7] = (0, 0, 0, *stranger.upright)
     mujoco.mj_kinematics(model, data)
     geoms = np.flatnonzero(model.body_rootid[model.geom_bodyid] == stranger.body)

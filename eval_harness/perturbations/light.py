@@ -15,8 +15,8 @@ from simulation.tasks import Task
 
 _LAMP_HEIGHT = 2.0
 """Of a further lamp above the table, m."""
-_SHADOWED = 0.25
-"""Share of the episodes with shadows, for which everything is drawn twice."""
+_SHADOWED = 0.1
+"""Share of the episodes with shadows: for these everything is drawn thrice."""
 _LAMP_SHARE = 0.6
 """Brightness of a further lamp."""
 
@@ -69,11 +69,12 @@ class LightChange:
 class Light(Perturbation):
     """Changes the lights: position, direction, strength, colour, highlights, shadows, number.
 
-    Shadows come at levels 2 and above for one episode of four; a light goes out at 3 and above,
+    Shadows come at levels 2 and above for one episode of ten; a light goes out at 3 and above,
     or another comes on, for two episodes of three.
     """
 
     axis: ClassVar[str] = "light"
+    version: ClassVar[int] = 2
     shift: float = 2.0
     """Most, of the lights' position, m."""
     tilt: float = 0.8

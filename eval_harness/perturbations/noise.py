@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable
@@ -9,11 +10,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageFilter
 
 from eval_harness.perturbations.base import Perturbation, Picture
 from simulation.tasks import Task
+
+_KEPT = 64
+"""Cameras of episodes under way whose fog or glass is kept rather than drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +106,36 @@ def _motion(picture: Picture, length: float, seed: int, step: int) -> Picture:
 
 def _fog(picture: Picture, share: float, seed: int, step: int) -> Picture:
     """Blend with light grey: a smooth haze that is thicker at the top (the last row)."""
-    rng = np.random.default_rng(seed)
-    height, width = picture.shape[:2]
-    clouds = Image.fromarray(rng.integers(0, 256, (6, 6), np.uint8))
+    light = picture.astype(np.float32)
+    mist = np.float32(share) * _haze(*picture.shape[:2], seed)
+    return (light + mist[..., None] * (np.float32(225) - light)).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _haze(height: int, width: int, seed: int) -> npt.NDArray[np.float32]:
+    """Return how thick an episode's fog is where, 0..1, (height, width)."""
+    clouds = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6), np.uint8))
     haze = np.asarray(clouds.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
     upward = np.linspace(0.55, 1.0, height, dtype=np.float32)[:, None]
-    mist = np.float32(share) * upward * (np.float32(0.7) + np.float32(0.3) * haze)
-    light = picture.astype(np.float32)
-    return (light + mist[..., None] * (np.float32(225) - light)).astype(np.uint8)
+    thickness = upward * (np.float32(0.7) + np.float32(0.3) * haze)
+    return thickness.astype(np.float32)
 
 
 def _glass(picture: Picture, reach: float, seed: int, step: int) -> Picture:
     """Take each pixel from a place nearby, the same for all of the episode's pictures."""
     height, width = picture.shape[:2]
-    pixels = reach * height
+    places = _places(height, width, reach * height, seed)
+    return picture.reshape(-1, 3).take(places, axis=0).reshape(picture.shape)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _places(height: int, width: int, pixels: float, seed: int) -> npt.NDArray[np.int32]:
+    """Return the pixel, counted row by row, that each is taken from, (height * width,)."""
     jitter = np.random.default_rng(seed).uniform(-pixels, pixels, (2, height, width))
     rows, columns = np.mgrid[:height, :width]
-    rows = np.clip(np.rint(rows + jitter[0]), 0, height - 1).astype(int)
-    columns = np.clip(np.rint(columns + jitter[1]), 0, width - 1).astype(int)
-    return picture[rows, columns]
+    rows = np.clip(np.rint(rows + jitter[0]), 0, height - 1)
+    columns = np.clip(np.rint(columns + jitter[1]), 0, width - 1)
+    return (rows * width + columns).astype(np.int32).ravel()
 
 
 def _jpeg(picture: Picture, loss: float, seed: int, step: int) -> Picture:

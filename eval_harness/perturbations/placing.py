@@ -147,9 +147,14 @@ class Ground:
         self._surfaces = self.boxes[[g for g in arena if solid[g]]]
         self.top = height_at(self._surfaces, 0.0, 0.0)
         """Height of the table, or of the floor where there is none, m."""
-        self.owner = _owners(scene)
-        self.rectangles = {int(geom): self.boxes[geom, :, :2].copy() for geom in others}
-        self.reserved = list(_goal_regions(env))
+        owners = _owners(scene)
+        self._others = others
+        self.owners = [owners[geom] for geom in others]
+        """The object or fixture that each of the rectangles is part of."""
+        self.rectangles = self.boxes[others, :, :2].copy()
+        """Least and greatest corner of what stands there, seen from above, m, (n, 2, 2)."""
+        self.reserved = np.array(list(_goal_regions(env))).reshape(-1, 2, 2)
+        """Regions that the goal names, likewise."""
         self.about = goal_names(env.task)
         for joint in range(model.njnt):
             name = model.joint(joint).name
@@ -167,10 +172,9 @@ class Ground:
         for value in np.linspace(low, high, 4):
             env.data.qpos[address] = value
             mujoco.mj_kinematics(model, env.data)
-            boxes = bounding_boxes(model, env.data)
-            for geom, rectangle in self.rectangles.items():
-                rectangle[0] = np.minimum(rectangle[0], boxes[geom, 0, :2])
-                rectangle[1] = np.maximum(rectangle[1], boxes[geom, 1, :2])
+            boxes = bounding_boxes(model, env.data)[self._others, :, :2]
+            np.minimum(self.rectangles[:, 0], boxes[:, 0], out=self.rectangles[:, 0])
+            np.maximum(self.rectangles[:, 1], boxes[:, 1], out=self.rectangles[:, 1])
         env.data.qpos[address] = own
         mujoco.mj_kinematics(model, env.data)
 
@@ -199,12 +203,16 @@ class Ground:
         rim = point + radius * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
         if not all(self.carries(x, y) for x, y in rim):
             return False
-        taken = [r for geom, r in self.rectangles.items() if self.owner[geom] not in without]
-        for low, high in (*taken, *self.reserved):
+        taken = [r for r in (self._without(without), self.reserved) if len(r)]
+        for low, high in (np.moveaxis(rectangles, 1, 0) for rectangles in taken):
             away = np.maximum(np.maximum(low - point, point - high), 0.0)
-            if np.hypot(*away) < radius + gap:
+            if np.any(np.hypot(*away.T) < radius + gap):
                 return False
         return True
+
+    def _without(self, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the rectangles of all that is none of these, (n, 2, 2)."""
+        return self.rectangles[[owner not in names for owner in self.owners]]
 
     def fits(
         self, names: Sequence[str], here: npt.ArrayLike, way: npt.ArrayLike, beside: Sequence[str]
@@ -224,19 +232,18 @@ class Ground:
         then = float(np.linalg.norm(np.asarray(here) + step - self.base))
         if not min(NEAREST, now) <= then <= max(FARTHEST, now):
             return False
-        own = np.array([r for g, r in self.rectangles.items() if self.owner[g] in names])
+        own = self.rectangles[[owner in names for owner in self.owners]]
         if not len(own):
             return True
         low, high = own[:, 0].min(axis=0), own[:, 1].max(axis=0)
         for corner in (low, high, np.array([low[0], high[1]]), np.array([high[0], low[1]])):
             if self.carries(*corner.tolist()) and not self.carries(*(corner + step).tolist()):
                 return False
-        others = [r for g, r in self.rectangles.items() if self.owner[g] not in beside]
-        others += [] if set(names) & set(self.about) else self.reserved
-        if not others:
-            return True
-        least = np.minimum(_distances(own, np.array(others)), CLEARANCE)
-        return bool(np.all(_distances(own + step, np.array(others)) >= least))
+        others = self._without(beside)
+        if not set(names) & set(self.about):
+            others = np.concatenate((others, self.reserved))
+        least = np.minimum(_distances(own, others), CLEARANCE)
+        return bool(np.all(_distances(own + step, others) >= least))
 
 
 def stands(
@@ -250,18 +257,20 @@ def stands(
     Things of one group may touch each other. Where `before` is given, others may as deeply as
     they do there: upstream starts some things in touch.
     """
-    allowed = {} if before is None else _touching(before, env)
     touching = _touching(start, env)
     if env.success():
         return False
     group_of = {name: i for i, group in enumerate(groups) for name in group}
-    for (a, b), depth in touching.items():
-        if a in group_of or b in group_of:
-            together = group_of.get(a, -1) == group_of.get(b, -2)
-            carried = _ARENA in (a, b)
-            if not (together or carried or depth <= allowed.get((a, b), -1.0) + _EVEN):
-                return False
-    return True
+    foreign = [
+        (pair, depth)
+        for pair, depth in touching.items()
+        if _ARENA not in pair and not group_of.keys().isdisjoint(pair)
+        if group_of.get(pair[0], -1) != group_of.get(pair[1], -2)
+    ]
+    if not foreign or before is None:
+        return not foreign
+    allowed = _touching(before, env)
+    return all(depth <= allowed.get(pair, -1.0) + _EVEN for pair, depth in foreign)
 
 
 def _touching(start: WorldStart, env: Environment) -> dict[tuple[str, str], float]:

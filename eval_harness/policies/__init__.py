@@ -38,7 +38,8 @@ def load_policy(
         spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern,noise=x]`,
             `lerobot:PATH_OR_HUB_ID`, `openvla:PATH_OR_HUB_ID[#statistics]`, `openpi://HOST:PORT`
             or `vla-eval://HOST:PORT[#chunk=K]`; a folder or hub id alone is loaded as what its
-            `config.json` says.
+            `config.json` says; `module:Class` or `file.py:Class[#name=value]` is the user's own
+            code, which is run.
         protocol: the protocol under which it will be run.
         seed: the evaluation's seed.
         assets: asset pack; by default the first that `resolve_assets` finds.
@@ -49,12 +50,15 @@ def load_policy(
     kind, _, rest = spec.partition(":")
     if kind not in LOADERS | _models() and (found := _recognise(spec)):
         kind, rest = found, spec
+    if kind not in LOADERS | _models() and (own := _own(spec)):
+        return own
     if kind not in LOADERS | _models():
         raise PolicyError(
             f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
             "generator:PATH[#pattern,noise=x], lerobot:PATH_OR_HUB_ID, "
             "openvla:PATH_OR_HUB_ID[#statistics], openpi://HOST:PORT, "
-            "vla-eval://HOST:PORT[#chunk=K], and the folder or hub id of a checkpoint"
+            "vla-eval://HOST:PORT[#chunk=K], the folder or hub id of a checkpoint, and your own "
+            "code as module:Class or file.py:Class"
         )
     model = _models().get(kind)
     needs = model.needs if model else _NEED_MORE.get(kind)
@@ -82,6 +86,12 @@ def _recognise(spec: str) -> str | None:
     from eval_harness.policies.recognise import recognise
 
     return recognise(spec.partition("#")[0])
+
+
+def _own(spec: str) -> Policy | None:
+    from eval_harness.policies import own
+
+    return own.load(spec) if own.is_own(spec) else None
 
 
 def _random(rest: str, setting: Setting) -> Policy:

@@ -6,8 +6,6 @@ page's content security policy, so that no other runs. Without scripts all of it
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib.resources
 import math
 import textwrap
@@ -22,6 +20,7 @@ from experiments.libero_90 import tables
 from experiments.libero_90.pictures import SIZE, picture
 from experiments.libero_90.scoreboard import RECIPES, TARGET, RecipeRow, Scoreboard, TaskRow
 from experiments.libero_90.tables import Table
+from reports.pages import data_uri, sorting_script
 
 if TYPE_CHECKING:
     from simulation.assets.resolve import AssetPack
@@ -86,8 +85,7 @@ def html(board: Scoreboard, pictures: dict[str, bytes]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     package = importlib.resources.files("experiments.libero_90")
-    script = package.joinpath("sort_and_filter.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script, digest = sorting_script()
     template = package.joinpath("template.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         title=tables.TITLE,
@@ -118,7 +116,7 @@ def _row_view(row: TaskRow, shown: bytes | None) -> dict[str, Any]:
         ("solved", row.solved), ("weak", row.least < TARGET),
         ("few", row.finished and not row.several_ways), ("failed", bool(row.failures)),
     ) if holds]  # fmt: skip
-    uri = f"data:image/webp;base64,{base64.b64encode(shown).decode()}" if shown else ""
+    uri = data_uri("image/webp", shown) if shown else ""
     return {
         "name": row.name,
         "language": row.language,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.environment import Environment
+from simulation.pictures.look import Look
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.recordings import Recording, open_recordings
 from simulation.recordings.trajectories import Episode
-from simulation.scene import Fixtures
+from simulation.scene import Fixtures, Scene
 from simulation.tasks import Task
 
 
@@ -30,6 +31,10 @@ class Footage:
     """Poses of the fixtures."""
     title: str
     """What it is, in a line."""
+    scene: Scene | None = None
+    """The compiled scene, where it is not the task's own."""
+    look: Look = field(default_factory=Look)
+    """What pictures show otherwise."""
 
 
 def episode_footage(episode: Episode, task: Task, assets: AssetPack, title: str) -> Footage:

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.json_files import sealed_line
 from eval_harness.plan import make_item
-from eval_harness.protocols import get_protocol
+from eval_harness.protocols import Protocol, get_protocol
 from eval_harness.results import EPISODES, EpisodeResult, ResultsWriter, make_config
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
@@ -31,7 +31,7 @@ Outcome = bool | str | None
 def write_folder(
     folder: Path,
     outcomes: Mapping[str, Sequence[Outcome]],
-    protocol: str = "openpi",
+    protocol: str | Protocol = "openpi",
     policy: Mapping[str, Any] | None = None,
     seed: int = 0,
     simulator: Mapping[str, str] | None = None,
@@ -42,7 +42,8 @@ def write_folder(
     **details: Any,
 ) -> Path:
     """Write an evaluation with these outcomes of each task's episodes."""
-    chosen, pack = get_protocol(protocol), embedded_pack()
+    chosen = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    pack = embedded_pack()
     config = make_config(
         chosen,
         policy or {"kind": "test", "path": folder.name},

@@ -1,0 +1,1 @@
+"""Single episodes of an evaluation: as rows of a table, and as films."""

@@ -1,0 +1,30 @@
+"""What the pages that sort and filter, and those with videos, have in common."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+
+
+def sorting_script() -> tuple[str, str]:
+    """Return the script that sorts tables and filters what they hold, and its hash for the CSP.
+
+    Tables of the class `sortable` are sorted by the buttons that it makes of their last row of
+    heads: by `data-value` of the cells, or by their text. What has `data-words` is filtered: by
+    the words typed into `#text`, and by each `select` of `#controls`, whose `data-field` names
+    the data attribute that must hold its value. Without the script all is shown.
+    """
+    script = importlib.resources.files("reports.pages").joinpath("sort_and_filter.js")
+    text = script.read_text(encoding="utf-8")
+    return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return content as an address that holds it.
+
+    Args:
+        kind: its media type, such as `video/mp4`.
+        content: the bytes.
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
