@@ -15,8 +15,8 @@ from eval_harness.perturbations.arms import CONTROL_ARM, Arm, is_arms, load_arms
 from eval_harness.perturbations.retained import Robustness, measure_retained
 from eval_harness.perturbations.table import read_condition
 from eval_harness.results import EpisodeResult, Results
+from eval_harness.sequential.rules import Stop
 from eval_harness.sequential.stopped import load_counted
-from eval_harness.statistics import Stop
 
 
 @dataclass(frozen=True)
