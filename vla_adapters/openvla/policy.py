@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from eval_harness.policy import ACTION_DIM, Observation, Policy, Requirements
+from simulation.tasks import base_suite_of
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.actions import ActionStatistics, ActionTokenizer, environment_gripper
 from vla_adapters.openvla.checkpoint import Checkpoint, digest, find, load_checkpoint
@@ -131,6 +132,7 @@ class OpenVlaPolicy(Policy):
             return self._key
         known = self._checkpoint.config.norm_stats
         suite = observation.key.task.partition("/")[0]
+        suite = base_suite_of(suite) or suite
         for key in (suite, f"{suite}_no_noops"):
             if key in known:
                 return key
