@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 from common.errors import AssetError, UnknownTaskError
 from simulation.suites.classes import (
     ProblemClass,
-    object_files,
-    problem_classes,
-    robot_postures,
+    object_file,
+    problem_class,
+    robot_posture,
+    style_files,
 )
 from simulation.suites.variant import (
     Variant,
@@ -58,13 +59,20 @@ def published_parts(variant: Variant | None, assets: Path) -> Iterator[str]:
         yield ROBOT
         return
     from libero.libero.envs import bddl_base_domain
+    from libero.libero.envs.arenas.style import STYLE_MAPPING
     from libero.libero.envs.base_object import OBJECTS_DICT
+    from libero.libero.envs.regions import REGION_SAMPLERS
 
     text = read_definition(variant.definition, variant.remedy)
     problems: dict[str, Any] = bddl_base_domain.TASK_MAPPING
     with ExitStack() as stack:
         name = problem_of(text)
-        stack.enter_context(_entries(problems, {name: _problem(variant, name, problems, assets)}))
+        own = _own_class(variant, name, problems, assets)
+        made = _variant_class(name, problems[own.base], own, variant.view)
+        stack.enter_context(_entries(problems, {name: made}))
+        stack.enter_context(_entries(REGION_SAMPLERS, {name: REGION_SAMPLERS[own.base]}))
+        for part, styles in _styles(own, variant, assets).items():
+            stack.enter_context(_entries(STYLE_MAPPING[part], styles))
         missing = sorted(categories_of(text) - OBJECTS_DICT.keys() - _ARENAS)
         objects = {kind: _object(kind, variant, OBJECTS_DICT, assets) for kind in missing}
         stack.enter_context(_entries(OBJECTS_DICT, objects))
@@ -88,20 +96,33 @@ def _entries(table: dict[str, Any], entries: Mapping[str, Any]) -> Iterator[None
         table.update(before)
 
 
-def _problem(variant: Variant, name: str, known: Mapping[str, Any], assets: Path) -> Any:
-    """Return the class that builds a variant's scene, made of one of LIBERO's."""
+def _own_class(variant: Variant, name: str, known: Mapping[str, Any], assets: Path) -> ProblemClass:
+    """Return what a variant's problem sets beside the one of LIBERO's that it is made of."""
     own = ProblemClass(name)
     if name not in known:
-        own = problem_classes(variant.root, variant.remedy).get(name, own)
-    base = known.get(own.base)
-    if base is None:
+        own = problem_class(variant.root, name, variant.remedy) or own
+    if own.base not in known:
         raise UnknownTaskError(
             f"{variant.definition} is of the problem {name!r}, which neither LIBERO nor "
             f"{variant.root / 'envs' / 'problems'} has: {variant.remedy}"
         )
     if own.scene is not None and not (assets / own.scene).is_file():
         raise AssetError(_no_asset(variant, own.scene, assets))
-    return _variant_class(name, base, own, variant.view)
+    return own
+
+
+def _styles(own: ProblemClass, variant: Variant, assets: Path) -> dict[str, dict[str, str]]:
+    """Return part of the scene -> style -> texture, of the styles that a class names."""
+    found: dict[str, dict[str, str]] = {}
+    for key, style in own.styles:
+        part = key.removesuffix("_style")
+        texture = style_files(variant.root, variant.remedy).get(part, {}).get(style)
+        if texture is None:
+            continue  # LIBERO's own
+        if not (assets / "textures" / texture).is_file():
+            raise AssetError(_no_asset(variant, f"textures/{texture}", assets))
+        found[part] = {style: texture}
+    return found
 
 
 def _variant_class(name: str, base: Any, own: ProblemClass, view: View | None) -> Any:
@@ -174,15 +195,16 @@ def _robot(variant: Variant) -> str:
     from robosuite.robots import ROBOT_CLASS_MAPPING
 
     name = f"{ROBOT}{variant.robot}"
-    postures = robot_postures(variant.root, variant.remedy)
+    found = False
     for kind in _ROBOT_CLASSES:
         own = f"{kind}{variant.robot}"
-        if own in postures:
-            joints = np.array(postures[own])
+        numbers = robot_posture(variant.root, own, variant.remedy)
+        if numbers is not None:
+            found, joints = True, np.array(numbers)
             posture = property(lambda _, joints=joints: joints.copy())
             type(own, (getattr(robots, kind),), {"init_qpos": posture})  # registers itself
             ROBOT_CLASS_MAPPING[own] = ROBOT_CLASS_MAPPING[kind]
-    if not any(f"{kind}{variant.robot}" in postures for kind in _ROBOT_CLASSES):
+    if not found:
         raise UnknownTaskError(
             f"{variant.root / 'envs' / 'robots'} has no posture {variant.robot}: {variant.remedy}"
         )
@@ -200,7 +222,7 @@ def _object(kind: str, variant: Variant, known: Mapping[str, Any], assets: Path)
         file = f"{folder}/{kind}/{kind}.xml"
         if (assets / file).is_file():
             return _placed(assets / file)
-    own = object_files(variant.root, variant.remedy).get(kind)
+    own = object_file(variant.root, kind, variant.remedy)
     if own is None or not (assets / own).is_file():
         raise AssetError(_no_asset(variant, own or f"an object {kind}", assets))
     return _placed(assets / own)

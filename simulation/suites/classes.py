@@ -16,6 +16,9 @@ from pathlib import Path
 from common.errors import UnknownTaskError
 
 _MOST_BYTES = 2**24
+_BEGINNING = re.compile(r"^class ", re.MULTILINE)
+_NEXT = re.compile(r"^(?=[^\s#)\]}])(?!class )", re.MULTILINE)
+"""Where a line stands that is no part of the class before it."""
 _KEY = re.compile(r"([A-Z0-9])")
 _ASSETS = "assets/"
 JOINTS = 7
@@ -33,47 +36,83 @@ class ProblemClass:
     """What floor and walls are called."""
 
 
-@functools.lru_cache(maxsize=2)
-def problem_classes(root: Path, remedy: str) -> Mapping[str, ProblemClass]:
-    """Return name in lower case -> what the class sets, of all in `envs/problems`."""
-    found = {}
-    for node in _classes(root / "envs" / "problems", remedy):
-        bases = [base.id.lower() for base in node.bases if isinstance(base, ast.Name)]
-        settings = _settings(node)
-        styles = settings.get("scene_properties")
-        scene = settings.get("scene_xml")
-        found[node.name.lower()] = ProblemClass(
-            bases[0] if bases else "",
-            scene if isinstance(scene, str) else None,
-            tuple(sorted((str(k), str(v)) for k, v in styles.items()))
-            if isinstance(styles, dict)
-            else (),
-        )
+def problem_class(root: Path, name: str, remedy: str) -> ProblemClass | None:
+    """Return what a class of `envs/problems` sets; None if there is none of this name.
+
+    Args:
+        root: folder of the package `libero.libero`.
+        name: of the class, in lower case.
+        remedy: what to do where a file is damaged, for the message.
+
+    Raises:
+        UnknownTaskError: a file is damaged.
+    """
+    node = _class(root / "envs" / "problems", name, remedy)
+    if node is None:
+        return None
+    bases = [base.id.lower() for base in node.bases if isinstance(base, ast.Name)]
+    settings = _settings(node)
+    scene, styles = settings.get("scene_xml"), settings.get("scene_properties")
+    named = styles.items() if isinstance(styles, dict) else ()
+    return ProblemClass(
+        bases[0] if bases else "",
+        scene if isinstance(scene, str) else None,
+        tuple(sorted((str(key), str(value)) for key, value in named)),
+    )
+
+
+def robot_posture(root: Path, name: str, remedy: str) -> tuple[float, ...] | None:
+    """Return the joint angles, rad (7,), of a class of `envs/robots`; None if it sets none.
+
+    Raises:
+        UnknownTaskError: a file is damaged.
+    """
+    node = _class(root / "envs" / "robots", name.lower(), remedy)
+    for part in node.body if node is not None else ():
+        if isinstance(part, ast.FunctionDef) and part.name == "init_qpos":
+            numbers = _numbers(part)
+            return numbers if numbers is not None and len(numbers) == JOINTS else None
+    return None
+
+
+def object_file(root: Path, kind: str, remedy: str) -> str | None:
+    """Return the MJCF file, relative to the assets, of a kind of `envs/objects`; None without.
+
+    Raises:
+        UnknownTaskError: a file is damaged.
+    """
+    folder = root / "envs" / "objects"
+    for name in _sources(folder, remedy):
+        if object_key(name) == kind:
+            node = _class(folder, name.lower(), remedy)
+            texts = _texts(node) if node is not None else ()
+            own = (text for text in texts if text.startswith(_ASSETS) and text.endswith(".xml"))
+            return next((text.removeprefix(_ASSETS) for text in own), None)
+    return None
+
+
+def style_files(root: Path, remedy: str) -> Mapping[str, Mapping[str, str]]:
+    """Return part of a scene (`floor`, `wall`) -> style -> texture, of `envs/arenas/style.py`.
+
+    Raises:
+        UnknownTaskError: the file is damaged.
+    """
+    file = root / "envs" / "arenas" / "style.py"
+    found: dict[str, Mapping[str, str]] = {}
+    try:
+        body = ast.parse(file.read_text()).body if file.is_file() else []
+        for node in body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                if name in _STYLES:
+                    found[_STYLES[name]] = ast.literal_eval(node.value)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnknownTaskError(f"cannot read {file} ({error!r}): {remedy}") from error
     return found
 
 
-@functools.lru_cache(maxsize=2)
-def robot_postures(root: Path, remedy: str) -> Mapping[str, tuple[float, ...]]:
-    """Return class -> joint angles, rad (7,), of all robots in `envs/robots` that set them."""
-    found = {}
-    for node in _classes(root / "envs" / "robots", remedy):
-        for part in node.body:
-            if isinstance(part, ast.FunctionDef) and part.name == "init_qpos":
-                numbers = _numbers(part)
-                if numbers is not None and len(numbers) == JOINTS:
-                    found[node.name] = numbers
-    return found
-
-
-@functools.lru_cache(maxsize=2)
-def object_files(root: Path, remedy: str) -> Mapping[str, str]:
-    """Return kind of object -> MJCF file, relative to the assets, of LIBERO-Plus's own objects."""
-    found = {}
-    for node in _classes(root / "envs" / "objects", remedy):
-        for text in _texts(node):
-            if text.startswith(_ASSETS) and text.endswith(".xml"):
-                found[object_key(node.name)] = text.removeprefix(_ASSETS)
-    return found
+_STYLES = {"FLOOR_STYLE": "floor", "WALL_STYLE": "wall"}
+"""Tables of styles -> part of a scene."""
 
 
 def object_key(name: str) -> str:
@@ -81,15 +120,34 @@ def object_key(name: str) -> str:
     return "_".join(_KEY.sub(r" \1", name).split()).lower()
 
 
-def _classes(folder: Path, remedy: str) -> Iterator[ast.ClassDef]:
+@functools.lru_cache(maxsize=8)
+def _sources(folder: Path, remedy: str) -> Mapping[str, str]:
+    """Return name -> source of all classes in a folder's files; there may be thousands."""
+    found = {}
     for file in sorted(folder.glob("*.py")):
         try:
             if file.stat().st_size > _MOST_BYTES:
                 raise ValueError("it is too large")
-            tree = ast.parse(file.read_text())
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            text = file.read_text()
+        except (OSError, ValueError) as error:
             raise UnknownTaskError(f"cannot read {file} ({error!r}): {remedy}") from error
-        yield from (node for node in tree.body if isinstance(node, ast.ClassDef))
+        for part in _BEGINNING.split(text)[1:]:
+            found[part.partition("(")[0].partition(":")[0].strip()] = f"class {part}"
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _class(folder: Path, name: str, remedy: str) -> ast.ClassDef | None:
+    """Return the syntax of a class, by its name in lower case."""
+    sources = _sources(folder, remedy)
+    own = next((known for known in sources if known.lower() == name), None)
+    if own is None:
+        return None
+    try:
+        body = _NEXT.split(sources[own], maxsplit=1)[0]
+        return next(n for n in ast.parse(body).body if isinstance(n, ast.ClassDef))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, StopIteration) as error:
+        raise UnknownTaskError(f"cannot read {own} in {folder} ({error!r}): {remedy}") from error
 
 
 def _settings(node: ast.ClassDef) -> dict[str, object]:

@@ -109,7 +109,9 @@ def _read(root: Path) -> Mapping[str, Found]:
             if variant is None:
                 continue
             entry = (suite, index, name, variant)
-            for part in (suite, f"{suite}_{kind}", f"{suite}_{kind}_{level}"):
+            parts = [suite, f"{suite}_{kind}"]
+            parts += [f"{suite}_{kind}_{level}"] if isinstance(level, int) else []
+            for part in parts:
                 suites[part].append(entry)
     return dict(suites)
 
