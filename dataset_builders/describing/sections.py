@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataset_builders.sources import EpisodeRef
+from demonstrations.demonstrator import AMPLIFIED, SCRIPTED
 
 _MOST_ROWS = 200
 
@@ -88,7 +89,7 @@ def _tasks(refs: Sequence[EpisodeRef]) -> Section:
             *key,
             len(members),
             sum(ref.info.success for ref in members),
-            sum(ref.info.attempts for ref in members),
+            sum(ref.info.attempts for ref in members) if key[1] in (SCRIPTED, AMPLIFIED) else "-",
             f"{sum(ref.steps for ref in members) / len(members):.0f}",
         )
         for key, members in sorted(groups.items())
@@ -103,8 +104,8 @@ def _tasks(refs: Sequence[EpisodeRef]) -> Section:
         "steps each",
     )
     text = (
-        "Attempts are those that a demonstrator made for its episodes; a policy's are in the "
-        "sources below, where they are known."
+        "Attempts are those that a demonstrator made for its episodes; a policy's are "
+        "under Provenance, where they are known."
     )
     more = [f"The first {_MOST_ROWS} of {len(rows)} rows."] if len(rows) > _MOST_ROWS else []
     return Section("Tasks and patterns", [text, *more], columns, rows[:_MOST_ROWS])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataset_builders.describing.card import HTML, MARKDOWN, SHEET, _marked, kind_name
+from dataset_builders.describing.sections import _tasks
 from dataset_builders.sources import EpisodeRef
 from simulation.recordings.trajectories import EpisodeInfo
 from tests.dataset_builders.conftest import TASK
@@ -63,3 +64,15 @@ def test_kinds_are_named_by_pattern_or_way() -> None:
     skill = EpisodeRef("", "x", 0, TASK, EpisodeInfo(0, way="low", method="scripted"))
     assert kind_name(policy) == f"{TASK}, dlr, pattern 2"
     assert kind_name(skill) == f"{TASK}, scripted, low"
+
+
+def test_attempts_are_told_for_demonstrators_alone() -> None:
+    infos = [
+        EpisodeInfo(0, way="low", method="scripted", attempts=3),
+        EpisodeInfo(1, way="low", method="scripted", attempts=2),
+        EpisodeInfo(0, pattern=0, method="dlr"),
+    ]
+    refs = [EpisodeRef("", "x", i, TASK, info, 10) for i, info in enumerate(infos)]
+    table = _tasks(refs)
+    column = list(table.columns).index("attempts")
+    assert {row[1]: row[column] for row in table.rows} == {"scripted": 5, "dlr": "-"}
