@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from common.errors import AssetError, UnknownTaskError
 from simulation.suites.classes import (
+    ROBOT_CLASSES,
     ProblemClass,
     object_file,
     problem_class,
@@ -40,7 +41,6 @@ _LIKE = {
 }
 """LIBERO-PRO's kinds of object -> LIBERO's that behave alike, where the words do not tell."""
 _FOLDERS = ("stable_scanned_objects", "stable_hope_objects", "turbosquid_objects")
-_ROBOT_CLASSES = ("MountedPanda", "OnTheGroundPanda")
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def _robot(variant: Variant) -> str:
 
     name = f"{ROBOT}{variant.robot}"
     found = False
-    for kind in _ROBOT_CLASSES:
+    for kind in ROBOT_CLASSES:
         own = f"{kind}{variant.robot}"
         numbers = robot_posture(variant.root, own, variant.remedy)
         if numbers is not None:

@@ -22,6 +22,8 @@ _NEXT = re.compile(r"^(?=[^\s#)\]}])(?!class )", re.MULTILINE)
 _KEY = re.compile(r"([A-Z0-9])")
 _ASSETS = "assets/"
 JOINTS = 7
+ROBOT_CLASSES = ("MountedPanda", "OnTheGroundPanda")
+"""What the names of LIBERO's robots begin with; a posture's number follows."""
 
 
 @dataclass(frozen=True)

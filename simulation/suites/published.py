@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,6 +119,15 @@ def find_published(key: str) -> Task | None:
         if task.key == key:
             return task
     return None
+
+
+def definition_digests(tasks: Iterable[Task]) -> dict[str, str]:
+    """Return key -> digest of all that defines a task beside the assets, of published tasks.
+
+    Two checkouts that define a task otherwise are so told apart; LIBERO's own tasks are told by
+    hf-libero's version.
+    """
+    return {t.key: t.variant.digest() for t in tasks if isinstance(t, PublishedTask)}
 
 
 def hint() -> str:

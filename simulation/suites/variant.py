@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import UnknownTaskError
+from simulation.suites.classes import ROBOT_CLASSES, problem_class, robot_posture
 
 _LANGUAGE = re.compile(r"\(\s*:language\s+([^()]*)\)")
 _PROBLEM = re.compile(r"\(\s*problem\s+([^()\s]+)\s*\)")
@@ -66,6 +69,27 @@ class Variant:
     """Kind of change, in the suite's words."""
     level: int | None = None
     """Level of difficulty."""
+
+    def digest(self) -> str:
+        """Return the first half of a sha256 of files and numbers, the robot's posture included."""
+        kinds = ROBOT_CLASSES if self.robot else ()
+        numbers = (
+            self.language,
+            self.view,
+            self.noise,
+            [robot_posture(self.root, f"{kind}{self.robot}", self.remedy) for kind in kinds],
+            problem_class(
+                self.root, problem_of(read_definition(self.definition, self.remedy)), self.remedy
+            ),
+        )
+        files = _content(self.definition) + _content(self.init_file)
+        return hashlib.sha256(repr(numbers).encode() + files).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=4096)
+def _content(file: Path) -> bytes:
+    """Return a file's sha256, empty where it is missing: whoever reads it will say so."""
+    return hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b""
 
 
 Found = list[tuple[str, int, str, Variant]]

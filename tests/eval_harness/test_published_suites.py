@@ -11,7 +11,7 @@ import pytest
 
 from cli.eval_run import Run, published
 from common.errors import AssetError
-from eval_harness.compare import compare_folders
+from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.evaluation import evaluate
 from eval_harness.plan import choose_tasks, make_items
 from eval_harness.policy import Observation, Policy, Requirements
@@ -83,6 +83,21 @@ def test_variants_are_run_resumed_and_compared(pack, tmp_path):
         assert not same
     spoken = first.shown[tasks[2].key]
     assert np.array_equal(spoken, first.shown[tasks[4].key])  # other words are not
+
+
+def test_another_definition_is_another_episode(checkout, pack, tmp_path, monkeypatch):
+    def run(out: str, folder: Path) -> Path:
+        monkeypatch.setenv(PLUS_VARIABLE, str(folder))
+        tasks = choose_tasks((), ["libero_goal_plus_camera"])
+        evaluate(Listener(), short(), tasks, tmp_path / out, 1, assets=pack)
+        return tmp_path / out
+
+    other = write_plus(tmp_path / "other", None)
+    for file in (other / "libero" / "libero" / "bddl_files" / "libero_goal").glob("*.bddl"):
+        file.write_text(file.read_text().replace("the middle layer", "the second layer"))
+    first, second = run("a", checkout), run("b", other)
+    with pytest.raises(ComparisonError, match="definitions of a published suite"):
+        compare_folders(first, second)
 
 
 def test_any_number_of_rollouts_and_starts_in_turn(pack):
