@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,10 +38,9 @@ _LIKE = {
     "yellow_stove": "flat_stove",
     "white_bottle": "wine_bottle",
     "brown_rack": "wine_rack",
-    "libero_mug_yellow": "libero_mug",
 }
 """LIBERO-PRO's kinds of object -> LIBERO's that behave alike, where the words do not tell."""
-_FOLDERS = ("stable_scanned_objects", "stable_hope_objects", "turbosquid_objects")
+_FOLDERS = ("stable_scanned_objects", "stable_hope_objects", "turbosquid_objects", "custom_objects")
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _styles(own: ProblemClass, variant: Variant, assets: Path) -> dict[str, dict
 
 
 def _variant_class(name: str, base: Any, own: ProblemClass, view: View | None) -> Any:
-    class Published(base):  # type: ignore[misc]
+    class Published(base):
         """LIBERO's problem with another scene file, other styles, another camera."""
 
         def __init__(self, bddl_file_name: str, *args: Any, **kwargs: Any) -> None:
@@ -201,7 +201,7 @@ def _robot(variant: Variant) -> str:
         numbers = robot_posture(variant.root, own, variant.remedy)
         if numbers is not None:
             found, joints = True, np.array(numbers)
-            posture = property(lambda _, joints=joints: joints.copy())
+            posture = property(functools.partial(_copied, joints))
             type(own, (getattr(robots, kind),), {"init_qpos": posture})  # registers itself
             ROBOT_CLASS_MAPPING[own] = ROBOT_CLASS_MAPPING[kind]
     if not found:
@@ -209,6 +209,10 @@ def _robot(variant: Variant) -> str:
             f"{variant.root / 'envs' / 'robots'} has no posture {variant.robot}: {variant.remedy}"
         )
     return name
+
+
+def _copied(joints: np.ndarray, _robot: Any) -> np.ndarray:
+    return joints.copy()
 
 
 def _object(kind: str, variant: Variant, known: Mapping[str, Any], assets: Path) -> Any:
@@ -256,7 +260,7 @@ def _placed(file: Path) -> Callable[..., Any]:
     """Return what makes a plain object of an MJCF file."""
     from robosuite.models.objects import MujocoXMLObject
 
-    class Plain(MujocoXMLObject):  # type: ignore[misc]
+    class Plain(MujocoXMLObject):
         """An object that is picked up, with no joints or sites of its own."""
 
         def __init__(self, name: str, joints: Any = _FREE) -> None:
@@ -269,7 +273,7 @@ def _placed(file: Path) -> Callable[..., Any]:
             )
             self.category_name = file.stem
             self.rotation, self.rotation_axis = (np.pi / 2, np.pi / 2), "x"
-            self.object_properties = {"vis_site_names": {}}
+            self.object_properties: dict[str, Any] = {"vis_site_names": {}}
 
         def _get_object_subtree(self) -> Any:
             """Return the object's body, which LIBERO-Plus's files have without one around it."""

@@ -156,10 +156,9 @@ def _settings(node: ast.ClassDef) -> dict[str, object]:
     """Return the literals that a class gives to `kwargs.update({...})`, the first of each name."""
     found: dict[str, object] = {}
     for call in ast.walk(node):
-        updates = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-        if not updates or call.func.attr != "update" or not call.args:  # type: ignore[union-attr]
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
-        for argument in call.args:  # type: ignore[union-attr]
+        for argument in call.args if call.func.attr == "update" else ():
             if not isinstance(argument, ast.Dict):
                 continue
             for key, value in zip(argument.keys, argument.values, strict=True):
