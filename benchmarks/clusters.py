@@ -1,6 +1,7 @@
 """What a second worker is worth on a cluster on loopback, which `scripts/flink_cluster.sh` starts.
 
-Flink where Java is and Maven has Beam's job server; else Prism, Beam's own portable runner.
+Flink where Java is and Maven has the parts of Beam's job server; Prism, Beam's own portable
+runner, where Go is.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class Cluster:
     def process(self, name: str) -> int:
         """Return the id of a part's process, such as `task-manager-1`."""
         return int((self.folder / f"{name}.pid").read_text().split()[0])
+
+    def start_task_manager(self, number: int) -> None:
+        """Start a task manager again that died, as a cluster's supervisor does."""
+        self._run("task-manager", str(number)).check_returncode()
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command: list[Any] = [_SCRIPT, *arguments]

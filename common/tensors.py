@@ -195,40 +195,6 @@ def load_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def save_training(
-    path: Path,
-    kind: str,
-    modules: Mapping[str, nn.Module],
-    optimizer: torch.optim.Optimizer,
-    progress: Mapping[str, Any],
-) -> None:
-    """Write modules by name, their optimiser and progress (JSON), from which training goes on.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    tensors = optimizer_tensors("optimizer", optimizer)
-    for name, module in modules.items():
-        tensors |= prefixed(name, module.state_dict())
-    save_tensors(path, kind, tensors, progress)
-
-
-def load_training(
-    path: Path, kind: str, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    """Put back what `save_training` wrote; return the progress.
-
-    Raises:
-        CheckpointError: as `load_tensors`, or it is of other modules.
-    """
-    tensors, progress = load_tensors(path, kind)
-    for name, module in modules.items():
-        load_module(module, select(name, tensors), path)
-    with fitting(path):
-        load_optimizer("optimizer", optimizer, tensors)
-    return progress
-
-
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors with `prefix.` before each name."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

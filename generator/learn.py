@@ -7,7 +7,6 @@ along shrinks with the errors on demonstrations that the network knows by heart.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from common.early_stopping import EarlyStopping
 from common.errors import DemonstrationError, SettingError
 from common.reproducible import reproducible
-from common.tensors import fitting, load_training, save_training
+from common.tensors import fitting
 from common.workers.progress import Bar
 from demonstrations.demonstration import Demonstration
 from generator.checkpoints import add_cost, save_policy
@@ -30,6 +30,7 @@ from generator.policies.gaussian import GaussianPolicy
 
 Maker = Callable[[int, int], GaussianPolicy]
 """Makes a policy from the size of its observations and the number of patterns."""
+_KIND = "learn_training"
 
 
 def learn(
@@ -74,19 +75,19 @@ def learn(
         state = out_dir / "training.safetensors"
         if state.exists():
             trainer.load(state)
-        with Bar("learn", config.steps, trainer.step) as bar:
+        with Bar("learn", config.steps, trainer.state.step) as bar:
             while not trainer.finished:
                 trainer.train_step()
                 bar.update()
-                if trainer.step % config.checkpoint_every == 0:
+                if trainer.state.step % config.checkpoint_every == 0:
                     trainer.save(state)
         policy = trainer.result()
         report = {
             "trajectories": len(demonstrations),
             "held_out": _held_out(len(demonstrations), config),
             "states": sum(len(d.actions) for d in demonstrations),
-            "steps": trainer.step,
-            "best_step": trainer.best_step,
+            "steps": trainer.state.step,
+            "best_step": trainer.state.best_step,
             "training": policy.losses(*_seen(policy, training)),
             "validation": policy.losses(*_seen(policy, validation)),
             "std": policy.std.tolist(),
@@ -177,7 +178,7 @@ def _maker(config: LearnConfig) -> Maker:
 
 
 class _Trainer:
-    """Weights, their moving average, the best of these so far, and the optimiser."""
+    """A training of the policy, with what it is trained and validated on."""
 
     def __init__(
         self,
@@ -188,28 +189,25 @@ class _Trainer:
         seed: int,
     ) -> None:
         self.training, self.validation = training, validation
-        self.config, self.seed, self.step = config, seed, 0
-        self.best_loss, self.best_step, self._spent = float("inf"), 0, 0.0
+        self.policy, self.config, self.seed, self._spent = policy, config, seed, 0.0
         self._started = time.process_time()
-        self.policy = policy
         actions = training.trace["chosen"].flatten(0, -2)
-        self.policy.prepare(training.observations.numpy(), actions.numpy())
-        self.policy.raw_log_std.requires_grad_(False)
-        self.average = copy.deepcopy(self.policy).requires_grad_(False)
-        self.best = copy.deepcopy(self.average)
-        self.optimizer = torch.optim.AdamW(
-            [p for p in self.policy.parameters() if p.requires_grad],
+        policy.prepare(training.observations.numpy(), actions.numpy())
+        policy.raw_log_std.requires_grad_(False)
+        optimizer = torch.optim.AdamW(
+            [p for p in policy.parameters() if p.requires_grad],
             config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
         )
+        self.state = EarlyStopping(policy, optimizer, config.steps, config.ema_decay)
 
     @property
     def finished(self) -> bool:
         """Whether all steps were taken, or the last ones made nothing better."""
-        config = self.config
-        stale = self.step - self.best_step >= config.patience * config.validate_every
-        return self.step >= config.steps or (stale and self.step % config.validate_every == 0)
+        config, step = self.config, self.state.step
+        stale = self.state.stale(config.patience * config.validate_every)
+        return step >= config.steps or (stale and step % config.validate_every == 0)
 
     @property
     def cpu_seconds(self) -> float:
@@ -218,62 +216,39 @@ class _Trainer:
 
     def train_step(self) -> None:
         """Take the next gradient step; compare with the best weights when it is time."""
-        config, step = self.config, self.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * 0.5 * (1 + np.cos(np.pi * step / config.steps))
-        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        config, policy, rng = self.config, self.policy, self.state.generator(self.seed)
         rows = torch.randint(len(self.training), (config.batch_size,), generator=rng)
         batch = self.training[rows]
-        features = self.policy.features(batch.observations, batch.patterns)
-        noise = torch.randn((config.batch_size, self.policy.observation_dim), generator=rng)
-        features[:, : self.policy.observation_dim] += config.observation_noise * noise
-        loss = self.policy.cloning_loss(features, batch.trace, rng)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self._average()
-        self.step = step + 1
-        if self.step % config.validate_every == 0 or self.step == config.steps:
+        features = policy.features(batch.observations, batch.patterns)
+        noise = torch.randn((config.batch_size, policy.observation_dim), generator=rng)
+        features[:, : policy.observation_dim] += config.observation_noise * noise
+        self.state.descend(policy.cloning_loss(features, batch.trace, rng))
+        step = self.state.step
+        if step % config.validate_every == 0 or step == config.steps:
             self._validate()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema_decay, (self.step + 1) / (self.step + 10))
-        average: list[Tensor] = list(self.average.parameters())
-        current: list[Tensor] = list(self.policy.parameters())
-        torch._foreach_lerp_(average, current, 1 - decay if self.config.ema_decay else 1.0)
 
     def _validate(self) -> None:
         """Fit the standard deviation to the errors on validation; keep what is better."""
-        loss = self.average.settle(*_seen(self.average, self.validation))
-        self.policy.set_std(self.average.std)
-        if loss < self.best_loss:
-            self.best_loss, self.best_step = loss, self.step
-            self.best.load_state_dict(self.average.state_dict())
+        average = self.state.average
+        loss = average.settle(*_seen(average, self.validation))
+        self.policy.set_std(average.std)
+        self.state.compare(loss)
 
     def result(self) -> GaussianPolicy:
         """Return the best averaged weights as a policy that can be trained further."""
-        self.best.finish()
-        return self.best.requires_grad_(True).eval()
+        best = self.state.best
+        best.finish()
+        return best.requires_grad_(True).eval()
 
     def save(self, path: Path) -> None:
         """Write all that `load` needs to continue."""
-        progress = {name: getattr(self, name) for name in _PROGRESS}
-        save_training(path, "learn_training", self._modules(), self.optimizer, progress)
+        self.state.save(path, _KIND, {"cpu_seconds": self.cpu_seconds})
 
     def load(self, path: Path) -> None:
         """Continue from `save`."""
-        progress = load_training(path, "learn_training", self._modules(), self.optimizer)
+        progress = self.state.load(path, _KIND)
         with fitting(path):
-            for name in ("step", "best_step", "best_loss"):
-                setattr(self, name, progress[name])
             self._spent = progress["cpu_seconds"]
-
-    def _modules(self) -> dict[str, nn.Module]:
-        return {"policy": self.policy, "average": self.average, "best": self.best}
-
-
-_PROGRESS = ("step", "best_step", "best_loss", "cpu_seconds")
 
 
 def _seen(policy: GaussianPolicy, data: _Data) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -18,7 +18,7 @@ Status 3: something that is needed cannot be had here.
 Variables, and what they are without being set:
   TASK_MANAGERS (2)  SLOTS (1 a task manager)
   FLINK_PORT (8081)  JOB_PORT (8099)  ARTIFACT_PORT (8098)  POOL_PORT (50000)
-  BEAM_FLINK_JOB_SERVER: path of the job server's jar, where Maven does not have it
+  BEAM_FLINK_JOB_SERVER: path of another job server, one jar, in place of the one that Maven has
   PRISM: path of Prism, where Go is not to install it
   CLUSTER_FOLDER: where logs, settings and process ids are kept (`cluster` in the cache folder)
 Maven, pip and Go find packages as their own settings say.
@@ -27,8 +27,9 @@ TEXT
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly PYTHON=$here/.venv/bin/python
-readonly FLINK=1.20.5
-readonly FLINK_SHA256=e6aee62ea1a1fe7b32e28894ad079f3f1a50a372a4caac3df52405267f4228c8
+readonly FLINK=1.19.3
+readonly FLINK_SHA256=4a58e3a1fb7d83340bc96b6c080624c6d792d69fae5d294b96224775204a9c60
+readonly JOB_SERVER=2.62.0
 readonly CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dlr-vla
 readonly FOLDER=${CLUSTER_FOLDER:-$CACHE/cluster}
 readonly HOST=127.0.0.1
@@ -108,28 +109,44 @@ get_flink() {
     || fail "$flink is damaged: delete it, and run this again"
 }
 
-# Beam's job server, of the version of the Python SDK. Maven compares the repository's checksum.
+# Beam's job server: the runner for Flink and all that it depends on, as single jars. The server in one jar is not
+# in every mirror of Maven Central. It need not be of the Python SDK's version.
 get_job_server() {
-  local version artifact
-  job_server=${BEAM_FLINK_JOB_SERVER:-}
-  if [ -n "$job_server" ]; then
-    [ -f "$job_server" ] || fail "BEAM_FLINK_JOB_SERVER=$job_server is no file"
+  local folder=$CACHE/beam-$JOB_SERVER-flink-${FLINK%.*} new
+  if [ -n "${BEAM_FLINK_JOB_SERVER:-}" ]; then
+    [ -f "$BEAM_FLINK_JOB_SERVER" ] || fail "BEAM_FLINK_JOB_SERVER=$BEAM_FLINK_JOB_SERVER is no file"
+    job_server=$BEAM_FLINK_JOB_SERVER
     return
   fi
-  version=$(beam_version)
-  artifact=beam-runners-flink-${FLINK%.*}-job-server
-  job_server=$CACHE/beam-$version/$artifact-$version.jar
-  if [ ! -f "$job_server" ]; then
-    command -v mvn >/dev/null || lack "Maven gets Beam's job server: install it, or name the jar in BEAM_FLINK_JOB_SERVER"
-    say "getting $artifact $version"
-    mvn -B -q -C dependency:copy -Dartifact="org.apache.beam:$artifact:$version" \
-      -DoutputDirectory="$CACHE/beam-$version" >"$FOLDER/maven.log" 2>&1 || lack \
-      "the Maven repositories that are set up here have no org.apache.beam:$artifact:$version ($FOLDER/maven.log)." \
-      "Name the jar in BEAM_FLINK_JOB_SERVER, or run \`scripts/flink_cluster.sh start prism\`."
-    (cd "$CACHE/beam-$version" && sha256sum "$artifact-$version.jar" >"$artifact.sha256")
+  if [ ! -d "$folder" ]; then
+    command -v mvn >/dev/null || lack "Maven gets Beam's job server: install it, or name a jar in BEAM_FLINK_JOB_SERVER"
+    say "getting Beam's job server $JOB_SERVER, 160 jars of 150 MB"
+    new=$(mktemp -d "$CACHE/beam.XXXXXX")
+    write_dependency "beam-runners-flink-${FLINK%.*}" "$JOB_SERVER" >"$new/pom.xml"
+    mvn -B -q -C -f "$new/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+      -DoutputDirectory="$new/jars" >"$FOLDER/maven.log" 2>&1 || lack \
+      "the Maven repositories that are set up here lack a part of Beam's job server ($FOLDER/maven.log)." \
+      "Name a jar in BEAM_FLINK_JOB_SERVER, or run \`scripts/flink_cluster.sh start prism\`."
+    (cd "$new/jars" && sha256sum ./*.jar >SHA256SUMS)
+    mv -T "$new/jars" "$folder" || true
+    rm -rf "$new"
   fi
-  (cd "$CACHE/beam-$version" && sha256sum --check --quiet --strict "$artifact.sha256") \
-    || fail "$job_server is damaged: delete it, and run this again"
+  (cd "$folder" && sha256sum --check --quiet --strict SHA256SUMS) || fail "$folder is damaged: delete it, and run this again"
+  # Flink's own jars first: they have the logger, and the job server's copies of Flink are of another patch.
+  job_server=$flink/*:$folder/*
+}
+
+# The smallest project of Maven's that depends on an artifact of Beam's.
+write_dependency() {
+  cat <<TEXT
+<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>none</groupId><artifactId>none</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.beam</groupId><artifactId>$1</artifactId><version>$2</version></dependency>
+  </dependencies>
+</project>
+TEXT
 }
 
 # Go compares the checksum of what it gets with its own database's.
@@ -202,7 +219,10 @@ start_flink() {
   flink_java job-manager 512m org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
   await_port job-manager "$FLINK_PORT"
   for number in $(seq "$TASK_MANAGERS"); do task_manager "$number"; done
-  launch job-server java -Xmx512m -jar "$job_server" --flink-master "$HOST:$FLINK_PORT" \
+  local opened=()
+  for part in "${OPENED[@]}"; do opened+=("--add-opens=$part=ALL-UNNAMED"); done
+  launch job-server java -Xmx512m "${opened[@]}" "-Dlog4j.configurationFile=$FOLDER/flink/log4j.properties" \
+    -cp "$job_server" org.apache.beam.runners.flink.FlinkJobServerDriver --flink-master "$HOST:$FLINK_PORT" \
     --job-host "$HOST" --job-port "$JOB_PORT" --artifact-port "$ARTIFACT_PORT" --expansion-port 0 \
     --artifacts-dir "$FOLDER/artifacts"
   await_port job-server "$JOB_PORT"

@@ -129,6 +129,8 @@ def _proof(metadata: Mapping[str, Any]) -> Section:
 
 
 def _short(found: Mapping[str, Any], what: str) -> str:
+    if not found["replayed"]:
+        return "-"
     unit = {"position": "m", "joint": "rad"}[what]
     return f"{found[f'largest_{what}_error_{unit}']:.1e}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.tensors import fitting, load_training, save_training
+from common.early_stopping import EarlyStopping
 from common.workers.progress import Bar
 from generator.config import ObserveConfig
 from generator.pixels.encoder import Encoder
@@ -27,6 +26,7 @@ _LOOK_EVERY, _PATIENCE = 50, 5
 """Steps between looks at validation, and looks without a better one after which training ends."""
 _MOST_VALIDATED = 512
 """Moments that a look takes."""
+_KIND = "encoder_training"
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,22 @@ def train_encoder(
         a report: `steps`, `best_step` and the `validation_loss` there, nats a moment.
     """
     trainer = _Trainer(encoder, moments, patterns, observe, seed)
+    state = trainer.state
     if path.exists():
-        trainer.load(path)
-    with Bar("train the encoder", observe.steps, trainer.step) as bar:
+        state.load(path, _KIND)
+    with Bar("train the encoder", observe.steps, state.step) as bar:
         while not trainer.finished:
             trainer.train_step()
             bar.update()
-            if trainer.step % _LOOK_EVERY == 0 or trainer.finished:
+            if state.step % _LOOK_EVERY == 0 or trainer.finished:
                 trainer.look()
-                trainer.save(path)
-    encoder.load_state_dict(trainer.best.encoder.state_dict())
+                state.save(path, _KIND)
+    encoder.load_state_dict(state.best.encoder.state_dict())
     encoder.requires_grad_(False).eval()
     return {
-        "steps": trainer.step,
-        "best_step": trainer.best_step,
-        "validation_loss": trainer.best_loss,
+        "steps": state.step,
+        "best_step": state.best_step,
+        "validation_loss": state.best_loss,
     }
 
 
@@ -98,13 +99,12 @@ class _Both(nn.Module):
 
 
 class _Trainer:
-    """Weights, their moving average, the best of these so far, and the optimiser."""
+    """A training of an encoder and a head, with what it is trained and validated on."""
 
     def __init__(
         self, encoder: Encoder, moments: Moments, patterns: int, observe: ObserveConfig, seed: int
     ) -> None:
-        self.observe, self.seed, self.step = observe, seed, 0
-        self.best_loss, self.best_step = float("inf"), 0
+        self.observe, self.seed = observe, seed
         self.pictures = torch.from_numpy(moments.pictures)
         self.rows = (
             torch.from_numpy(moments.proprio.astype(np.float32)),
@@ -124,39 +124,26 @@ class _Trainer:
         head.explore(_STD)
         encoder.requires_grad_(True)
         self.both = _Both(encoder, head).train()
-        self.average = copy.deepcopy(self.both).requires_grad_(False).eval()
-        self.best = copy.deepcopy(self.average)
-        self.optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             [p for p in self.both.parameters() if p.requires_grad], observe.learning_rate
         )
+        self.state = EarlyStopping(self.both, optimizer, observe.steps, _DECAY)
+        self.state.average.eval()
 
     @property
     def finished(self) -> bool:
         """Whether all steps were taken, or the last looks saw nothing better."""
-        stale = self.step - self.best_step >= _PATIENCE * _LOOK_EVERY
-        looked = self.step % _LOOK_EVERY == 0 and self.best_loss < float("inf")
-        return self.step >= self.observe.steps or (looked and stale)
+        state = self.state
+        looked = state.step % _LOOK_EVERY == 0 and state.best_loss < float("inf")
+        return state.step >= state.steps or (looked and state.stale(_PATIENCE * _LOOK_EVERY))
 
     def train_step(self) -> None:
         """Take the next gradient step."""
-        observe = self.observe
-        for group in self.optimizer.param_groups:
-            share = 0.5 * (1 + np.cos(np.pi * self.step / observe.steps))
-            group["lr"] = observe.learning_rate * share
-        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        observe, rng = self.observe, self.state.generator(self.seed)
         chosen = torch.randint(len(self.training), (observe.batch_size,), generator=rng)
         index = self.training[chosen]
         pictures = shift(self.pictures[index], observe.shift, rng)
-        loss = self.both.loss(pictures, self._rows(index))
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self.step += 1
-        decay = min(_DECAY, self.step / (self.step + 9))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.both.parameters()), 1 - decay
-            )
+        self.state.descend(self.both.loss(pictures, self._rows(index)))
 
     def _rows(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         proprio, patterns, actions = self.rows
@@ -166,25 +153,7 @@ class _Trainer:
     def look(self) -> None:
         """Look at validation, and keep what is better."""
         index = self.validation
-        loss = float(self.average.loss(self.pictures[index], self._rows(index)))
-        if loss < self.best_loss:
-            self.best_loss, self.best_step = loss, self.step
-            self.best.load_state_dict(self.average.state_dict())
-
-    def save(self, path: Path) -> None:
-        """Write all that `load` needs to continue."""
-        progress = {"step": self.step, "best_step": self.best_step, "best_loss": self.best_loss}
-        save_training(path, "encoder_training", self._modules(), self.optimizer, progress)
-
-    def load(self, path: Path) -> None:
-        """Continue from `save`."""
-        progress = load_training(path, "encoder_training", self._modules(), self.optimizer)
-        with fitting(path):
-            for name in ("step", "best_step", "best_loss"):
-                setattr(self, name, progress[name])
-
-    def _modules(self) -> dict[str, nn.Module]:
-        return {"both": self.both, "average": self.average, "best": self.best}
+        self.state.compare(float(self.state.average.loss(self.pictures[index], self._rows(index))))
 
 
 def shift(pictures: Tensor, most: int, rng: torch.Generator) -> Tensor:

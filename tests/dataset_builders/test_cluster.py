@@ -1,7 +1,7 @@
 """Builds on engines of Beam whose workers share no memory, parts of them killed in the middle.
 
 `pytest -m slow -s` prints how long each took. Flink skips without Java, and where Maven does not
-have Beam's job server; Prism, Beam's own portable runner, where it is not to be had.
+have the parts of Beam's job server; Prism, Beam's own portable runner, where it is not to be had.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]
 
 
 def kill_in_the_middle(cluster: Cluster, target: Path, killed: list[int]) -> None:
-    """Kill a worker once two episodes are rendered, and a task manager once four are."""
+    """Kill a worker once two episodes are rendered; once four are a task manager, and start it."""
     victims = [(2, lambda: cluster.workers()[-1])]
     if cluster.engine == "flink":
         victims.append((4, lambda: cluster.process("task-manager-1")))
@@ -89,6 +89,8 @@ def kill_in_the_middle(cluster: Cluster, target: Path, killed: list[int]) -> Non
             time.sleep(0.05)
         os.kill(victim(), signal.SIGKILL)
         killed.append(len(list(target.glob(PARTS))))
+    if cluster.engine == "flink":
+        cluster.start_task_manager(1)
 
 
 @pytest.mark.slow

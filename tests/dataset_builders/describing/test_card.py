@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataset_builders.describing.card import HTML, MARKDOWN, SHEET, _marked, kind_name
-from dataset_builders.describing.sections import _tasks
+from dataset_builders.describing.sections import _short, _tasks
 from dataset_builders.sources import EpisodeRef
 from simulation.recordings.trajectories import EpisodeInfo
 from tests.dataset_builders.conftest import TASK
@@ -76,3 +76,9 @@ def test_attempts_are_told_for_demonstrators_alone() -> None:
     table = _tasks(refs)
     column = list(table.columns).index("attempts")
     assert {row[1]: row[column] for row in table.rows} == {"scripted": 5, "dlr": "-"}
+
+
+def test_no_error_is_told_where_nothing_was_simulated_again() -> None:
+    found = {"replayed": 0, "largest_position_error_m": 0.0, "largest_joint_error_rad": 0.0}
+    assert _short(found, "position") == "-"
+    assert _short({**found, "replayed": 2}, "joint") == "0.0e+00"

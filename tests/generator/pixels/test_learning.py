@@ -149,7 +149,7 @@ def test_a_killed_training_goes_on(
     step = cloning._Trainer.train_step
 
     def dying(self: cloning._Trainer) -> None:
-        if self.step == 3:
+        if self.state.step == 3:
             raise Killed
         step(self)
 
