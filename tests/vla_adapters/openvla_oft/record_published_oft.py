@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import sys
 import types
@@ -24,8 +25,11 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "openvla"))
-from record_published import OVERRIDES, TEXT, override_sizes
+PLAIN = Path(__file__).parents[1] / "openvla"
+_spec = importlib.util.spec_from_file_location("plain", PLAIN / "record_published.py")
+assert _spec and _spec.loader
+plain: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(plain)
 
 SEED = 11
 CHUNK, ACTION, STATE = 8, 7, 8
@@ -54,24 +58,24 @@ def load_published(checkout: Path) -> dict[str, Any]:
     }
 
 
-def small_model(published: dict[str, Any], plain: Any) -> Any:
+def small_model(published: dict[str, Any], recorded: Any) -> Any:
     """Return the network of the plain recording."""
-    statistics = json.loads(str(plain["config"]))["norm_stats"]
+    statistics = json.loads(str(recorded["config"]))["norm_stats"]
     config = published["configuration"].OpenVLAConfig(
         norm_stats=statistics,
         vision_backbone_id="dinosiglip-vit-so-224px",
         llm_backbone_id="llama2-7b-pure",
         arch_specifier="no-align+fused-gelu-mlp",
         image_resize_strategy="resize-naive",
-        text_config=TEXT,
+        text_config=plain.TEXT,
         image_sizes=[28, 28],
-        timm_overrides=OVERRIDES,
+        timm_overrides=plain.OVERRIDES,
     )
     config.image_sizes = [28, 28]
     model = published["modeling"].OpenVLAForActionPrediction(config).eval()
     weights = {
         name.removeprefix("weight/"): torch.from_numpy(value.astype(np.float32))
-        for name, value in plain.items()
+        for name, value in recorded.items()
         if name.startswith("weight/")
     }
     model.load_state_dict(weights)
@@ -95,18 +99,19 @@ def normalise(state: np.ndarray) -> np.ndarray:
     return np.clip(2 * (state - low) / (high - low + 1e-8) - 1, -1, 1)
 
 
-def record(published: dict[str, Any], plain: Any, file: Path) -> None:
+def record(published: dict[str, Any], recorded: Any, file: Path) -> None:
     """Write weights, inputs and outputs."""
-    override_sizes(OVERRIDES)
-    model = small_model(published, plain)
+    plain.override_sizes(plain.OVERRIDES)
+    model = small_model(published, recorded)
     generator = torch.Generator().manual_seed(SEED)
-    width = TEXT["hidden_size"]
+    width = plain.TEXT["hidden_size"]
     heads, projectors = published["heads"], published["projectors"]
     head = randomise(heads.L1RegressionActionHead(width, width, ACTION), generator)
     projector = randomise(projectors.ProprioProjector(width, STATE), generator)
-    pixels = torch.from_numpy(plain["pixel_values"])
+    pixels = torch.from_numpy(recorded["pixel_values"])
     states = np.random.default_rng(SEED).uniform(-0.6, 3.8, (3, STATE))
-    prompts, answers = [], {"both": [], "without_state": [], "one_camera": []}
+    prompts: list[list[int]] = []
+    answers: dict[str, list[Any]] = {"both": [], "without_state": [], "one_camera": []}
     for row, length in enumerate(LENGTHS):
         prompt = torch.randint(3, 64, (1, length), generator=generator)
         prompt[0, 0] = 1
@@ -147,8 +152,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to record to")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with np.load(Path(__file__).parents[1] / "openvla" / "published.npz") as plain:
-        record(load_published(arguments.checkout), dict(plain), arguments.out)
+    with np.load(PLAIN / "published.npz") as recorded:
+        record(load_published(arguments.checkout), dict(recorded), arguments.out)
 
 
 if __name__ == "__main__":
