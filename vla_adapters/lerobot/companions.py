@@ -59,7 +59,8 @@ class FastTokenizer:
             PolicyError: they are missing, or not of a FAST tokenizer.
         """
         content = read_json(folder / "processor_config.json", "FAST's", PolicyError, _REMEDY)
-        scale, least = content.get("scale"), content.get("min_token")
+        scale: Any = content.get("scale")
+        least: Any = content.get("min_token")
         sound = content.get("processor_class") == _FAST and isinstance(least, int)
         if not sound or not isinstance(scale, (int, float)) or scale <= 0:
             raise PolicyError(
@@ -93,7 +94,7 @@ def companions(config: Any, folder: Path) -> Iterator[None]:
     for field, name in own.items():
         if hasattr(config, field) and (folder / name).is_dir():
             setattr(config, field, str(folder / name))
-    modules = [importlib.import_module(name) for name in _MODULES]
+    modules: list[Any] = [importlib.import_module(name) for name in _MODULES]
     originals = [module.AutoProcessor for module in modules]
     for module in modules:
         module.AutoProcessor = _Processors

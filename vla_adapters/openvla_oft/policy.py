@@ -136,17 +136,17 @@ def load(rest: str, setting: object) -> OpenVlaOftPolicy:
         AdapterError: it cannot be loaded, or an option is unknown.
     """
     path, _, options = rest.partition("#")
-    numbers: dict[str, int] = {}
+    numbers = {"cameras": len(CAMERAS), "chunk": CHUNK}
     statistics = None
     for option in filter(None, options.split(",")):
         name, given, value = option.partition("=")
         if not given and statistics is None:
             statistics = name
-        elif name in ("cameras", "chunk") and value.isdecimal():
+        elif name in numbers and value.isdecimal():
             numbers[name] = int(value)
         else:
             raise AdapterError(
                 f"openvla_oft:{rest}: unknown option {option!r}; there are the name of statistics, "
                 "cameras=1 or 2, and chunk=N"
             )
-    return OpenVlaOftPolicy(path, statistics, **numbers)
+    return OpenVlaOftPolicy(path, statistics, cameras=numbers["cameras"], chunk=numbers["chunk"])

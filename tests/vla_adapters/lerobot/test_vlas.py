@@ -118,7 +118,8 @@ def write_vlm(folder: Path) -> None:
         "vocab_size": VOCABULARY + 2,
     }
     vision = {**sizes, "hidden_size": 64, "image_size": SIZE, "patch_size": 14}
-    config = SmolVLMConfig(
+    make: Any = SmolVLMConfig
+    config = make(
         text_config=text, vision_config=vision, scale_factor=2, image_token_id=VOCABULARY + 1
     )
     config.save_pretrained(folder)
@@ -296,7 +297,9 @@ def test_every_input_matters_and_others_do_not(kind, policies):
     backwards = policy.act(observations[::-1])[::-1]
     np.testing.assert_allclose(backwards, together, atol=2e-4)
     o, other = observations[0], observations[2]
-    changes = [{"images": {**o.images, c: other.images[c]}} for c in FEATURES.values()]
+    changes: list[dict[str, Any]] = [
+        {"images": {**o.images, c: other.images[c]}} for c in FEATURES.values()
+    ]
     changes += [{"state": other.state}, {"instruction": observations[1].instruction}]
     for change in changes:
         changed = policy.act([dataclasses.replace(o, **change)])
