@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from cli.doctor import load_mujoco
+from cli.eval_decide import Decide, print_decision
 from cli.eval_run import ProtocolName, Run, print_results
 from common.errors import UsageError
 
@@ -76,19 +77,26 @@ class Check:
 
 @dataclass(frozen=True)
 class Merge:
-    """Put the shards of one evaluation together."""
+    """Put the shards, or with --seeds the seeds, of one evaluation together."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
     """Results folders."""
     out: Path
     """New folder of the merged results."""
+    seeds: bool = False
+    """The folders are of several seeds: one result, with intervals over starts."""
 
     def __call__(self) -> None:
         """Merge."""
-        from eval_harness.merging import merge
+        from eval_harness.merging import merge, merge_seeds
         from eval_harness.perturbations.arms import is_arms, merge_arms
 
-        if self.folders and is_arms(self.folders[0]):
+        arms = bool(self.folders) and is_arms(self.folders[0])
+        if self.seeds and arms:
+            raise UsageError("merge the seeds arm by arm: `dlr eval merge A/light-3 B/light-3`")
+        if self.seeds:
+            merge_seeds(self.folders, self.out)
+        elif arms:
             merge_arms(self.folders, self.out)
         else:
             merge(self.folders, self.out)
@@ -99,10 +107,10 @@ class Merge:
 class Compare:
     """Compare two policies on the episodes that both were given."""
 
-    a: tyro.conf.Positional[Path]
-    """Results folder of the one."""
-    b: tyro.conf.Positional[Path]
-    """Results folder of the other."""
+    baseline: tyro.conf.Positional[Path]
+    """Results folder of the policy to compare with."""
+    evaluated: tyro.conf.Positional[Path]
+    """Results folder of the policy in question."""
     allow_different: bool = False
     """Compare although protocol, assets or simulator differ, and say so."""
     resample_tasks: bool = False
@@ -118,7 +126,9 @@ class Compare:
         from eval_harness.compare import compare_folders
         from reports.evaluation_tables import print_comparison
 
-        found = compare_folders(self.a, self.b, self.allow_different, self.resample_tasks)
+        found = compare_folders(
+            self.baseline, self.evaluated, self.allow_different, self.resample_tasks
+        )
         print_comparison(found, Console())
         if self.json is not None:
             write_json(self.json, found.as_dict())
@@ -140,15 +150,21 @@ class Report:
     """Compare although protocol, assets or simulator differ, and say so."""
     assets: Path | None = None
     """`libero`, `embedded` or a folder of assets to draw with; by default those simulated with."""
+    compare_published: str | None = None
+    """Checkpoint whose published success to compare with, as `dlr eval reference` lists them."""
 
     def __call__(self) -> None:
         """Write the report."""
         load_mujoco()
         from eval_harness.perturbations.arms import is_arms
+        from eval_harness.sequential.deciding import is_decision
         from reports.evaluation import write_report
         from reports.robustness.table import write_retained
         from reports.video import VideoSettings
 
+        if is_decision(self.folder):
+            print_decision(self.folder)
+            return
         if is_arms(self.folder):
             if self.baseline is not None:
                 raise UsageError("compare arms one by one: `dlr eval compare A/light-3 B/light-3`")
@@ -161,15 +177,35 @@ class Report:
             VideoSettings() if self.videos else None,
             self.allow_different,
             assets=self.assets,
+            published=self.compare_published,
         )
         for path in paths:
             print(path)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """List published and independently rerun success of known checkpoints, with their sources."""
+
+    model: tyro.conf.Positional[str] = ""
+    """A checkpoint's name; by default all."""
+
+    def __call__(self) -> None:
+        """List."""
+        from rich.console import Console
+
+        from eval_harness.published.figures import all_figures, find_figures
+        from reports.evaluation_tables import print_figures
+
+        print_figures(find_figures(self.model) if self.model else all_figures(), Console())
+
+
 def eval(
     command: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[Run | Check | Merge | Compare | Report]
+        tyro.conf.OmitSubcommandPrefixes[
+            Run | Check | Merge | Compare | Decide | Report | Reference
+        ]
     ],
 ) -> None:
-    """Evaluate a policy on LIBERO: run, check, merge, compare, report."""
+    """Evaluate a policy on LIBERO: run, check, merge, compare, decide, report, reference."""
     command()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eval_harness.protocols import Protocol
     from eval_harness.results import EpisodeResult, Results
     from eval_harness.runner import RunConfig
-    from eval_harness.statistics import StoppingRule
+    from eval_harness.sequential.rules import StoppingRule
     from simulation.tasks import Task
 
 EXIT_INCOMPLETE = 1
@@ -51,7 +51,8 @@ class Run:
     episodes: int | None = None
     """Episodes of each task; by default the protocol's."""
     seed: int = 0
-    """Another seed draws other scenes and noise; 0 follows the protocol."""
+    """Another seed draws other fixtures and noise, or with --starts takes other recordings; 0
+    follows the protocol."""
     starts: Path | None = None
     """Folder of demonstrations or trajectories; episodes begin where these do."""
     shard: str = "0/1"
@@ -66,8 +67,11 @@ class Run:
     """Seconds for one answer of the policy; one that takes longer hangs, and the run stops."""
     stop_threshold: float | None = None
     """Stop once the success rate is known to be above or below this."""
-    stop_half_width: float | None = None
-    """Stop once the success rate is known to within this."""
+    until: float | None = None
+    """Stop once the success rate is known to within so many percentage points, such as 5, by an
+    interval that allows for looking after every round; says how many rollouts that saved."""
+    beside: tuple[Path, ...] = ()
+    """Results folders of the other shards; with them a shard stops where all together do."""
     preflight: bool = True
     """Check this machine first, as `dlr doctor` does."""
     assets: Path | None = None
@@ -100,7 +104,7 @@ class Run:
         config, rule, arms = self._config(), self._rule(), self._arms()
         pack = resolve_assets(assets)
         starts = None if self.starts is None else ReplayPolicy.of_folder(self.starts, pack)
-        report = _preflight(assets) if self.preflight else None
+        report = run_preflight(assets) if self.preflight else None
         policy = load_policy(self.policy, protocol, self.seed, pack)
         tasks = self._tasks(starts or policy)
 
@@ -117,8 +121,9 @@ class Run:
                 config=config,
                 assets=pack,
                 rule=rule,
+                beside=self.beside,
                 preflight=report,
-                show=_show,
+                show=show_episode,
             )
 
         try:
@@ -142,7 +147,7 @@ class Run:
                     "another --out"
                 )
             return ()
-        if self.stop_threshold is not None or self.stop_half_width is not None:
+        if self._rule() is not None:
             raise UsageError(
                 "an evaluation under perturbation cannot stop early: its arms are paired"
             )
@@ -158,11 +163,13 @@ class Run:
         )
 
     def _rule(self) -> StoppingRule | None:
-        from eval_harness.statistics import StoppingRule
+        from eval_harness.sequential.rules import StoppingRule
 
-        if self.stop_threshold is None and self.stop_half_width is None:
-            return None
-        return StoppingRule(self.stop_threshold, self.stop_half_width)
+        if self.until is None:
+            return None if self.stop_threshold is None else StoppingRule(self.stop_threshold)
+        if not 0 < self.until < 50:
+            raise UsageError(f"--until takes points between 0 and 50, such as 5, not {self.until}")
+        return StoppingRule(self.stop_threshold, self.until / 100)
 
     def _tasks(self, policy: Policy) -> list[Task]:
         from eval_harness import plan
@@ -196,7 +203,8 @@ def name_suites(run: Run) -> Path | None:
     return run.assets or plus_assets(run.libero_plus)
 
 
-def _preflight(assets: Path | None) -> dict[str, Any]:
+def run_preflight(assets: Path | None) -> dict[str, Any]:
+    """Check this machine as `dlr doctor` does, say what is wrong, and return the report."""
     from simulation.preflight import preflight
 
     report = preflight(assets)
@@ -210,7 +218,8 @@ def _preflight(assets: Path | None) -> dict[str, Any]:
     return report.as_dict()
 
 
-def _show(result: EpisodeResult, done: int, total: int) -> None:
+def show_episode(result: EpisodeResult, done: int, total: int) -> None:
+    """Print an episode as it ends."""
     outcome = result.error or ("success" if result.success else "failure")
     where = f"{result.task} {result.episode}"
     print(f"{done}/{total}  {where}: {outcome}, {result.steps} steps", file=sys.stderr, flush=True)
@@ -220,16 +229,19 @@ def print_results(folder: Path) -> bool:
     """Print what a results folder, or a folder of arms, holds; return whether it is complete."""
     from rich.console import Console
 
-    from eval_harness.evaluation import STOP, is_complete
+    from eval_harness.evaluation import is_complete
     from eval_harness.perturbations.arms import is_arms, load_arms
-    from eval_harness.results import load_results, summarise
+    from eval_harness.results import summarise
+    from eval_harness.sequential.stopped import load_counted, stop_text
     from reports.evaluation_tables import print_summary
     from reports.robustness.table import write_retained
 
     if is_arms(folder):
         print(write_retained(folder))
         return all(map(is_complete, load_arms(folder).values()))
-    results = load_results(folder)
+    results, stop = load_counted(folder)
     print_summary(summarise(results), Console())
+    if text := stop_text(results, stop):
+        print(text)
     print(folder)
-    return is_complete(results) or (folder / STOP).exists()
+    return stop is not None or is_complete(results)

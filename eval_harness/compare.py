@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from analysis.statistics import sign_flip_test
 from common.errors import DlrError
 from eval_harness.results import EpisodeResult, Results, planned
-from eval_harness.statistics import Difference, McNemar, mcnemar_test, paired_bootstrap
-from eval_harness.stopped import load_counted
+from eval_harness.seeds import by_start, episodes_a_seed
+from eval_harness.sequential.stopped import load_counted
+from eval_harness.statistics import (
+    Difference,
+    McNemar,
+    clustered_bootstrap,
+    mcnemar_test,
+    paired_bootstrap,
+)
 
 Key = tuple[str, int]
 """Task and episode."""
@@ -36,14 +45,15 @@ class Contrast:
     """Episodes that both evaluations have in their plan."""
     pairs: int
     """Those that ended in both without an error."""
-    successes_a: int
-    """Successes of A among the pairs."""
-    successes_b: int
-    """Successes of B among the pairs."""
+    baseline_successes: int
+    """Successes of the baseline among the pairs."""
+    evaluated_successes: int
+    """Successes of the evaluated policy among the pairs."""
     test: McNemar | None
     """McNemar's exact test; None unless every planned episode is a pair."""
     difference: Difference | None
-    """B's success rate less A's, with its bootstrap interval; None as `test` is."""
+    """The evaluated policy's success rate less the baseline's, with its bootstrap interval; None as
+    `test` is."""
 
     @property
     def of_task(self) -> bool:
@@ -62,11 +72,11 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Evaluation B compared with evaluation A."""
+    """An evaluation compared with another, its baseline."""
 
-    a: Results
+    baseline: Results
     """The evaluation that is compared with."""
-    b: Results
+    evaluated: Results
     """The evaluation in question."""
     warnings: tuple[str, ...]
     """In what they differ beside the policy; empty unless that was allowed."""
@@ -92,15 +102,16 @@ class Comparison:
 
     @cached_property
     def discordant(self) -> list[tuple[EpisodeResult, EpisodeResult]]:
-        """The pairs of which just one succeeds: (A's, B's), in the order of A's plan."""
-        pairs = _pairs(self.a, self.b, shared_plan(self.a, self.b))
+        """The pairs of which just one succeeds: (baseline's, evaluated's), in the plan's order."""
+        keys = shared_plan(self.baseline, self.evaluated)
+        pairs = _pairs(self.baseline, self.evaluated, keys)
         return [(x, y) for x, y in pairs.values() if x.success != y.success]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {
-            "a": {"folder": str(self.a.folder), "policy": self.a.config["policy"]},
-            "b": {"folder": str(self.b.folder), "policy": self.b.config["policy"]},
+            "baseline": _described(self.baseline),
+            "evaluated": _described(self.evaluated),
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "confidence": self.confidence,
@@ -111,35 +122,36 @@ class Comparison:
 
 
 def compare_folders(
-    a: Path,
-    b: Path,
+    baseline: Path,
+    evaluated: Path,
     allow_different: bool = False,
     resample_tasks: bool = False,
     confidence: float = 0.95,
 ) -> Comparison:
-    """Compare the evaluation in folder `b` with that in folder `a`; see `compare`.
+    """Compare the evaluation in folder `evaluated` with that in `baseline`; see `compare`.
 
     Print the outcome with `tables.print_comparison` and keep its `as_dict()` as JSON;
-    `report.write_report(b, baseline=a)` makes a page of it.
+    `report.write_report(evaluated, baseline)` makes a page of it.
 
     Raises:
         ResultsError: a folder is missing or damaged.
         ComparisonError: they cannot be compared.
     """
-    (first, stop_a), (second, stop_b) = load_counted(a), load_counted(b)
+    (first, stop_a), (second, stop_b) = load_counted(baseline), load_counted(evaluated)
     found = compare(first, second, allow_different, resample_tasks, confidence)
     stopped = tuple(
-        f"{name} stopped early, by a rule that looked at its successes; its first {stop.rounds} "
-        "episodes of each task are compared, and p and intervals do not allow for the rule."
-        for name, stop in (("A", stop_a), ("B", stop_b))
+        f"The {name} stopped early, by a rule that looked at its successes; its first "
+        f"{stop.rounds} episodes of each task are compared, and p and intervals do not allow for "
+        "the rule."
+        for name, stop in (("baseline", stop_a), ("evaluated policy", stop_b))
         if stop is not None
     )
     return dataclasses.replace(found, notes=found.notes + stopped)
 
 
 def compare(
-    a: Results,
-    b: Results,
+    baseline: Results,
+    evaluated: Results,
     allow_different: bool = False,
     resample_tasks: bool = False,
     confidence: float = 0.95,
@@ -151,8 +163,8 @@ def compare(
     have ended are not a fair sample, since successes end sooner.
 
     Args:
-        a: the evaluation to compare with.
-        b: the evaluation in question.
+        baseline: the evaluation to compare with.
+        evaluated: the evaluation in question.
         allow_different: compare although protocol, assets, simulator, seed or starts differ; what
             differs is then a warning of the outcome.
         resample_tasks: let the intervals of suites say what other tasks would give, too.
@@ -161,12 +173,18 @@ def compare(
     Raises:
         ComparisonError: they share no episode, or differ in more than the policy.
     """
+    a, b = baseline, evaluated
     keys = shared_plan(a, b)
     if not keys:
         raise ComparisonError(
             f"{a.folder} and {b.folder} have no episode in common: evaluate the same tasks"
         )
     warnings = find_mismatches(a, b)
+    if isinstance(a.config["seed"], list) != isinstance(b.config["seed"], list):
+        raise ComparisonError(
+            f"one of {a.folder} and {b.folder} is of several seeds: compare it with as many, or "
+            "one seed with one"
+        )
     if warnings and not allow_different:
         raise ComparisonError(
             f"{a.folder} and {b.folder} differ in more than the policy: {'; '.join(warnings)}. "
@@ -175,8 +193,10 @@ def compare(
         )
     pairs = _pairs(a, b, keys)
 
+    each = episodes_a_seed(baseline.config)
+
     def contrast(name: str, chosen: Sequence[Key], draw_tasks: bool = False) -> Contrast:
-        return _contrast(name, chosen, pairs, draw_tasks, confidence)
+        return _contrast(name, chosen, pairs, draw_tasks, confidence, each)
 
     tasks = list(dict.fromkeys(task for task, _ in keys))
     suites = list(dict.fromkeys(task.split("/")[0] for task in tasks))
@@ -196,7 +216,7 @@ def compare(
 
 
 def shared_plan(a: Results, b: Results) -> list[Key]:
-    """Return (task, episode) of the episodes that both have planned, in the order of A's plan."""
+    """Return (task, episode) of the episodes that both have planned, in the order of `a`'s plan."""
     others = set(planned(b.config["plan"]))
     return [key for key in planned(a.config["plan"]) if key in others]
 
@@ -216,14 +236,36 @@ def find_mismatches(a: Results, b: Results) -> list[str]:
     for package, version in a.config["simulator"].items():
         if version != (other := b.config["simulator"].get(package)):
             found.append(f"version of {package} ({version} and {other})")
-    if a.config["seed"] != b.config["seed"]:
+    pairs = list(_pairs(a, b, shared_plan(a, b)).values())
+    moved = [x for x, y in pairs if x.init_index != y.init_index]
+    unseen: list[EpisodeResult] = []
+    if not moved:
+        unsure = [pair for pair in pairs if _must_look(a, b, pair[0])]
+        unseen = [x for x, y in unsure if not (a.is_stored(x) and b.is_stored(y))]
+        moved = [] if unseen else [x for x, y in unsure if not _same_start(a, b, x, y)]
+    if a.config["seed"] != b.config["seed"] and (moved or unseen or _is_perturbed(a)):
         seeds = f"{a.config['seed']} and {b.config['seed']}"
         found.append(f"evaluation seed ({seeds}), which draws where the fixtures stand")
-    others = [x for x, y in _pairs(a, b, shared_plan(a, b)).values() if not _same_start(a, b, x, y)]
-    if others:
-        example = f"episode {others[0].episode} of {others[0].task}"
-        found.append(f"init states ({len(others)} episodes start elsewhere, such as {example})")
+    elif moved:
+        example = f"episode {moved[0].episode} of {moved[0].task}"
+        found.append(f"init states ({len(moved)} episodes start elsewhere, such as {example})")
+    elif unseen:
+        found.append(f"starts, as far as can be seen ({len(unseen)} were not stored)")
     return found
+
+
+def _must_look(a: Results, b: Results, x: EpisodeResult) -> bool:
+    """Return whether only what was stored shows that an episode starts alike in both."""
+    recorded = any(one.config.get("starts") or _is_replay(one) for one in (a, b))
+    return recorded or x.init_index < 0 or a.config["seed"] != b.config["seed"]
+
+
+def _is_replay(results: Results) -> bool:
+    return bool(results.config["policy"].get("kind") == "replay")
+
+
+def _is_perturbed(results: Results) -> bool:
+    return "perturbations" in results.config["protocol"]
 
 
 def _pairs(
@@ -242,44 +284,60 @@ def _contrast(
     pairs: Mapping[Key, tuple[EpisodeResult, EpisodeResult]],
     resample_tasks: bool,
     confidence: float,
+    each: int | None,
 ) -> Contrast:
-    """Return the contrast of the planned episodes `keys`."""
+    """Return the contrast of the planned episodes `keys`; of several seeds by their starts."""
     found = [pairs[key] for key in keys if key in pairs]
     outcomes = np.array([(x.success, y.success) for x, y in found], dtype=bool).reshape(-1, 2)
-    successes_a, successes_b = map(int, outcomes.sum(axis=0))
+    baseline_successes, evaluated_successes = map(int, outcomes.sum(axis=0))
     test = difference = None
     if len(found) == len(keys):
         test = mcnemar_test(outcomes[:, 0], outcomes[:, 1])
         of_task = np.array([task for task, _ in keys])
-        grouped = [outcomes[of_task == task] for task in dict.fromkeys(of_task)]
-        difference = paired_bootstrap(
-            [group[:, 0] for group in grouped],
-            [group[:, 1] for group in grouped],
-            confidence,
-            resample_tasks=resample_tasks,
-        )
-    return Contrast(name, len(keys), len(found), successes_a, successes_b, test, difference)
+        groups = [of_task == task for task in dict.fromkeys(of_task)]
+        if each is None:
+            difference = paired_bootstrap(
+                [outcomes[group, 0] for group in groups],
+                [outcomes[group, 1] for group in groups],
+                confidence,
+                resample_tasks=resample_tasks,
+            )
+        else:
+            change = outcomes[:, 1].astype(float) - outcomes[:, 0]
+            at_starts = [by_start(change[group], _chosen(keys, group), each) for group in groups]
+            means = [starts.mean(axis=1) for starts in at_starts]
+            difference = clustered_bootstrap(means, confidence, resample_tasks=resample_tasks)
+            sums = np.concatenate([starts.sum(axis=1) for starts in at_starts])
+            test = dataclasses.replace(test, p_value=sign_flip_test(sums))
+    return Contrast(
+        name, len(keys), len(found), baseline_successes, evaluated_successes, test, difference
+    )
+
+
+def _chosen(keys: Sequence[Key], mask: npt.NDArray[np.bool_]) -> list[Key]:
+    return [key for key, wanted in zip(keys, mask, strict=True) if wanted]
 
 
 def _left_out(a: Results, b: Results, keys: Sequence[Key]) -> list[str]:
     """Return sentences on the episodes that only one evaluation has planned."""
     notes = []
-    for name, results in (("A", a), ("B", b)):
+    for name, results in (("baseline", a), ("evaluated policy", b)):
         plan = planned(results.config["plan"])
         if len(plan) > len(keys):
             notes.append(
-                f"{len(plan) - len(keys)} of {name}'s {len(plan)} planned episodes are not in the "
-                "other's plan and are left out."
+                f"{len(plan) - len(keys)} of {len(plan)} planned episodes of the {name} are not in "
+                "the other's plan and are left out."
             )
+    if a.config["seed"] != b.config["seed"]:
+        notes.append(
+            f"The evaluation seeds are {a.config['seed']} and {b.config['seed']}. Where that makes "
+            "no warning, all shared episodes start alike, and only the policies' own draws differ."
+        )
     return notes
 
 
 def _same_start(a: Results, b: Results, x: EpisodeResult, y: EpisodeResult) -> bool:
-    """Return whether two episodes start alike; those of no official init state show it."""
-    if x.init_index != y.init_index:
-        return False
-    if x.init_index >= 0:
-        return True
+    """Return whether the first state and the fixtures that were stored are the same."""
     first, second = a.trajectory(x), b.trajectory(y)
     return first.states.shape[1:] == second.states.shape[1:] and all(
         np.allclose(one, other, rtol=0, atol=START_TOLERANCE)
@@ -289,6 +347,10 @@ def _same_start(a: Results, b: Results, x: EpisodeResult, y: EpisodeResult) -> b
             (first.fixtures.quaternions, second.fixtures.quaternions),
         )
     )
+
+
+def _described(results: Results) -> dict[str, Any]:
+    return {"folder": str(results.folder), "policy": results.config["policy"]}
 
 
 def _protocol_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import SettingError
-from common.json_files import write_sealed
-from eval_harness.plan import Item, Shard, make_items
+from eval_harness.perturbations.table import Condition
+from eval_harness.plan import Item, Shard, Start, make_items
 from eval_harness.policies import load_policy
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policy import Policy
 from eval_harness.protocols import Protocol, get_protocol
 from eval_harness.results import (
+    CONFIG,
     EpisodeResult,
     Results,
     ResultsWriter,
+    check_same,
     load_results,
     make_config,
     planned,
 )
 from eval_harness.runner import RunConfig, RunError, run
-from eval_harness.statistics import Stop, StoppingRule, find_stop
+from eval_harness.sequential.rules import Stop, StoppingRule, find_stop
+from eval_harness.sequential.stopped import STOP, table_of, write_stop
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.preflight import versions
 from simulation.recordings.trajectories import Episode
 from simulation.suites.published import definition_digests
 from simulation.tasks import Task, get_task
 
-STOP = "stop.json"
-"""File of a results folder that says why an evaluation stopped early."""
 Show = Callable[[EpisodeResult, int, int], None]
 """Told of each episode as it ends, of how many are done, and of how many there are here."""
 
@@ -49,6 +50,8 @@ def evaluate(
     config: RunConfig = RunConfig(),
     assets: AssetPack | None = None,
     rule: StoppingRule | None = None,
+    beside: Sequence[Path] = (),
+    rounds: int | None = None,
     preflight: Mapping[str, Any] | None = None,
     show: Show = lambda result, done, total: None,
 ) -> Results:
@@ -61,27 +64,34 @@ def evaluate(
         out: the results folder, new or begun by this very evaluation.
         episodes: episodes of each task; by default the protocol's trials, or with recorded
             starts as many as there are of every task.
-        seed: 0 follows the protocol; another draws other scenes and noise.
+        seed: 0 follows the protocol; another draws other scenes and noise, and with recorded
+            starts takes the recordings after those of the seeds before.
         starts: recordings at whose starts the episodes begin, such as those that the policy was
             trained on; by default the official init states, or a replay's own.
         shard: which share of the episodes to run.
         config: how to run; changes no outcome.
         assets: asset pack; by default the first that `resolve_assets` finds.
-        rule: stop early by this rule; the episodes are then taken by turns of the tasks.
+        rule: stop early by this rule; the episodes are then taken by turns of the tasks. Without
+            one a run goes on to the end of the plan, also where a rule stopped it before.
+        beside: results folders of the other shards, which the rule looks at, too; a shard that
+            does not see them runs its share, and `merging.merge` finds where the rule stops.
+        rounds: run the first so many episodes of each task alone, by turns of the tasks.
         preflight: the preflight's report, to be kept with the results.
         show: see `Show`.
 
     Raises:
         ResultsError: the folder holds another evaluation.
-        SettingError: there is nothing to run, or a shard is to stop early.
+        SettingError: there is nothing to run, or nothing that this seed could draw.
         RunError: too many episodes in a row met errors.
     """
-    if rule is not None and shard.count > 1:
-        raise SettingError("a shard cannot stop early: it does not see the others' episodes")
     pack = assets or resolve_assets()
     recorded = policy if starts is None and isinstance(policy, ReplayPolicy) else starts
     count = episodes if episodes is not None else _episodes(recorded, protocol, tasks)
-    find_start = recorded.start if recorded else lambda task, episode: None
+    first = _first_recording(policy, starts, tasks, seed, count)
+
+    def find_start(task: str, episode: int) -> Start | None:
+        return recorded.start(task, first + episode) if recorded else None
+
     items = shard.of(make_items(protocol, tasks, count, seed, find_start))
     content = make_config(
         protocol,
@@ -91,14 +101,21 @@ def evaluate(
         versions(),
         [task.key for task in tasks],
         count,
-        starts=starts.identity() if starts else None,
+        starts=starts.identity() | ({"first": first} if first else {}) if starts else None,
         shard=f"{shard.index}/{shard.count}",
         preflight=preflight,
+        **({"rule": asdict(rule)} if rule else {}),
     )
     policy.run_under(protocol)
     writer = ResultsWriter(out, content)
     try:
-        _run_missing(policy, items, protocol, config, writer, pack, rule, show)
+        if rule is None and rounds is None:
+            (out / STOP).unlink(missing_ok=True)
+        if rule is not None or rounds is not None:
+            items.sort(key=lambda item: item.key.episode)
+        progress = _Progress(writer, len(items), rule, beside, show)
+        wanted = [item for item in items if rounds is None or item.key.episode < rounds]
+        _run_missing(policy, wanted, protocol, config, progress, pack)
     finally:
         writer.close()
     return load_results(out)
@@ -124,6 +141,8 @@ class ShardItem:
     """Episodes of each task; by default the protocol's."""
     seed: int = 0
     """The evaluation's own seed."""
+    perturbations: Condition = ()
+    """What every episode differs in from the protocol's own."""
     config: RunConfig = RunConfig()
     """How to run; changes no outcome."""
 
@@ -134,7 +153,7 @@ def evaluate_shard(item: ShardItem) -> int:
     Raises:
         RunError: episodes met errors; the same item begins these again.
     """
-    protocol = get_protocol(item.protocol)
+    protocol = replace(get_protocol(item.protocol), perturbations=item.perturbations)
     policy = load_policy(item.policy, protocol, item.seed, item.assets)
     try:
         results = evaluate(
@@ -167,65 +186,99 @@ def _episodes(recorded: ReplayPolicy | None, protocol: Protocol, tasks: Sequence
     return min(len(recorded.recordings.get(task.key, ())) for task in tasks)
 
 
+def _first_recording(
+    policy: Policy, starts: ReplayPolicy | None, tasks: Sequence[Task], seed: int, count: int
+) -> int:
+    """Return at which recording of a task an evaluation's first episode begins.
+
+    Fixtures stand where they did in the recording, so that a seed has nothing to draw there: it
+    takes other recordings instead, and the same episode is never counted twice.
+
+    Raises:
+        SettingError: there are none left for this seed, or it is a replay, which has no other.
+    """
+    if seed and isinstance(policy, ReplayPolicy):
+        raise SettingError(
+            f"a replay of a recording is the same with every seed, also with {seed}: leave out "
+            "the seed, and ask for more episodes instead"
+        )
+    if starts is None:
+        return 0
+    fewest = min(tasks, key=lambda task: len(starts.recordings.get(task.key, ())))
+    found = len(starts.recordings.get(fewest.key, ()))
+    if seed and found < (seed + 1) * count:
+        raise SettingError(
+            f"with {count} episodes of each task seed {seed} begins at recordings {seed * count} "
+            f"to {(seed + 1) * count - 1}, but there are {found} of {fewest.key}: ask for fewer "
+            "episodes, or for another seed"
+        )
+    return seed * count
+
+
 def _run_missing(
     policy: Policy,
     items: Sequence[Item],
     protocol: Protocol,
     config: RunConfig,
-    writer: ResultsWriter,
+    progress: _Progress,
     assets: AssetPack,
-    rule: StoppingRule | None,
-    show: Show,
 ) -> None:
     """Run the items that have no line yet, or one with an error."""
-    done = writer.done
+    done = progress.writer.done
     left = [item for item in items if (item.key.task, item.key.episode) not in done]
-    progress = _Progress(writer, len(items) - len(left), len(items), rule, show)
-    if rule is not None:
-        left.sort(key=lambda item: item.key.episode)
-        if progress.stop() is not None:
-            return
-    if left:
-        timing = run(
-            policy, left, protocol, config, progress.add, assets, lambda _: bool(progress.stop())
-        )
-        writer.add_timing(timing)
+    progress.conclude()
+    if progress.stop() is not None or not left:
+        return
+    timing = run(
+        policy, left, protocol, config, progress.add, assets, lambda _: bool(progress.stop())
+    )
+    progress.writer.add_timing(timing)
+    progress.conclude()
 
 
 class _Progress:
     """What has ended so far, on disk, on the screen, and for the stopping rule."""
 
     def __init__(
-        self, writer: ResultsWriter, done: int, total: int, rule: StoppingRule | None, show: Show
+        self,
+        writer: ResultsWriter,
+        total: int,
+        rule: StoppingRule | None,
+        beside: Sequence[Path],
+        show: Show,
     ) -> None:
-        self._writer, self._done, self._total = writer, done, total
-        self._rule, self._show = rule, show
-        plan = writer.results.config["plan"]
-        self._outcomes: dict[str, list[bool | None]] = {
-            task: [None] * plan["episodes"] for task in plan["tasks"]
-        }
-        for result in writer.results.episodes:
-            self._note(result)
+        self.writer = writer
+        self._total, self._done = total, len(writer.done)
+        self._rule, self._beside, self._show = rule, beside, show
+        self._outcomes = table_of(writer.results.config["plan"], writer.results.episodes)
 
     def add(self, result: EpisodeResult, trajectory: Episode | None) -> None:
         """Keep an episode."""
-        self._writer.add(result, trajectory)
+        self.writer.add(result, trajectory)
         self._note(result)
         self._done += 1
         self._show(result, self._done, self._total)
 
     def stop(self) -> Stop | None:
-        """Return where to stop, and note it in the folder; None to go on."""
+        """Return where the rule stops, None to go on; what other shards have by now counts, too."""
         if self._rule is None:
             return None
-        found = find_stop(self._outcomes, self._rule)
-        if found is not None:
-            write_sealed(self._writer.folder / STOP, {"rule": asdict(self._rule), **asdict(found)})
-        return found
+        for folder in self._beside:
+            if (folder / CONFIG).exists():
+                other = load_results(folder)
+                check_same(self.writer.results.config, other.config, folder)
+                for result in other.episodes:
+                    self._note(result)
+        return find_stop(self._outcomes, self._rule)
+
+    def conclude(self) -> None:
+        """Note in the folder where the rule stops, if it does."""
+        if self._rule is not None:
+            write_stop(self.writer.folder, self._rule, self.stop())
 
     def _note(self, result: EpisodeResult) -> None:
-        outcome = None if result.error is not None else result.success
-        self._outcomes[result.task][result.episode] = outcome
+        if result.error is None:
+            self._outcomes[result.task][result.episode] = result.success
 
 
 def is_complete(results: Results) -> bool:

@@ -29,6 +29,8 @@ from common.json_files import (
 )
 from common.locks import lock_folder
 from eval_harness.protocols import Protocol
+from eval_harness.seeds import by_start, episodes_a_seed, summarise_seeds
+from eval_harness.statistics import clustered_interval
 from eval_harness.timing import Timing
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
@@ -97,6 +99,10 @@ class Results:
         """(task, episode) of the plan that have no line yet."""
         found = {result.key for result in self.episodes}
         return [key for key in planned(self.config["plan"]) if key not in found]
+
+    def is_stored(self, result: EpisodeResult) -> bool:
+        """Return whether what an episode went through was stored."""
+        return trajectory_path(self.folder, result.task, result.episode).exists()
 
     def trajectory(self, result: EpisodeResult) -> Episode:
         """Return what an episode went through after settling.
@@ -194,7 +200,10 @@ class ResultsWriter:
         """Return what the folder holds, after making it, or mending its last line."""
         path = self.folder / CONFIG
         if path.exists():
-            check_same(config, _read_config(self.folder), self.folder)
+            known = _read_config(self.folder)
+            check_same(config, known, self.folder)
+            if (rule := config.get("rule")) != known.get("rule"):
+                write_sealed(path, {**known, "rule": rule})
         elif (self.folder / EPISODES).exists():
             raise ResultsError(f"{self.folder} has episodes but no {CONFIG}: give another folder")
         else:
@@ -330,7 +339,9 @@ def summarise(results: Results) -> dict[str, Any]:
 
     Each entry has `planned`, `done`, `successes`, `errors`, `missing`, and `rate`, `low`, `high`
     (Wilson's 95% interval), which are None unless every planned episode ended without an error.
+    Of several seeds the intervals are `statistics.clustered_interval`, and `seeds` tells of each.
     """
+    each = episodes_a_seed(results.config)
     plan: list[tuple[str, int]] = planned(results.config["plan"])
     found = {result.key: result for result in results.episodes}
 
@@ -339,7 +350,7 @@ def summarise(results: Results) -> dict[str, Any]:
         ended = [result for result in there if result.error is None]
         successes = sum(result.success for result in ended)
         complete = len(ended) == len(keys)
-        low, high = wilson_interval(successes, len(ended)) if complete else (None, None)
+        low, high = _interval(ended, each) if complete else (None, None)
         return {
             "planned": len(keys),
             "done": len(ended),
@@ -365,4 +376,13 @@ def summarise(results: Results) -> dict[str, Any]:
         "suites": {s: entry([k for k in plan if k[0].startswith(f"{s}/")]) for s in suites},
         "tasks": {task: entry([k for k in plan if k[0] == task]) for task in tasks},
         "errors": dict(errors),
+        "seeds": summarise_seeds(results.config, results.episodes),
     }
+
+
+def _interval(ended: Sequence[EpisodeResult], each: int | None) -> tuple[float, float]:
+    """Return the interval of the success of episodes, of several seeds by their starts."""
+    if each is None or not ended:
+        return wilson_interval(sum(result.success for result in ended), len(ended))
+    keys = [result.key for result in ended]
+    return clustered_interval(by_start([result.success for result in ended], keys, each))

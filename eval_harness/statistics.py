@@ -1,25 +1,16 @@
-"""Intervals, paired tests and sequential stopping for success rates."""
+"""Paired tests and intervals for the success rates of two policies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import betaln, xlog1py, xlogy
 from scipy.stats import binomtest
-
-from common.errors import SettingError
-
-Decision = Literal["above", "below", "precise"]
-"""Why a sequential evaluation may stop: the rate is above or below the threshold, or known."""
-
-_PRIOR = 0.5
-"""Both parameters of the mixing beta distribution (Jeffreys' prior)."""
 
 
 @dataclass(frozen=True)
@@ -28,45 +19,45 @@ class McNemar:
 
     both: int
     """Episodes at which both succeed."""
-    only_a: int
-    """Episodes at which A alone succeeds."""
-    only_b: int
-    """Episodes at which B alone succeeds."""
+    only_baseline: int
+    """Episodes at which the baseline alone succeeds."""
+    only_evaluated: int
+    """Episodes at which the evaluated policy alone succeeds."""
     neither: int
     """Episodes at which both fail."""
     p_value: float
-    """Two-sided, of the hypothesis that A alone succeeds as often as B alone."""
+    """Two-sided, of the hypothesis that either alone succeeds as often as the other alone."""
 
     @property
     def n(self) -> int:
         """Number of pairs."""
-        return self.both + self.only_a + self.only_b + self.neither
+        return self.both + self.only_baseline + self.only_evaluated + self.neither
 
 
-def mcnemar_test(a: npt.ArrayLike, b: npt.ArrayLike) -> McNemar:
+def mcnemar_test(baseline: npt.ArrayLike, evaluated: npt.ArrayLike) -> McNemar:
     """Test whether two policies succeed equally often on the same episodes (McNemar, 1947).
 
     The exact form: where just one succeeds, it is either with probability 1/2. Nothing is
     assumed about how often both succeed. With no such episode p is 1.
 
     Args:
-        a: success of A, bool (n,).
-        b: success of B on the same episodes, in the same order, bool (n,).
+        baseline: success of the baseline, bool (n,).
+        evaluated: success of the evaluated policy on the same episodes, in order, bool (n,).
 
     Raises:
         ValueError: the lengths differ.
     """
-    first, second = _paired(a, b)
-    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_a + only_b
-    p_value = float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
+    first, second = _paired(baseline, evaluated)
+    only_baseline, only_evaluated = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_baseline + only_evaluated
+    p_value = float(binomtest(only_baseline, discordant, 0.5).pvalue) if discordant else 1.0
     both = int((first & second).sum())
-    return McNemar(both, only_a, only_b, len(first) - both - discordant, p_value)
+    return McNemar(both, only_baseline, only_evaluated, len(first) - both - discordant, p_value)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two success rates, B's less A's."""
+    """The difference of two success rates, the evaluated policy's less the baseline's."""
 
     value: float
     """Mean over the tasks of each task's difference, -1..1."""
@@ -77,8 +68,8 @@ class Difference:
 
 
 def paired_bootstrap(
-    a: Sequence[npt.ArrayLike],
-    b: Sequence[npt.ArrayLike],
+    baseline: Sequence[npt.ArrayLike],
+    evaluated: Sequence[npt.ArrayLike],
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -97,8 +88,8 @@ def paired_bootstrap(
     bound 1 - (alpha/2)^(1/n).
 
     Args:
-        a: per task, success of A, bool (n,).
-        b: per task, success of B on the same episodes, bool (n,).
+        baseline: per task, success of the baseline, bool (n,).
+        evaluated: per task, success of the evaluated policy on the same episodes, bool (n,).
         confidence: coverage, in (0, 1).
         resamples: number of bootstrap samples.
         seed: of the samples; the same input gives the same interval.
@@ -107,7 +98,8 @@ def paired_bootstrap(
     Raises:
         ValueError: there is no task, a task has no pair, or lengths differ.
     """
-    kinds = np.array([_differences(*_paired(x, y)) for x, y in zip(a, b, strict=True)])
+    pairs = zip(baseline, evaluated, strict=True)
+    kinds = np.array([_differences(*_paired(x, y)) for x, y in pairs])
     if not len(kinds) or not kinds.sum(axis=1).all():
         raise ValueError("a paired bootstrap needs a task, and a pair of each")
     totals = kinds.sum(axis=1)
@@ -128,133 +120,72 @@ def paired_bootstrap(
     return Difference(value, float(low), float(high))
 
 
-def confidence_sequence(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return an interval of a success rate that stays valid however often one looks.
+def clustered_interval(
+    outcomes: npt.NDArray[np.float64], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return an interval of a success rate of which several outcomes share a start.
 
-    Robbins' method of mixtures (1970): the likelihood ratio of a beta(1/2, 1/2) mixture to the
-    true rate is a martingale of mean 1, which by Ville's inequality ever exceeds 1/alpha with
-    probability alpha at most. So with probability `confidence` all the intervals of one
-    evaluation, one after each episode, hold the true rate together, and stopping on any of them
-    is fair. At one fixed number of episodes it is wider than Wilson's.
-
-    Episodes of several tasks have several rates. The interval holds the tasks' mean rate at
-    every moment when each task has had the same number of episodes: the logarithm of a Bernoulli's
-    moment generating function is concave in its rate, so that unequal rates of one mean leave
-    the ratio below that of equal ones.
+    Wilson's, of the effective number of outcomes: their number over the design effect, that is
+    the variance of the mean from starts over that of as many independent outcomes (Rao and Scott,
+    1992; Korn and Graubard, 1998). It is at least the number of starts, also where all outcomes
+    are alike and nothing shows how they vary, and at most that of outcomes.
 
     Args:
-        successes: number of successes so far, 0..n.
-        n: number of episodes so far; with none, the interval is (0, 1).
-        confidence: coverage over the whole sequence, in (0, 1).
-
-    Raises:
-        ValueError: `successes` is not in 0..n.
+        outcomes: 0 or 1. Shape: (starts, outcomes of each).
+        confidence: coverage, in (0, 1).
     """
-    if not 0 <= successes <= n:
-        raise ValueError(f"successes must be in 0..{n}, got {successes}")
-    limit = -math.log1p(-confidence)
-
-    def excess(rate: float) -> float:
-        return float(log_mixture_ratio(rate, successes, n)) - limit
-
-    observed = successes / n if n else 0.5
-    tiny = float(np.finfo(np.float64).tiny)
-    low = 0.0 if excess(tiny) < 0 else brentq(excess, tiny, observed)
-    top = 1.0 - float(np.finfo(np.float64).epsneg)
-    high = 1.0 if excess(top) < 0 else brentq(excess, observed, top)
-    return float(low), float(high)
+    starts, n, rate = len(outcomes), float(outcomes.size), float(outcomes.mean())
+    effective = float(starts)
+    if starts > 1 and 0 < rate < 1:
+        varied = float(outcomes.mean(axis=1).var(ddof=1)) / starts
+        alone = rate * (1 - rate) / n
+        effective = min(max(n * alone / varied, starts), n) if varied > 0 else n
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (rate + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    reach = z * math.sqrt(rate * (1 - rate) / effective + z**2 / (4 * effective**2))
+    reach /= 1 + z**2 / effective
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
-def log_mixture_ratio(
-    rate: npt.ArrayLike, successes: npt.ArrayLike, n: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
-    """Return the log of the beta mixture's likelihood over that of `rate`, elementwise.
+def clustered_bootstrap(
+    differences: Sequence[npt.NDArray[np.float64]],
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+    resample_tasks: bool = False,
+) -> Difference:
+    """Return a mean difference with its bootstrap interval, starts being what is drawn.
 
-    A rate is outside the confidence sequence where this exceeds log(1/alpha).
-    """
-    k, count = np.asarray(successes, np.float64), np.asarray(n, np.float64)
-    mixture = betaln(_PRIOR + k, _PRIOR + count - k) - betaln(_PRIOR, _PRIOR)
-    return np.asarray(mixture - xlogy(k, rate) - xlog1py(count - k, -np.asarray(rate)))
-
-
-@dataclass(frozen=True)
-class StoppingRule:
-    """When an evaluation may end before all its episodes have run.
-
-    It looks after each round, a round being the next episode of every task. Rounds are taken
-    in the order of the plan, never in the order in which episodes end: successes end sooner,
-    and an evaluation that counted what had ended would find too many. What stops is thus as
-    much a function of checkpoint, protocol and seed as the outcomes are.
-    """
-
-    threshold: float | None = None
-    """Stop once the mean rate is known to be above or below this rate, 0..1."""
-    half_width: float | None = None
-    """Stop once half the interval is at most this wide, 0..1."""
-    confidence: float = 0.95
-    """Coverage over all looks together."""
-
-    def __post_init__(self) -> None:
-        """Refuse a rule that never stops or makes no sense."""
-        if self.threshold is None and self.half_width is None:
-            raise SettingError("a stopping rule needs a threshold or a half-width")
-        for name in ("threshold", "half_width", "confidence"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1:
-                raise SettingError(f"{name} of a stopping rule is between 0 and 1, got {value}")
-
-    def decide(self, successes: int, n: int) -> Decision | None:
-        """Return why to stop after `n` episodes, the same number of each task; None to go on."""
-        limit = -math.log1p(-self.confidence)
-        if self.threshold is not None and log_mixture_ratio(self.threshold, successes, n) > limit:
-            return "above" if successes > self.threshold * n else "below"
-        if self.half_width is not None:
-            low, high = confidence_sequence(successes, n, self.confidence)
-            if (high - low) / 2 <= self.half_width:
-                return "precise"
-        return None
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Where a sequential evaluation stops."""
-
-    rounds: int
-    """Episodes of each task that count: those numbered below this."""
-    reason: Decision
-    """Why."""
-    successes: int
-    """Successes among them."""
-    n: int
-    """Episodes of all tasks that count."""
-    low: float
-    """Lower end of the tasks' mean rate; valid although the evaluation stopped on it."""
-    high: float
-    """Upper end."""
-
-
-def find_stop(outcomes: Mapping[str, Sequence[bool | None]], rule: StoppingRule) -> Stop | None:
-    """Return the first round after which the rule stops, or None while it does not.
-
-    Call it whenever episodes have ended; what it returns once, it returns ever after.
+    As `paired_bootstrap`, of starts that several seeds share.
 
     Args:
-        outcomes: per task, success of its episodes in the order of the plan; None for one that
-            has not ended or is an error, at which the looking ends.
-        rule: when to stop.
+        differences: per task, the mean difference at each start, -1..1. Shape: (starts,).
+        confidence: coverage, in (0, 1).
+        resamples: number of bootstrap samples.
+        seed: of the samples.
+        resample_tasks: whether tasks are drawn too.
     """
-    if not outcomes:
-        return None
-    successes, tasks = 0, len(outcomes)
-    for rounds, results in enumerate(zip(*outcomes.values(), strict=False), 1):
-        if any(result is None for result in results):
-            return None
-        successes += sum(map(bool, results))
-        reason = rule.decide(successes, rounds * tasks)
-        if reason is not None:
-            interval = confidence_sequence(successes, rounds * tasks, rule.confidence)
-            return Stop(rounds, reason, successes, rounds * tasks, *interval)
-    return None
+    means = np.array([task.mean() for task in differences])
+    value, alpha = float(means.mean()), 1.0 - confidence
+    every = np.concatenate(differences)
+    if np.ptp(every) == 0:
+        bound = float(1.0 - (alpha / 2) ** (1 / len(every))) * (1 if value == 0 else 2)
+        return Difference(value, max(value - bound, -1.0), min(value + bound, 1.0))
+    rng = np.random.default_rng(seed)
+    samples = np.stack(
+        [
+            rng.multinomial(len(task), np.full(len(task), 1 / len(task)), resamples)
+            @ task
+            / len(task)
+            for task in differences
+        ],
+        axis=1,
+    )
+    if resample_tasks:
+        drawn = rng.integers(samples.shape[1], size=samples.shape)
+        samples = np.take_along_axis(samples, drawn, axis=1)
+    low, high = np.quantile(samples.mean(axis=1), [alpha / 2, 1 - alpha / 2])
+    return Difference(value, float(low), float(high))
 
 
 def _paired(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -266,6 +197,6 @@ def _paired(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.N
 
 
 def _differences(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> list[int]:
-    """Return the number of pairs in which A is better, both are alike, and B is better."""
+    """Return the number of pairs in which `a` is better, both are alike, and `b` is better."""
     worse, better = int((a & ~b).sum()), int((b & ~a).sum())
     return [worse, len(a) - worse - better, better]

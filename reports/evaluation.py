@@ -13,16 +13,17 @@ from rich.text import Text
 from common.files import write_text
 from common.json_files import parse_sealed, whole_lines
 from eval_harness.compare import Comparison, compare_folders
-from eval_harness.results import TIMING, Results, ResultsError, summarise
-from eval_harness.statistics import Stop
-from eval_harness.stopped import load_counted, stop_text
+from eval_harness.published.figures import PublishedComparison, compare_published
+from eval_harness.results import TIMING, TRAJECTORIES, Results, ResultsError, summarise
+from eval_harness.sequential.rules import Stop
+from eval_harness.sequential.stopped import load_counted, stop_text
 from eval_harness.timing import Timing
 from reports import evaluation_tables as tables
 from reports.evaluation_page import to_html
 from reports.video import Scene, VideoSettings, draw_differing, draw_failures
 
 PAGE, NUMBERS = "report.html", "report.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def write_report(
@@ -33,6 +34,7 @@ def write_report(
     allow_different: bool = False,
     resample_tasks: bool = False,
     assets: Path | None = None,
+    published: str | None = None,
     console: Console | None = None,
 ) -> tuple[Path, Path]:
     """Print the tables and write `report.html` and `report.json`, each atomically.
@@ -45,6 +47,7 @@ def write_report(
         allow_different: compare although more than the policy differs; the page then says so.
         resample_tasks: see `compare.compare`.
         assets: folder of assets to draw videos with; by default the one every command finds.
+        published: name of a checkpoint whose published success to compare with.
         console: to print to; by default standard output.
 
     Returns:
@@ -65,22 +68,45 @@ def write_report(
     summary = summarise(results)
     console = console or Console()
     tables.print_summary(summary, console)
-    if stop is not None:
-        console.print(Text(stop_text(stop, results.config["rule"])))
+    if text := stop_text(results, stop):
+        console.print(Text(text))
     if comparison is not None:
         tables.print_comparison(comparison, console)
+    beside = None if published is None else compare_published(published, summary, results.config)
+    if beside is not None:
+        tables.print_published(beside, console)
+    remarks = [] if videos is None else _unstored(results)
+    for remark in remarks:
+        console.print(Text(remark))
     scenes: list[Scene] = []
     if videos is not None:
         scenes += draw_differing(comparison, videos, assets) if comparison else []
         scenes += draw_failures(results, videos, assets)
     page, numbers = (out or folder) / PAGE, (out or folder) / NUMBERS
-    write_text(numbers, json.dumps(to_json(results, stop, comparison), indent=2) + "\n")
-    write_text(page, to_html(results, stop, comparison, scenes, time_split(results)))
+    write_text(numbers, json.dumps(to_json(results, stop, comparison, beside), indent=2) + "\n")
+    split = time_split(results)
+    write_text(page, to_html(results, stop, comparison, scenes, split, beside, remarks))
     return page, numbers
 
 
+def _unstored(results: Results) -> list[str]:
+    """Return a sentence on failures that cannot be shown, where there are any."""
+    failed = [r for r in results.episodes if r.error is None and not r.success]
+    lacking = sum(not results.is_stored(result) for result in failed)
+    if not lacking:
+        return []
+    return [
+        f"{lacking} of {len(failed)} failures cannot be shown: {results.folder / TRAJECTORIES} "
+        "does not hold their episodes. Copy the whole results folder, or ask for no videos "
+        "(--no-videos)."
+    ]
+
+
 def to_json(
-    results: Results, stop: Stop | None = None, comparison: Comparison | None = None
+    results: Results,
+    stop: Stop | None = None,
+    comparison: Comparison | None = None,
+    published: PublishedComparison | None = None,
 ) -> dict[str, Any]:
     """Return every number of the report."""
     return {
@@ -91,6 +117,7 @@ def to_json(
         "time": time_split(results),
         "config": results.config,
         "comparison": comparison.as_dict() if comparison else None,
+        "published": published.as_dict() if published else None,
     }
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import jinja2
 
 from eval_harness.compare import Comparison, Contrast
+from eval_harness.published.figures import PublishedComparison
 from eval_harness.results import Results, summarise
-from eval_harness.statistics import Stop
-from eval_harness.stopped import stop_text
+from eval_harness.seeds import seeds_text
+from eval_harness.sequential.rules import Stop
+from eval_harness.sequential.stopped import stop_text
 from reports import evaluation_tables as tables
 from reports.video import Scene
 from simulation.assets.embedded import PACK_NAME
@@ -35,6 +37,8 @@ def to_html(
     comparison: Comparison | None = None,
     scenes: Sequence[Scene] = (),
     time: Mapping[str, Any] | None = None,
+    published: PublishedComparison | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -44,6 +48,8 @@ def to_html(
         comparison: with another evaluation, or None.
         scenes: videos: of one episode a failure, of two the same episode of both evaluations.
         time: of `report.time_split`, or None.
+        published: with what is published of a checkpoint, or None.
+        remarks: what else the reader should know first, in sentences.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -54,7 +60,8 @@ def to_html(
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         policy=tables.policy_name(results.config["policy"]),
         facts=_facts(results),
-        alerts=_alerts(results, summary, stop, comparison),
+        alerts=[*_alerts(results, summary, stop, comparison), *remarks],
+        published=tables.published_texts(published) if published else None,
         headline=_headline(summary, stop),
         rows=[_row(*row) for row in tables.rows(summary)],
         errors=_errors(results),
@@ -76,7 +83,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     return [
         ("Protocol", f"{protocol['name']}, digest {config['protocol_digest'][:16]}"),
         ("Plan", f"{len(plan['tasks'])} task(s), {plan['episodes']} episodes each"),
-        ("Seed", str(config["seed"])),
+        ("Seed", str(config["seed"]).strip("[]")),
         ("Assets", f"{assets['name']}, digest {assets['digest'][:16]}"),
         ("Simulator", simulator),
     ]
@@ -93,8 +100,10 @@ def _alerts(
         f"The two evaluations are not the same {warning}. What follows compares them all the same."
         for warning in (comparison.warnings if comparison else ())
     ]
-    if stop is not None:
-        found.append(stop_text(stop, results.config["rule"]))
+    if text := stop_text(results, stop):
+        found.append(text)
+    if summary["seeds"]:
+        found.append(seeds_text(summary["seeds"]))
     preflight = results.config.get("preflight")
     if preflight and not preflight["passed"]:
         failed = [check["name"] for check in preflight["checks"] if check["status"] == "FAIL"]
@@ -197,9 +206,9 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     ]
     reach = max(ends, default=0.0) or 1.0
     return {
-        "a": tables.policy_name(comparison.a.config["policy"]),
-        "a_folder": comparison.a.folder.name,
-        "b_folder": comparison.b.folder.name,
+        "baseline": tables.policy_name(comparison.baseline.config["policy"]),
+        "baseline_folder": comparison.baseline.folder.name,
+        "evaluated_folder": comparison.evaluated.folder.name,
         "rows": [
             {
                 "kind": "task" if contrast.of_task else "suite",
@@ -219,7 +228,9 @@ def _difference_bar(contrast: Contrast, reach: float) -> dict[str, Any] | None:
     if difference is None:
         return None
     numbers = (difference.low, difference.value, difference.high)
-    favours = "b" if difference.low > 0 else "a" if difference.high < 0 else "none"
+    favours = "none"
+    if difference.low > 0 or difference.high < 0:
+        favours = "evaluated" if difference.low > 0 else "baseline"
     return {"at": [50 + 50 * number / reach for number in numbers], "favours": favours}
 
 
@@ -231,7 +242,7 @@ def _figure(scene: Scene) -> dict[str, Any]:
         for episode in scene.episodes
     ]
     if len(outcomes) == 2:
-        outcomes = [f"A: {outcomes[0]}", f"B: {outcomes[1]}"]
+        outcomes = [f"Baseline: {outcomes[0]}", f"Evaluated: {outcomes[1]}"]
     start = f", init state {first.init_index}" if first.init_index >= 0 else ""
     return {
         "video": _data_uri("video/mp4", clip.mp4),

@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from eval_harness.compare import Comparison, Contrast
+from eval_harness.published.figures import Agreed, Figure, PublishedComparison
+from eval_harness.seeds import seeds_text
 
 NONE = "–"
 """Stands where there is no number."""
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 """A hash, of which twelve digits tell it from others."""
+NARROWEST_NAME = 24
+"""Characters that names of rows need beside their numbers."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table on the terminal."""
+
+    name: str
+    """What it is about."""
+    cells: tuple[str, ...]
+    """Its numbers."""
+    is_sum: bool = False
+    """Whether it sums up the rows below it."""
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """Print success per task, per suite and in all, of `results.summarise`."""
     policy, protocol = policy_name(summary["policy"]), protocol_name(summary)
     console.print(Text(f"{policy}, protocol {protocol}, assets {summary['assets']['name']}"))
-    headings = ("success", "interval", "ended", "errors", "missing")
-    table = _table("Success, 95% Wilson intervals", headings)
-    for kind, name, entry in rows(summary):
-        rate, interval = rate_texts(entry)
+    shown = list(rows(summary))
+    whole = summary["complete"]
+    headings = ("success", "interval", *(() if whole else ("ended", "errors", "missing")))
+    cells = []
+    for kind, name, entry in shown:
         counts = f"{entry['done']}/{entry['planned']}", str(entry["errors"]), str(entry["missing"])
-        _add_row(table, kind == "task", name, (rate, interval, *counts))
-    console.print(table)
+        found = (*rate_texts(entry), *(() if whole else counts))
+        cells.append(_row(kind == "task", name, found))
+    print_table("Success, 95% intervals", headings, cells, console)
+    if summary["seeds"]:
+        console.print(Text(seeds_text(summary["seeds"])))
     for error, count in summary["errors"].items():
         console.print(Text(f"{count} error(s): {error}", style="red"))
 
@@ -37,28 +59,114 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print a comparison; what makes it unfair comes first, in a colour of its own."""
     for warning in comparison.warnings:
         console.print(Text(f"WARNING: not the same {warning}", style="bold red"))
-    console.print(Text(f"A: {comparison.a.folder}\nB: {comparison.b.folder}"))
-    headings = ("A", "B", "B - A", "interval", "only A", "only B", "p")
-    table = _table("Success on shared episodes", headings)
-    for contrast in comparison.contrasts:
-        _add_row(table, contrast.of_task, contrast.name, contrast_texts(contrast))
-    console.print(table)
+    folders = comparison.baseline.folder, comparison.evaluated.folder
+    console.print(Text("baseline:  {}\nevaluated: {}".format(*folders)), soft_wrap=True)
+    headings = (
+        *("baseline", "evaluated", "difference", "interval"),
+        *("only baseline", "only evaluated", "p"),
+    )
+    cells = [_row(c.of_task, c.name, contrast_texts(c)) for c in comparison.contrasts]
+    print_table("Success on shared episodes", headings, cells, console)
     for note in notes(comparison):
         console.print(Text(note))
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("", overflow="fold", ratio=1)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+def print_figures(figures: Sequence[Figure], console: Console) -> None:
+    """Print published and rerun success with protocol and source, a paragraph a figure."""
+    for figure in figures:
+        suites = [f"{suite} {percent:g}" for suite, percent in figure.suites.items()]
+        average = [] if figure.average is None else [f"average {figure.average:g}"]
+        head = f"{figure.model}  {figure.kind} by {figure.by}, {figure.benchmark}"
+        count = f"{figure.rollouts} rollouts" if figure.rollouts else "rollouts not stated"
+        protocol = f"protocol {figure.protocol or 'not stated'}"
+        console.print(Text(head, style="bold"))
+        console.print(Text("  " + ", ".join(suites + average) + " %"))
+        details = "; ".join(filter(None, (protocol, count, figure.note)))
+        console.print(Text(f"  {details}\n  {figure.source}"))
 
 
-def _add_row(table: Table, of_task: bool, name: str, cells: Sequence[str]) -> None:
-    """Add a row; a task's stands below its suite's, whose name it need not repeat."""
+def print_published(found: PublishedComparison, console: Console) -> None:
+    """Print a run beside what is published of a checkpoint."""
+    texts = published_texts(found)
+    if texts["rows"]:
+        rows = [Row(name, tuple(cells)) for name, *cells in texts["rows"]]
+        print_table(texts["title"], texts["headings"], rows, console)
+    for sentence in texts["notes"]:
+        console.print(Text(sentence))
+
+
+def published_texts(found: PublishedComparison) -> dict[str, Any]:
+    """Return title, headings, rows (each a suite and its cells) and notes, as text."""
+    return {
+        "title": f"Beside the published success of {found.figure.model}",
+        "headings": ("published", "interval", "this run", "difference", ""),
+        "rows": [[row.suite, *_agreed_texts(row)] for row in found.rows],
+        "notes": [*found.warnings, f"Source: {found.figure.source}."],
+    }
+
+
+def _agreed_texts(row: Agreed) -> list[str]:
+    """Return the published rate, its interval, the run's, their difference and a word, as text."""
+    published = f"{row.published:.1%}", f"{row.published_low:.1%} to {row.published_high:.1%}"
+    rate = NONE if row.rate is None else f"{row.rate:.1%}"
+    if row.low is None or row.high is None:
+        return [*published, rate, NONE, row.agreement]
+    return [*published, rate, f"{points(row.low)} to {points(row.high)}", row.agreement]
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Row], console: Console) -> None:
+    """Print rows of a name and numbers; where names would be narrow, each has a line of its own.
+
+    Args:
+        title: stands above.
+        headings: of the numbers; two words may stand one below the other.
+        rows: name, numbers, and whether the row sums up others.
+        console: to print to.
+    """
+    widths = [
+        max([0, *map(len, heading.split()), *(len(row.cells[i]) for row in rows)])
+        for i, heading in enumerate(headings)
+    ]
+    if console.width - sum(widths) - 2 * len(widths) - 2 < NARROWEST_NAME:
+        _print_lines(title, headings, widths, rows, console)
+        return
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(heading, justify="right", min_width=width, vertical="bottom")
+    for row in rows:
+        table.add_row(Text(row.name), *map(Text, row.cells), style="bold" if row.is_sum else "")
+    console.print(table)
+
+
+def _print_lines(
+    title: str,
+    headings: Sequence[str],
+    widths: Sequence[int],
+    rows: Sequence[Row],
+    console: Console,
+) -> None:
+    """Print each row as two lines: its name, and its numbers below the headings."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+    console.print(Text(title, style="italic"))
+    words = [heading.split() for heading in headings]
+    for left in range(max(map(len, words)), 0, -1):
+        heads = (found[-left] if left <= len(found) else "" for found in words)
+        console.print(Text(line(heads), style="bold"))
+    for row in rows:
+        style = "bold" if row.is_sum else ""
+        console.print(Text(row.name, style=style))
+        console.print(Text(line(row.cells), style=style))
+    console.print()
+
+
+def _row(of_task: bool, name: str, cells: Sequence[str]) -> Row:
+    """Return a row; a task's stands below its suite's, whose name it need not repeat."""
     shown = name.split("/", 1)[-1].replace("_", " ") if of_task else name
-    table.add_row(Text(shown), *map(Text, cells), style="" if of_task else "bold")
+    return Row(shown, tuple(cells), not of_task)
 
 
 def rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -84,29 +192,34 @@ def rate_texts(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def contrast_texts(contrast: Contrast) -> list[str]:
-    """Return A, B, difference, its interval, both discordant counts and p, as text."""
+    """Return both rates, difference, its interval, both discordant counts and p, as text."""
     if contrast.difference is None or contrast.test is None:
         missing = f"{contrast.planned - contrast.pairs}/{contrast.planned} missing"
         return [NONE, NONE, "incomplete", missing, NONE, NONE, NONE]
     difference, test = contrast.difference, contrast.test
     return [
-        f"{contrast.successes_a / contrast.pairs:.1%}",
-        f"{contrast.successes_b / contrast.pairs:.1%}",
+        f"{contrast.baseline_successes / contrast.pairs:.1%}",
+        f"{contrast.evaluated_successes / contrast.pairs:.1%}",
         points(difference.value),
         f"{points(difference.low)} to {points(difference.high)}",
-        str(test.only_a),
-        str(test.only_b),
+        str(test.only_baseline),
+        str(test.only_evaluated),
         p_text(test.p_value),
     ]
 
 
 def notes(comparison: Comparison) -> list[str]:
     """Return what the reader of a comparison's numbers should know, in sentences."""
+    seeds = []
+    if isinstance(comparison.baseline.config["seed"], list):
+        seeds.append("Of several seeds: starts are drawn, and p is of a sign-flip test of starts.")
     return [
         *comparison.notes,
-        "B - A in percentage points, the mean over tasks, with "
-        f"{comparison.confidence:.0%} paired-bootstrap intervals. p: McNemar's exact test on the "
-        "episodes at which just one succeeds, two-sided, not adjusted for the number of tasks.",
+        "The difference is the evaluated policy's success less the baseline's, in percentage "
+        f"points, the mean over tasks, with {comparison.confidence:.0%} paired-bootstrap "
+        "intervals. p: McNemar's exact test on the episodes at which just one succeeds, "
+        "two-sided, not adjusted for the number of tasks.",
+        *seeds,
     ]
 
 

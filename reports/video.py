@@ -117,12 +117,14 @@ def draw_failures(
 def draw_differing(
     comparison: Comparison, settings: VideoSettings, assets: Path | None = None
 ) -> list[Scene]:
-    """Draw episodes at which just one of two policies succeeds: A's left, B's right.
+    """Draw episodes at which just one of two policies succeeds: the baseline's left.
 
     Raises:
         AssetError, ResultsError, RenderError: as for `draw_failures`.
     """
-    return _draw_scenes((comparison.a, comparison.b), comparison.discordant, settings, assets)
+    return _draw_scenes(
+        (comparison.baseline, comparison.evaluated), comparison.discordant, settings, assets
+    )
 
 
 def _draw_scenes(

@@ -28,7 +28,7 @@ from common.tensors import load_tensors, save_tensors
 from demonstrations.audit import Audit, Row, read_audit, write_audit
 from demonstrations.measured import read_measured, write_measured
 from eval_harness.results import EpisodeResult, ResultsWriter, load_results
-from eval_harness.stopped import load_counted
+from eval_harness.sequential.stopped import load_counted
 from generator.checkpoints import load_policy, policy_hash, save_policy
 from generator.config import DiscoverConfig
 from generator.discover import MixtureVae, PatternEncoder

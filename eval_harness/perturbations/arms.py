@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.json_files import read_sealed, write_sealed
+from common.locks import lock_folder
 from eval_harness.merging import merge
 from eval_harness.perturbations.base import CONTROL, PerturbationError
 from eval_harness.perturbations.table import parse_axes, parse_condition, parse_levels
@@ -73,16 +74,17 @@ def run_arms(
 
     Raises:
         ResultsError: the folder is damaged.
+        BusyError: another process runs arms into the folder.
     """
-    known = list_arms(out) if (out / ARMS).exists() else ()
-    together = tuple(dict.fromkeys((*known, *arms)))
-    content = {
-        "format_version": FORMAT_VERSION,
-        "arms": [dataclasses.asdict(arm) for arm in together],
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    write_sealed(out / ARMS, json.loads(json.dumps(content)))
-    return {arm: run(arm, out / arm.name) for arm in arms}
+    with lock_folder(out):
+        known = list_arms(out) if (out / ARMS).exists() else ()
+        together = tuple(dict.fromkeys((*known, *arms)))
+        content = {
+            "format_version": FORMAT_VERSION,
+            "arms": [dataclasses.asdict(arm) for arm in together],
+        }
+        write_sealed(out / ARMS, json.loads(json.dumps(content)))
+        return {arm: run(arm, out / arm.name) for arm in arms}
 
 
 def is_arms(folder: Path) -> bool:

@@ -6,14 +6,21 @@ import json
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from common.files import write_text
 from eval_harness.perturbations.arms import load_arms
 from eval_harness.perturbations.retained import SMALL, Retained, Robustness, measure_retained
 from eval_harness.results import summarise
-from reports.evaluation_tables import NONE, p_text, points, policy_name, rate_texts
+from reports.evaluation_tables import (
+    NONE,
+    Row,
+    p_text,
+    points,
+    policy_name,
+    print_table,
+    rate_texts,
+)
 
 NUMBERS = "retained.json"
 
@@ -44,13 +51,9 @@ def print_retained(found: Robustness, console: Console) -> None:
     console.print(Text(f"{name}, protocol {protocol}, assets {config['assets']['name']}"))
     everything = summarise(found.control)["all"]
     console.print(Text("control: " + " ".join(filter(None, rate_texts(everything)))))
-    table = Table(title="Success under perturbation, paired with the control", title_justify="left")
-    table.add_column("", overflow="fold")
-    for heading in ("success", "kept", "points", "p", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for arm in found.arms:
-        table.add_row(Text(f"{arm.axes} {arm.level}"), *map(Text, retained_texts(arm)))
-    console.print(table)
+    title = "Success under perturbation, paired with the control"
+    rows = [Row(f"{arm.axes} {arm.level}", tuple(retained_texts(arm))) for arm in found.arms]
+    print_table(title, ("success", "kept", "points", "p", ""), rows, console)
     for note in notes(found):
         console.print(Text(note))
 

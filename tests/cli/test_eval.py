@@ -9,6 +9,7 @@ import pytest
 from cli.main import main
 from eval_harness.results import load_results
 from simulation.assets.resolve import embedded_pack
+from tests.eval_harness.folders import write_folder
 
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 
@@ -54,6 +55,53 @@ def test_a_run_under_perturbation_has_its_control_and_says_what_is_kept(
     assert "give --perturb, too" in capsys.readouterr().err
 
 
+def test_a_decision_between_results_and_a_seedless_merge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        write_folder(tmp_path / name, {TASK: [won] * 30}, policy={"kind": name})
+        for name, won in (("a", False), ("b", True))
+    ]
+    names = [str(folder) for folder in folders]
+    out = str(tmp_path / "decision")
+    assert run("decide", *names, "--out", out) == 0
+    words = "The evaluated policy is better than the baseline."
+    assert words in capsys.readouterr().out
+    assert run("report", out) == 0
+    assert words in capsys.readouterr().out
+    again = write_folder(tmp_path / "c", {TASK: [True] * 30}, policy={"kind": "b"}, seed=1)
+    assert run("merge", names[1], str(again), "--out", str(tmp_path / "d")) == 2
+    assert "--seeds" in capsys.readouterr().err
+    assert run("merge", names[1], str(again), "--out", str(tmp_path / "d"), "--seeds") == 0
+    assert "100.0% (60/60)" in capsys.readouterr().out
+
+
+def test_references_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reference", "pi0.5") == 0
+    text = capsys.readouterr().out
+    assert "published by its authors" in text and "rerun by" in text and "openpi" in text
+    assert run("reference", "pi9") == 2
+    assert "no figures of 'pi9'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_policies_are_run_until_it_is_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--tasks", TASK, "--episodes", "30", "--no-preflight", "--environments", "2"]
+    common += ["--assets", str(embedded_pack().path), "--protocol", "openpi"]
+    command = ["decide", "random:5", "scripted", "--out", str(tmp_path / "d"), *common]
+    assert run(*command) == 0
+    told = capsys.readouterr().out
+    assert "The evaluated policy is better than the baseline." in told and "were saved" in told
+    decided = (tmp_path / "d" / "decision.json").read_bytes()
+    assert run(*command) == 0
+    assert (tmp_path / "d" / "decision.json").read_bytes() == decided
+    both = [str(tmp_path / "d" / name) for name in ("baseline", "evaluated")]
+    assert run("compare", *both) == 0
+    assert "stopped early" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -61,6 +109,10 @@ def test_a_run_under_perturbation_has_its_control_and_says_what_is_kept(
         (["run", "random"], "name at least one task or suite"),
         (["run", "random", "--tasks", TASK, "--shard", "2/2"], "there is no shard 2/2"),
         (["run", "random", "--tasks", TASK, "--environments", "0"], "must be 1 or more"),
+        (["run", "random", "--tasks", TASK, "--until", "0.05%"], "--until"),
+        (["run", "random", "--tasks", TASK, "--until", "60"], "points between 0 and 50"),
+        (["decide", "random", "random"], "name at least one task or suite"),
+        (["decide", "random", "random", "--tasks", TASK, "--difference", "0"], "points above 0"),
         (["run", "replay:."], "has no demonstration"),
         (["run", "random", "--tasks", TASK, "--perturb", "wind"], "unknown axis 'wind'"),
         (["run", "random", "--tasks", TASK, "--perturb", "all", "--levels", "0-6"], "not 6"),

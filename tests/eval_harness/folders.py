@@ -1,17 +1,19 @@
-"""Results folders for tests, written by the harness's own writer."""
+"""Results folders for tests, as the harness's own writer leaves them."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.json_files import sealed_line
 from eval_harness.plan import make_item
 from eval_harness.protocols import get_protocol
-from eval_harness.results import EpisodeResult, ResultsWriter, make_config
+from eval_harness.results import EPISODES, EpisodeResult, ResultsWriter, make_config
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.recorder import Recorder
@@ -51,27 +53,30 @@ def write_folder(
         episodes or max(map(len, outcomes.values())),
         **details,
     )
-    writer = ResultsWriter(folder, config)
+    writer, lines = ResultsWriter(folder, config), []
     for task, found in outcomes.items():
         for episode, outcome in enumerate(found):
             if outcome is None:
                 continue
             key = make_item(chosen, get_task(task), episode, seed).key
             trajectory = (trajectories or {}).get((task, episode))
-            writer.add(
-                EpisodeResult(
-                    task,
-                    episode,
-                    key.init_index if init_index is None else init_index,
-                    key.seed,
-                    outcome is True,
-                    len(trajectory.actions) if trajectory else 40 + episode,
-                    1.5,
-                    outcome if isinstance(outcome, str) else None,
-                    3 if isinstance(outcome, str) else 1,
-                ),
-                trajectory,
+            result = EpisodeResult(
+                task,
+                episode,
+                key.init_index if init_index is None else init_index,
+                key.seed,
+                outcome is True,
+                len(trajectory.actions) if trajectory else 40 + episode,
+                1.5,
+                outcome if isinstance(outcome, str) else None,
+                3 if isinstance(outcome, str) else 1,
             )
+            if trajectory is None:
+                lines.append(sealed_line(asdict(result)))
+            else:
+                writer.add(result, trajectory)
+    with (folder / EPISODES).open("ab") as file:
+        file.write(b"".join(lines))
     writer.close()
     return folder
 

@@ -38,11 +38,14 @@ def test_numbers_are_those_of_the_statistics(folders: tuple[Path, Path]) -> None
     found = compare_folders(*folders)
     drawer, bowl = found.tasks
     assert (drawer.name, drawer.planned, drawer.pairs) == (DRAWER, 20, 20)
-    assert (drawer.successes_a, drawer.successes_b) == (4, 14)
+    assert (drawer.baseline_successes, drawer.evaluated_successes) == (4, 14)
     assert drawer.test == mcnemar_test(A[DRAWER], B[DRAWER])
-    assert drawer.test is not None and (drawer.test.only_a, drawer.test.only_b) == (0, 10)
+    assert drawer.test is not None and (drawer.test.only_baseline, drawer.test.only_evaluated) == (
+        0,
+        10,
+    )
     assert drawer.difference == paired_bootstrap([A[DRAWER]], [B[DRAWER]])
-    assert bowl.test is not None and (bowl.test.only_a, bowl.test.only_b) == (1, 1)
+    assert bowl.test is not None and (bowl.test.only_baseline, bowl.test.only_evaluated) == (1, 1)
     assert bowl.difference is not None and bowl.difference.value == 0
     order = [DRAWER, BOWL]
     assert found.all.difference == paired_bootstrap([A[t] for t in order], [B[t] for t in order])
@@ -69,7 +72,7 @@ def test_tables_and_json(folders: tuple[Path, Path]) -> None:
     for part in ("20.0%", "70.0%", "+50.0", "+25.0", "0.002", "McNemar", "WARNING"):
         assert (part in text) == (part != "WARNING")
     content = json.loads(json.dumps(found.as_dict()))
-    assert content["tasks"][DRAWER]["test"]["only_b"] == 10
+    assert content["tasks"][DRAWER]["test"]["only_evaluated"] == 10
     assert content["all"]["difference"]["value"] == pytest.approx(0.25)
 
 
@@ -101,7 +104,7 @@ def test_fewer_episodes_or_tasks_are_a_shared_part(tmp_path: Path) -> None:
     b = write_folder(tmp_path / "b", B)
     found = compare_folders(a, b)
     assert found.all.complete and found.all.planned == 5 and len(found.tasks) == 1
-    assert "35 of B's 40" in found.notes[0] and "35 of B's 40" in printed(found)
+    assert "35 of 40 planned" in found.notes[0] and "35 of 40 planned" in printed(found)
 
 
 def test_nothing_in_common(tmp_path: Path) -> None:

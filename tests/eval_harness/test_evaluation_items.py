@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
-from eval_harness.evaluation import ShardItem, evaluate_shard
+import numpy as np
+
+from eval_harness.evaluation import ShardItem, evaluate, evaluate_shard
 from eval_harness.merging import merge
+from eval_harness.perturbations.table import parse_condition
 from eval_harness.plan import Shard
+from eval_harness.policies import load_policy
+from eval_harness.protocols import get_protocol
+from eval_harness.results import load_results
 from simulation.assets.resolve import embedded_pack
+from simulation.tasks import get_task
 from tests.eval_harness.folders import DRAWER
 
 
@@ -22,3 +30,19 @@ def test_shards_run_alike_and_merge(tmp_path: Path) -> None:
     assert [result.episode for result in merged.episodes] == [0, 1]
     assert sum(successes) == sum(result.success for result in merged.episodes)
     assert evaluate_shard(items[0]) == successes[0]
+
+
+def test_a_share_under_perturbation_is_that_of_its_arm(tmp_path: Path) -> None:
+    condition = parse_condition("robot", 3)
+    protocol = replace(get_protocol("libero"), perturbations=condition)
+    pack, task = embedded_pack(), get_task(DRAWER)
+    policy = load_policy("scripted", protocol, 0, pack)
+    expected = evaluate(policy, protocol, [task], tmp_path / "a", 1, assets=pack)
+    item = ShardItem(
+        "scripted", "libero", (DRAWER,), tmp_path / "b", Shard(), pack, 1, perturbations=condition
+    )
+    evaluate_shard(pickle.loads(pickle.dumps(item)))
+    found = load_results(tmp_path / "b")
+    assert found.config["protocol_digest"] == expected.config["protocol_digest"]
+    one, other = (results.trajectory(results.episodes[0]) for results in (expected, found))
+    assert np.array_equal(one.states, other.states)

@@ -34,7 +34,7 @@ from eval_harness.results import (
     summarise,
 )
 from eval_harness.runner import RunConfig, RunError, run
-from eval_harness.statistics import StoppingRule
+from eval_harness.sequential.rules import StoppingRule
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.pictures.rendering import Renderer
 from simulation.tasks import SUITES, Task, get_task, list_tasks

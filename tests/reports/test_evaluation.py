@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -19,11 +20,13 @@ from rich.console import Console
 from common.errors import AssetError, SettingError
 from common.json_files import sealed_line, write_sealed
 from eval_harness.compare import ComparisonError, compare_folders
-from eval_harness.results import ResultsError, load_results, trajectory_path
-from eval_harness.statistics import StoppingRule, find_stop
-from eval_harness.stopped import load_counted
+from eval_harness.results import ResultsError, load_results, summarise, trajectory_path
+from eval_harness.sequential.rules import StoppingRule, find_stop
+from eval_harness.sequential.stopped import load_counted
 from reports.evaluation import write_report
+from reports.evaluation_tables import print_comparison, print_summary
 from reports.video import VideoSettings, draw_differing, draw_failures, find_assets
+from simulation.tasks import get_task, list_tasks
 from tests.eval_harness.folders import BOWL, DRAWER, Outcome, trajectory, write_folder
 from tests.reports.test_run import Page
 
@@ -62,7 +65,7 @@ def test_numbers(report: tuple[str, dict, str]) -> None:
     html, data, printed = report
     entry = data["summary"]["tasks"][BOWL]
     assert (entry["successes"], entry["rate"]) == (3, 0.75)
-    assert data["comparison"]["all"]["test"]["only_a"] == 1
+    assert data["comparison"]["all"]["test"]["only_baseline"] == 1
     assert data["time"] == pytest.approx(
         {k: 2 * v for k, v in TIMING.items()}
         | {
@@ -96,9 +99,8 @@ def test_page_stands_alone(report: tuple[str, dict, str]) -> None:
     assert not [key for _, key, _ in page.attributes if key.startswith("on")]
     labels = [v for tag, key, v in page.attributes if (tag, key) == ("video", "aria-label")]
     assert len(labels) == page.tags.count("video") == 3
-    assert (
-        "Episode 0, init state 0. A: Success after 9 steps; B: Failure after 9 steps." in labels[0]
-    )
+    words = "Baseline: Success after 9 steps; Evaluated: Failure after 9 steps."
+    assert f"Episode 0, init state 0. {words}" in labels[0]
 
 
 def decode(mp4: bytes, path: Path) -> tuple[dict, list[np.ndarray]]:
@@ -198,10 +200,54 @@ def test_stopped_early(tmp_path: Path) -> None:
         assert text in Page(html).text and text in printed
     assert f"{stop.low:.0%} to 100%" in Page(html).text
     assert data["comparison"]["all"]["pairs"] == stop.n
-    assert any("B stopped early" in note for note in data["comparison"]["notes"])
+    assert any("evaluated policy stopped early" in note for note in data["comparison"]["notes"])
     write_sealed(folder / "stop.json", {"rounds": 1})
     with pytest.raises(ResultsError, match=r"stop\.json is damaged"):
         load_counted(folder)
+
+
+def test_failures_that_were_not_stored_are_told(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "b", {DRAWER: [False, True, False]})
+    html, _, printed = write(folder, videos=VideoSettings(count=2, size=32, frames=5))
+    words = "2 of 2 failures cannot be shown"
+    assert words in Page(html).text and words in printed and "--no-videos" in printed
+    assert words not in write(folder)[2], "no videos were asked for"
+
+
+def test_a_run_stands_beside_what_is_published(tmp_path: Path) -> None:
+    outcomes = {task.key: [True] * 4 + [False] for task in list_tasks("libero_spatial")}
+    assets = {"name": "libero", "digest": "f" * 64}
+    folder = write_folder(tmp_path / "b", outcomes, protocol="openvla", assets=assets)
+    html, data, printed = write(folder, published="openvla")
+    (row,) = data["published"]["rows"]
+    assert row["agreement"] == "agrees" and row["published"] == pytest.approx(0.847)
+    for text in ("84.7%", "agrees", "arXiv 2406.09246"):
+        assert text in Page(html).text and text in printed
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_tables_keep_whole_words(tmp_path: Path, width: int) -> None:
+    """On a narrow terminal, too, no name is cut within a word and no line runs over."""
+    tasks = [task.key for task in list_tasks("libero_10")[:2]]
+    folders = [
+        write_folder(tmp_path / name, {task: [True] * n + [False] * (50 - n) for task in tasks})
+        for name, n in (("a", 37), ("b", 13))
+    ]
+    console = Console(file=io.StringIO(), width=width, record=True)
+    print_summary(summarise(load_results(folders[0])), console)
+    found = compare_folders(folders[0], folders[1])
+    comparison = dataclasses.replace(
+        found,
+        baseline=dataclasses.replace(found.baseline, folder=Path("a")),
+        evaluated=dataclasses.replace(found.evaluated, folder=Path("b")),
+    )
+    print_comparison(comparison, console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word for line in lines for word in line.split()}
+    for task in tasks:
+        assert set(get_task(task).name.split("_")) <= words
+    assert {"baseline", "evaluated", "74.0%", "26.0%", "-48.0"} <= words
 
 
 def test_assets_that_are_not_at_hand(tmp_path: Path) -> None:

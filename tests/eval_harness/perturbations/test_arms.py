@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import BusyError
 from eval_harness.evaluation import evaluate, is_complete
 from eval_harness.perturbations.arms import (
     Arm,
@@ -169,3 +170,14 @@ def test_small_samples_are_said_to_be_too_small(tmp_path: Path) -> None:
     )
     with pytest.raises(ResultsError, match="another seed"):
         measure_retained({**arms, Arm("light", 3): other})
+
+
+def test_two_runs_into_one_folder_of_arms(tmp_path: Path) -> None:
+    def busy(arm: Arm, out: Path) -> Results:
+        with pytest.raises(BusyError, match="is being written by process"):
+            run_arms(make_arms("light", "1"), tmp_path, busy)
+        raise ResultsError("enough")
+
+    with pytest.raises(ResultsError, match="enough"):
+        run_arms(make_arms("camera", "1"), tmp_path, busy)
+    assert {arm.name for arm in list_arms(tmp_path)} == {"control", "camera-1"}

@@ -1,0 +1,1 @@
+"""What others have measured of known checkpoints, and whether an evaluation agrees."""

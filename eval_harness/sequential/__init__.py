@@ -1,0 +1,1 @@
+"""Evaluations that end as soon as enough is known, by rules that stay valid at every look."""

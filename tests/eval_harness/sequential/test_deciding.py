@@ -1,0 +1,117 @@
+"""Decisions between two policies: run by turns, gone on with, and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import SettingError
+from eval_harness.compare import ComparisonError, compare_folders
+from eval_harness.results import Results, ResultsError, load_results
+from eval_harness.sequential.deciding import (
+    DECISION,
+    Side,
+    decide,
+    decision_text,
+    is_decision,
+    load_decision,
+)
+from eval_harness.sequential.rules import DecisionRule, find_verdict
+from eval_harness.sequential.stopped import load_counted
+from tests.eval_harness.folders import BOWL, DRAWER, Outcome, write_folder
+
+RNG = np.random.default_rng(7)
+WORSE, BETTER = (
+    {task: [bool(x) for x in RNG.random(40) < rate] for task in (DRAWER, BOWL)}
+    for rate in (0.3, 0.8)
+)
+
+
+def runner(outcomes: dict[str, list[bool]], asked: list[int], error: int | None = None):
+    """Return a stand-in for the harness that "runs" these outcomes, as far as it is asked."""
+
+    def run(folder: Path, rounds: int) -> Results:
+        asked.append(rounds)
+        found: dict[str, list[Outcome]] = {t: [*row[:rounds]] for t, row in outcomes.items()}
+        if error is not None and rounds > error:
+            found[DRAWER][error] = "RuntimeError: no luck"
+        write_folder(folder, found, episodes=40, policy={"kind": folder.name})
+        return load_results(folder)
+
+    return run
+
+
+def test_it_runs_no_more_than_it_takes_and_goes_on(tmp_path: Path) -> None:
+    expected = find_verdict(WORSE, BETTER, DecisionRule())
+    assert expected.outcome == "evaluated better" and expected.rounds < 25
+    for block in (1, 4):
+        out = tmp_path / str(block)
+        asked: list[int] = []
+        sides = [
+            Side(out / name, runner(outcomes, asked))
+            for name, outcomes in (("baseline", WORSE), ("evaluated", BETTER))
+        ]
+        found = decide(sides[0], sides[1], DecisionRule(), out, block)
+        assert found.verdict == expected and found.is_final
+        most = -(-expected.rounds // block) * block
+        assert max(asked) == most and found.ran == 2 * 2 * most and found.planned == 160
+        assert is_decision(out) and load_decision(out)["verdict"] == expected
+        again = decide(sides[0], sides[1], DecisionRule(), out, block)
+        assert again.verdict == expected
+        counted, stop = load_counted(out / "evaluated")
+        assert stop is not None and stop.reason == "decided" and stop.rounds == expected.rounds
+        assert len(counted.episodes) == 2 * expected.rounds
+        compared = compare_folders(out / "baseline", out / "evaluated")
+        assert compared.all.pairs == expected.n and len(compared.notes) == 2
+    text = decision_text(found.rule, found.verdict, found.planned, found.ran)
+    assert "evaluated policy is better" in text and f"{160 - found.ran} were saved" in text
+
+
+def test_results_that_are_there_are_looked_at(tmp_path: Path) -> None:
+    there = write_folder(tmp_path / "a", WORSE)
+    other = write_folder(tmp_path / "b", BETTER)
+    found = decide(Side(there), Side(other), DecisionRule(), tmp_path / "d")
+    assert found.verdict == find_verdict(WORSE, BETTER, DecisionRule())
+    assert (found.planned, found.ran) == (0, 0)
+    assert not (there / "stop.json").exists(), "nothing is noted in what was not run here"
+    run: list[int] = []
+    one = decide(
+        Side(there), Side(tmp_path / "e", runner(BETTER, run)), DecisionRule(), tmp_path / "f"
+    )
+    assert one.verdict == found.verdict and one.planned == 80
+    none = decide(Side(there), Side(there), DecisionRule(margin=0.1), tmp_path / "g")
+    assert none.verdict.outcome == "no difference" and none.verdict.difference == 0
+    undecided = decide(Side(there), Side(there), DecisionRule(), tmp_path / "h")
+    assert undecided.is_final and undecided.verdict.rounds == 40
+    assert "saved" not in decision_text(undecided.rule, undecided.verdict, 0, 0)
+
+
+def test_an_error_ends_it_until_it_is_run_again(tmp_path: Path) -> None:
+    asked: list[int] = []
+    sides = [
+        Side(tmp_path / "baseline", runner(WORSE, asked)),
+        Side(tmp_path / "evaluated", runner(BETTER, asked, error=2)),
+    ]
+    found = decide(sides[0], sides[1], DecisionRule(), tmp_path)
+    assert not found.is_final and found.verdict.rounds == 2 and max(asked) == 3
+    sides[1] = Side(tmp_path / "evaluated", runner(BETTER, asked))
+    assert decide(sides[0], sides[1], DecisionRule(), tmp_path).is_final
+
+
+def test_what_cannot_be_decided(tmp_path: Path) -> None:
+    a = Side(write_folder(tmp_path / "a", WORSE))
+    other_seed = Side(write_folder(tmp_path / "b", WORSE, seed=1))
+    other_task = Side(write_folder(tmp_path / "c", {DRAWER: WORSE[DRAWER]}))
+    with pytest.raises(ComparisonError, match="evaluation seed"):
+        decide(a, other_seed, DecisionRule(), tmp_path / "out")
+    with pytest.raises(ComparisonError, match="other tasks"):
+        decide(a, other_task, DecisionRule(), tmp_path / "out")
+    with pytest.raises(SettingError, match="1 episode or more"):
+        decide(a, a, DecisionRule(), tmp_path / "out", block=0)
+    with pytest.raises(ResultsError, match="dlr eval decide"):
+        load_decision(tmp_path)
+    (tmp_path / DECISION).write_text("{}")
+    with pytest.raises(ResultsError):
+        load_decision(tmp_path)
