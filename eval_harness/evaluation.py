@@ -30,6 +30,7 @@ from eval_harness.sequential.stopped import STOP, table_of, write_stop
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.preflight import versions
 from simulation.recordings.trajectories import Episode
+from simulation.suites.published import definition_digests
 from simulation.tasks import Task, get_task
 
 Show = Callable[[EpisodeResult, int, int], None]
@@ -96,7 +97,7 @@ def evaluate(
         protocol,
         policy.identity(),
         seed,
-        {"name": pack.name, "digest": pack.digest},
+        {"name": pack.name, "digest": pack.digest, **_definitions(tasks)},
         versions(),
         [task.key for task in tasks],
         count,
@@ -171,6 +172,12 @@ def evaluate_shard(item: ShardItem) -> int:
     if not is_complete(results):
         raise RunError(f"episodes in {item.out} met errors: run the same again")
     return sum(result.success for result in results.episodes)
+
+
+def _definitions(tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
+    """Return what tells definitions of published suites apart; nothing for LIBERO's own."""
+    found = definition_digests(tasks)
+    return {"definitions": found} if found else {}
 
 
 def _episodes(recorded: ReplayPolicy | None, protocol: Protocol, tasks: Sequence[Task]) -> int:

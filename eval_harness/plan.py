@@ -15,7 +15,7 @@ from eval_harness.policy import EpisodeKey
 from eval_harness.protocols import Protocol
 from simulation.environment import Environment
 from simulation.scene import Fixtures
-from simulation.starts import OFFICIAL_INITS, stored_index
+from simulation.starts import stored_index
 from simulation.tasks import SUITES, Task, get_task, list_tasks
 
 IN_DISTRIBUTION = ("libero_90",)
@@ -94,7 +94,7 @@ def make_item(
         seed: the evaluation's own seed; 0 follows the protocol.
         start: another start than the official one.
     """
-    init_index = episode % OFFICIAL_INITS
+    init_index = episode % task.init_count
     if start is not None:
         init_index = stored_index(start.init_index)
     words = f"{protocol.policy_seed}\0{seed}\0{task.key}\0{episode}"
@@ -102,7 +102,7 @@ def make_item(
     return Item(
         EpisodeKey(task.key, episode, init_index, drawn),
         protocol.fixture_seed(episode, seed),
-        protocol.horizons[task.suite],
+        protocol.horizons[task.base_suite],
         start,
     )
 

@@ -117,7 +117,7 @@ def make_config(
     protocol: Protocol,
     policy: Mapping[str, Any],
     seed: int,
-    assets: Mapping[str, str],
+    assets: Mapping[str, Any],
     versions: Mapping[str, str],
     tasks: Sequence[str],
     episodes: int,
@@ -129,7 +129,7 @@ def make_config(
         protocol: the protocol.
         policy: the policy's identity.
         seed: the evaluation's seed.
-        assets: name and digest of the asset pack.
+        assets: name and digest of the asset pack, and the definitions of published tasks.
         versions: versions of the packages in use; MuJoCo's, robosuite's and hf-libero's must
             agree between results that are put together.
         tasks: keys of the tasks.

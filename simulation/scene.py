@@ -22,6 +22,7 @@ from simulation.physics.passes import ForwardPasses
 from simulation.pictures.looks import robot_looks, with_looks
 from simulation.predicates import Predicate, compile_atoms, conjunction
 from simulation.quiet import quiet_robosuite
+from simulation.suites.building import published_parts
 from simulation.tasks import Task, import_libero
 
 CONSTRUCTION_LOCK = threading.RLock()
@@ -212,9 +213,11 @@ def make_upstream(task: Task, assets: AssetPack) -> Any:
     setattr(libero, "_assets_path_cache", str(assets.path))  # noqa: B010 (untyped module)
     global_state = np.random.get_state()  # noqa: NPY002
     try:
-        with bounded_arenas():
+        variant = getattr(task, "variant", None)
+        with bounded_arenas(), published_parts(variant, assets.path) as robot:
             return env_wrapper.ControlEnv(
                 bddl_file_name=str(task.bddl_file),
+                robots=[robot],
                 use_camera_obs=False,
                 has_renderer=False,
                 has_offscreen_renderer=False,

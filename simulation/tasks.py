@@ -61,6 +61,7 @@ _PICKLE_FAULTS = (
     struct.error,
 )
 """What reading a damaged archive or pickle raises."""
+_REINSTALL = "Reinstall hf-libero==0.1.4."
 _MOST_INIT_BYTES = 2**26
 """Size of a file of init states at most; LIBERO's have some 50 kB."""
 
@@ -138,9 +139,24 @@ class Task:
         return " ".join(words[scene + 1 :])
 
     @property
+    def base_suite(self) -> str:
+        """LIBERO's suite whose horizon and scenes are the task's: its own, here."""
+        return self.suite
+
+    @property
     def horizon(self) -> int:
         """Control steps (20 Hz) after which an evaluation episode fails."""
-        return SUITES[self.suite]
+        return SUITES[self.base_suite]
+
+    @property
+    def noise(self) -> int:
+        """Number of a published suite's picture noise; 0 for none, as LIBERO has it."""
+        return 0
+
+    @property
+    def init_count(self) -> int:
+        """Number of official initial states."""
+        return OFFICIAL_INITS
 
     @property
     def bddl_file(self) -> Path:
@@ -173,7 +189,7 @@ class Task:
         try:
             return self.bddl_file.read_text()
         except FileNotFoundError as error:
-            raise UnknownTaskError(f"hf-libero has no definition of {self.key}") from error
+            raise UnknownTaskError(f"there is no definition of {self.key}") from error
 
     def init_states(self) -> np.ndarray:
         """Return the official initial states, float64 (50, 1 + nq + nv): time, qpos, qvel.
@@ -181,7 +197,14 @@ class Task:
         The published file is a pickle; only an unpickler that admits arrays reads it.
         """
         path = libero_root() / "init_files" / self.suite / f"{self.name}.pruned_init"
-        return _load_array_pickle(path)
+        array = load_array_pickle(path, _REINSTALL)
+        numbers = array.dtype.kind == "f" and array.ndim == 2
+        if not numbers or len(array) != OFFICIAL_INITS or not np.isfinite(array).all():
+            raise InvalidStateError(
+                f"{path.name} does not hold a finite 2-D array of {OFFICIAL_INITS} states. "
+                f"{_REINSTALL}"
+            )
+        return array.astype(np.float64)
 
 
 def parse_goal(definition: str) -> tuple[tuple[str, ...], ...]:
@@ -233,8 +256,16 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _load_array_pickle(path: Path) -> np.ndarray:
-    remedy = "Reinstall hf-libero==0.1.4."
+def load_array_pickle(path: Path, remedy: str) -> np.ndarray:
+    """Return the array in a file of torch's, read by the unpickler that knows arrays alone.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is damaged, for the message.
+
+    Raises:
+        InvalidStateError: it is missing, damaged, or holds something else.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             member = next(i for i in archive.infolist() if i.filename.endswith("data.pkl"))
@@ -245,12 +276,9 @@ def _load_array_pickle(path: Path) -> np.ndarray:
         raise InvalidStateError(
             f"cannot read init states from {path.name}: {one_line(error)}. {remedy}"
         ) from error
-    numbers = isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.ndim == 2
-    if not numbers or len(array) != OFFICIAL_INITS or not np.isfinite(array).all():
-        raise InvalidStateError(
-            f"{path.name} does not hold a finite 2-D array of {OFFICIAL_INITS} states. {remedy}"
-        )
-    return array.astype(np.float64)
+    if not isinstance(array, np.ndarray):
+        raise InvalidStateError(f"{path.name} does not hold an array. {remedy}")
+    return array
 
 
 @functools.cache
@@ -269,14 +297,33 @@ def _tasks() -> dict[str, Task]:
     }
 
 
+def base_suite_of(suite: str) -> str | None:
+    """Return LIBERO's suite that a published suite, such as `libero_goal_swap`, is a change of.
+
+    None for a name that begins like none of them.
+    """
+    return next((own for own in SUITES if suite == own or suite.startswith(f"{own}_")), None)
+
+
 def list_tasks(suite: str | None = None) -> list[Task]:
     """Return the tasks of one suite, or all 130, in official order.
+
+    Args:
+        suite: one of `SUITES`, or of the published suites whose folder is named.
 
     Raises:
         UnknownTaskError: there is no such suite.
     """
     if suite is not None and suite not in SUITES:
-        raise UnknownTaskError(f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}")
+        from simulation.suites.published import hint, list_published
+
+        found = list_published(suite)
+        if found is None:
+            raise UnknownTaskError(
+                f"unknown suite {suite!r}; the suites are {', '.join(SUITES)}, and those of "
+                f"LIBERO-PRO and LIBERO-Plus where they are ({hint()})"
+            )
+        return found
     return [task for task in _tasks().values() if suite in (None, task.suite)]
 
 
@@ -292,7 +339,16 @@ def get_task(name: str) -> Task:
     matches = [task for task in tasks.values() if task.name == name]
     if matches:
         return min(matches, key=lambda task: task.suite != "libero_90")
+    suite, slash, _ = name.partition("/")
+    if slash and suite not in SUITES:
+        from simulation.suites.published import find_published, hint
+
+        found = find_published(name)
+        if found is not None:
+            return found
+        if base_suite_of(suite):
+            raise UnknownTaskError(f"unknown task {name!r} of a published suite: {hint()}")
     names = list(tasks) + [task.name for task in tasks.values()]
     nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else "."
-    raise UnknownTaskError(f"unknown LIBERO task {name!r}{hint} `dlr tasks` lists all 130.")
+    known = f"; did you mean {' or '.join(nearest)}?" if nearest else "."
+    raise UnknownTaskError(f"unknown LIBERO task {name!r}{known} `dlr tasks` lists all 130.")

@@ -19,5 +19,8 @@ class ModelKind:
 MODELS = {
     "lerobot": ModelKind("vla_adapters.lerobot.policy:load", "a folder or a name on the hub"),
     "openvla": ModelKind("vla_adapters.openvla.policy:load", "a folder or a name on the hub"),
+    "openvla_oft": ModelKind(
+        "vla_adapters.openvla_oft.policy:load", "a folder or a name on the hub"
+    ),
 }
 """Kind -> how to load it. A new kind of model is one line here."""

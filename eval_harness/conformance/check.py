@@ -148,7 +148,8 @@ def check(
     frames = collect_frames(
         recordings, protocol, needs, config.demonstrations, config.frames, assets
     )
-    search = _Search(policy, frames, hypotheses(needs, protocol))
+    known = hypotheses(needs, protocol) + inputs.scales(frames, needs)
+    search = _Search(policy, frames, known)
     search.run()
     languages = [get_task(task).language for task in recordings]
     checks = (search.agreement_check(), *search.checks(), *_influence(search, languages))
@@ -307,7 +308,7 @@ class _Search:
         gain, p = significance(per_frame(before, dimensions), per_frame(after, dimensions))
         known = np.nanmean(after[..., list(dimensions)])
         limit = np.nanmean(self._constant[..., list(dimensions)])
-        tests = len(self._known) + 12
+        tests = len(self._known) + 14
         sound = known < (1 - _LEAST_AGREEMENT) * limit or (
             isinstance(fault, Correction) and fault.check == outputs.STATISTICS and known < limit
         )

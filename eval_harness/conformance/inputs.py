@@ -7,17 +7,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from eval_harness.conformance.frames import Change, Frame
 from eval_harness.policy import Observation, Requirements
 from eval_harness.protocols import Protocol
+from simulation.pictures.transforms import CentreCrop
 
 ORIENTATION = "picture orientation"
 COLOURS = "colour channels"
 CAMERAS = "cameras"
 STATE = "state layout"
+CROP = "picture crop"
+SCALE = "state scale"
 
+_Numbers = npt.NDArray[np.float64]
 _FULL_STATE = ("eef_position", "axis_angle", "gripper")
 _PICTURES: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
     "turned by 180 degrees": lambda p: p[::-1, ::-1],
@@ -67,6 +72,10 @@ def hypotheses(needs: Requirements, protocol: Protocol) -> list[Hypothesis]:
                 _on_pictures(lambda p: p[..., ::-1], needs.cameras),
             )
         )
+    if needs.cameras:
+        cropped = any(isinstance(step, CentreCrop) for step in protocol.picture_steps)
+        found.append(_WHOLE if cropped else _CROPPED)
+        found[-1] = replace(found[-1], change=_on_pictures(_CROPS[cropped], needs.cameras))
     if len(needs.cameras) == 2:
         found.append(
             Hypothesis(
@@ -87,6 +96,44 @@ def hypotheses(needs: Requirements, protocol: Protocol) -> list[Hypothesis]:
             for layout, function in _LAYOUTS.items()
         ]
     return found
+
+
+def scales(frames: Sequence[Frame], needs: Requirements) -> list[Hypothesis]:
+    """Return the ways in which a state may have been scaled otherwise in training.
+
+    Both scales are the demonstrations' own: what a policy makes of a state by one of them, it
+    makes by the other of the state that is returned.
+    """
+    if "proprio" not in needs.state:
+        return []
+    states = np.concatenate([[look.state["proprio"] for look in f.looks] for f in frames])
+    known = bounds(states)
+    found = []
+    for used, meant in (("min and max", "quantiles"), ("quantiles", "min and max")):
+        found.append(
+            Hypothesis(
+                SCALE,
+                f"the state is scaled by {used}, in training it was by {meant}",
+                f"give the policy's preprocessing the {meant} of the data it was trained on",
+                _on_state(exchange(known[meant], known[used])),
+            )
+        )
+    return found
+
+
+def bounds(values: npt.NDArray[np.float64]) -> dict[str, tuple[_Numbers, _Numbers]]:
+    """Return what becomes -1 and 1 by each way of scaling; values are (steps, size)."""
+    low, high = np.quantile(values, (0.01, 0.99), axis=0)
+    return {"min and max": (values.min(axis=0), values.max(axis=0)), "quantiles": (low, high)}
+
+
+def exchange(
+    one: tuple[_Numbers, _Numbers], other: tuple[_Numbers, _Numbers]
+) -> Callable[[_Numbers], _Numbers]:
+    """Return what maps a value to that which stands by `other` where it stands by `one`."""
+    (low, high), (least, most) = one, other
+    span = np.where(high > low, high - low, 1)
+    return lambda values: (values - low) / span * (most - least) + least
 
 
 def others_pictures(frames: Sequence[Frame], camera: str) -> Change:
@@ -131,6 +178,39 @@ def _swap_cameras(one: str, other: str) -> Change:
     return lambda o: replace(o, images={**o.images, one: o.images[other], other: o.images[one]})
 
 
+_CROPPED = Hypothesis(
+    CROP,
+    "all pictures reach the policy whole, in training they were cropped",
+    "crop the centre, 0.9 of the area, as the protocols openvla and openvla_oft do",
+    lambda o: o,
+)
+_WHOLE = Hypothesis(
+    CROP,
+    "all pictures reach the policy cropped, in training they were whole",
+    "give whole pictures: another protocol than openvla and openvla_oft",
+    lambda o: o,
+)
+_AREA = 0.9
+"""Share of a picture that OpenVLA's evaluation keeps after training with random crops."""
+
+
+def _crop(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return CentreCrop(_AREA, picture.shape[0])(picture)
+
+
+def _widen(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Shrink a picture to where it would be in a wider one, whose edge is its own."""
+    side = picture.shape[0]
+    inner = round(side * _AREA**0.5)
+    small = np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((inner, inner)))
+    before = (side - inner) // 2
+    margin = (before, side - inner - before)
+    return np.pad(small, (margin, margin, (0, 0)), mode="edge")
+
+
+_CROPS = {False: _crop, True: _widen}
+"""What shows a policy its training's pictures, by whether the protocol crops them."""
+
 _Layout = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 
@@ -155,6 +235,15 @@ def _euler(axis_angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return Rotation.from_rotvec(axis_angle).as_euler("xyz")
 
 
+def grip_site(axis_angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the axis-angle of the gripper's site, a quarter turn about z from the hand's, (3,)."""
+    return (Rotation.from_rotvec(axis_angle) * _SITE).as_rotvec()
+
+
+_SITE = Rotation.from_euler("z", -90, degrees=True)
+"""From the hand's body, which observations tell, to the site, which the controller turns."""
+
+
 def _layout(
     rotation: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], fingers: int = 2
 ) -> _Layout:
@@ -169,6 +258,9 @@ _LAYOUTS: dict[str, _Layout] = {
     "position, quaternion (x, y, z, w), fingers": _layout(quaternion),
     "the axis-angle within pi (antipodal normalisation)": _layout(antipodal),
     "Euler angles": _layout(_euler),
+    "the controller's pose, of the gripper's site": _layout(grip_site),
+    "both fingers' distances from the middle": lambda s: np.concatenate((s[:6], np.abs(s[6:]))),
+    "the fingers' width": lambda s: np.append(s[:6], s[6] - s[7]),
     "the order fingers, position, axis-angle": lambda s: np.concatenate((s[6:], s[:6])),
     "the order axis-angle, position, fingers": lambda s: np.concatenate((s[3:6], s[:3], s[6:])),
 }

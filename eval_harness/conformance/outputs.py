@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import wilcoxon
 
 from eval_harness.conformance.frames import MARGIN, Actions
+from eval_harness.conformance.inputs import bounds, exchange
 from eval_harness.policy import ACTION_DIM
 
 GRIPPER = "gripper"
@@ -113,8 +114,14 @@ def corrections(
         halves: which half of the demonstrations a frame is of; what is fitted on one half is
             applied to the other, (frames,).
     """
+    exchanged = _exchanged(errors)
     fitted = (_statistics(actions, errors, halves), _permutation(actions, errors))
-    return _gripper(actions) + [c for c in fitted if c] + _timing(actions.shape[1], errors.shift)
+    return (
+        _gripper(actions)
+        + exchanged
+        + [c for c in fitted if c]
+        + _timing(actions.shape[1], errors.shift)
+    )
 
 
 def _gripper(actions: Actions) -> list[Correction]:
@@ -194,6 +201,30 @@ def _statistics(
         lambda given: given * lines[:, None, :, 0] + lines[:, None, :, 1],
         dimensions=tuple(faults),
     )
+
+
+def _exchanged(errors: Errors) -> list[Correction]:
+    """Return what undoes min and max for quantiles, and the reverse, of these demonstrations."""
+    recorded = errors.at(0)[..., :_ARM].reshape(-1, _ARM)
+    known = bounds(recorded[np.isfinite(recorded).all(axis=1)])
+    found = []
+    for used, meant in (("min and max", "quantiles"), ("quantiles", "min and max")):
+        found.append(
+            Correction(
+                STATISTICS,
+                f"un-normalised by {used}, trained with {meant}",
+                f"un-normalise actions by the {meant} of the data it was trained on",
+                functools.partial(_arm_only, exchange(known[used], known[meant])),
+                dimensions=tuple(range(_ARM)),
+            )
+        )
+    return found
+
+
+def _arm_only(
+    function: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], actions: Actions
+) -> Actions:
+    return np.concatenate((function(actions[..., :_ARM]), actions[..., _ARM:]), axis=-1)
 
 
 def _permutation(actions: Actions, errors: Errors) -> Correction | None:

@@ -36,8 +36,9 @@ def load_policy(
 
     Args:
         spec: `random`, `scripted`, `replay:FOLDER`, `generator:PATH[#pattern,noise=x]`,
-            `lerobot:PATH_OR_HUB_ID`, `openvla:PATH_OR_HUB_ID[#statistics]`, `openpi://HOST:PORT`
-            or `vla-eval://HOST:PORT[#chunk=K]`; a folder or hub id alone is loaded as what its
+            `lerobot:PATH_OR_HUB_ID`, `openvla:PATH_OR_HUB_ID[#statistics]`,
+            `openvla_oft:PATH_OR_HUB_ID[#statistics,cameras=N,chunk=N]`, `openpi://HOST:PORT` or
+            `vla-eval://HOST:PORT[#chunk=K]`; a folder or hub id alone is loaded as what its
             `config.json` says; `module:Class` or `file.py:Class[#name=value]` is the user's own
             code, which is run.
         protocol: the protocol under which it will be run.
@@ -56,7 +57,8 @@ def load_policy(
         raise PolicyError(
             f"unknown policy {spec!r}; there are random, scripted, replay:FOLDER, "
             "generator:PATH[#pattern,noise=x], lerobot:PATH_OR_HUB_ID, "
-            "openvla:PATH_OR_HUB_ID[#statistics], openpi://HOST:PORT, "
+            "openvla:PATH_OR_HUB_ID[#statistics], "
+            "openvla_oft:PATH_OR_HUB_ID[#statistics,cameras=N,chunk=N], openpi://HOST:PORT, "
             "vla-eval://HOST:PORT[#chunk=K], the folder or hub id of a checkpoint, and your own "
             "code as module:Class or file.py:Class"
         )

@@ -13,13 +13,19 @@ from common.json_files import read_json
 from eval_harness.policy import PolicyError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_CONFIG = "config.json"
+_OFT_HEAD = "action_head--*.pt"
+"""Part by which an OpenVLA-OFT is told from an OpenVLA: their config.json are alike."""
 
 
 def recognise(path: str) -> str | None:
-    """Return `openvla` or `lerobot`; None if this is neither a folder nor shaped like a hub id.
+    """Return the kind of a checkpoint; None if this is neither a folder nor shaped like a hub id.
 
     Args:
         path: folder or hub id.
+
+    Returns:
+        `openvla`, `openvla_oft` or `lerobot`.
 
     Raises:
         PolicyError: there is no such checkpoint, or of a kind that cannot be loaded here.
@@ -27,14 +33,15 @@ def recognise(path: str) -> str | None:
     if "/" in path and ":" not in path and (reason := why_no_folder(path)):
         raise PolicyError(reason)
     if Path(path).is_dir():
-        file = Path(path) / "config.json"
+        file = Path(path) / _CONFIG
+        names = [found.name for found in Path(path).glob(_OFT_HEAD)]
     elif _HUB_ID.fullmatch(path):
-        file = _fetch(path)
+        file, names = _fetch(path)
     else:
         return None
     content = read_json(file, "a policy's configuration", PolicyError, "give another folder or id")
     if content.get("model_type") == "openvla":
-        return "openvla"
+        return "openvla_oft" if names else "openvla"
     if "type" in content:
         return "lerobot"
     raise PolicyError(
@@ -43,12 +50,18 @@ def recognise(path: str) -> str | None:
     )
 
 
-def _fetch(path: str) -> Path:
+def _fetch(path: str) -> tuple[Path, list[str]]:
+    """Return a hub repository's config.json, and the names of its action heads."""
     try:
         # `hf_hub_download` would try six times, for half a minute, where there is no network.
-        return Path(snapshot_download(path, allow_patterns=["config.json"])) / "config.json"
+        folder = Path(snapshot_download(path, allow_patterns=[_CONFIG]))
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         raise PolicyError(
             f"{path} is neither a kind of policy, nor a folder, nor a model that can be had from "
             f"the Hugging Face hub: {str(error).splitlines()[0]}"
         ) from error
+    try:
+        listed = snapshot_download(path, allow_patterns=[_OFT_HEAD], dry_run=True)
+    except (HfHubHTTPError, OSError):  # no network: what was fetched before lies beside it
+        return folder / _CONFIG, [found.name for found in folder.glob(_OFT_HEAD)]
+    return folder / _CONFIG, [found.filename for found in listed]

@@ -29,15 +29,18 @@ from common.json_files import read_json
 from common.manifest import check_manifest, file_sha256
 from common.tensors import check_header
 from eval_harness.policy import PolicyError
+from vla_adapters.lerobot.companions import (
+    ACTION_TOKENIZER,
+    TOKENIZER,
+    VLM,
+    companions,
+    step_overrides,
+)
 
 _WEIGHTS = "model.safetensors"
 _PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
 _DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Files of a hub repository that are fetched: none of them can hold code."""
-_TOKENIZER = "tokenizer"
-"""Folder of a checkpoint with its own copy of a tokenizer, instead of one that is elsewhere."""
-_TOKENIZER_STEP = "tokenizer_processor"
-"""LeRobot's step that knows a tokenizer by its name."""
 _OWN_KINDS = ("vla_adapters.pi0.configuration_pi0_small",)
 """Modules that register this project's kinds of LeRobot policies."""
 REMEDY = "fetch, copy or save the checkpoint again"
@@ -98,15 +101,16 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     try:
         with _no_remote_code(), NoRandomWeights():
             policy = _load_policy(folder, device)
-            overrides = {"device_processor": {"device": device}}
-            if _TOKENIZER_STEP in steps and (folder / _TOKENIZER).is_dir():
-                overrides[_TOKENIZER_STEP] = {"tokenizer_name": str(folder / _TOKENIZER)}
-            preprocessor, postprocessor = make_pre_post_processors(
-                policy.config,
-                str(folder),
-                preprocessor_overrides=overrides,
-                postprocessor_overrides={"device_processor": {"device": "cpu"}},
-            )
+            with companions(policy.config, folder):
+                preprocessor, postprocessor = make_pre_post_processors(
+                    policy.config,
+                    str(folder),
+                    preprocessor_overrides={
+                        "device_processor": {"device": device},
+                        **step_overrides(steps, folder),
+                    },
+                    postprocessor_overrides={"device_processor": {"device": "cpu"}},
+                )
     except PolicyError:
         raise
     except Exception as error:  # (draccus, safetensors and transformers have each their own)
@@ -202,7 +206,8 @@ def _load_policy(folder: Path, device: str) -> PreTrainedPolicy:
     for name, value in changes.items():
         if hasattr(config, name):
             setattr(config, name, value)
-    policy = get_policy_class(config.type).from_pretrained(folder, config=config)
+    with companions(config, folder):
+        policy = get_policy_class(config.type).from_pretrained(folder, config=config)
     return policy.to(device).eval()
 
 
@@ -272,7 +277,11 @@ def _digest(folder: Path, known: Mapping[str, str]) -> str:
             *folder.glob("*.safetensors"),
             folder / "config.json",
             *folder.glob("policy_*.json"),
-            *folder.glob(f"{_TOKENIZER}/*.json"),
+            *(
+                f
+                for name in (TOKENIZER, ACTION_TOKENIZER, VLM)
+                for f in folder.glob(f"{name}/*.json")
+            ),
         )
     ):
         content = known.get(file.relative_to(folder).as_posix()) or file_sha256(file)

@@ -100,6 +100,9 @@ class LeRobotPolicy(Policy):
         self._queued = tuple(key for key in queues if key != ACTION)
         self._chunk = chunk or int(getattr(self._config, "n_action_steps", 0) or self._longest())
         self._check()
+        if self._config.type == "pi0_fast":
+            # LeRobot reads tokens as actions over this many steps; they were made over the chunk's
+            self._config.n_action_steps = self._config.chunk_size
         self._pictures = self._map_cameras(cameras or {})
         self._stateful = bool(self._queued) and self._config.n_obs_steps > 1
         self.requirements = Requirements(

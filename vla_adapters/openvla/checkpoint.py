@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,13 +36,15 @@ _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _DOWNLOADED = ["*.safetensors", _CONFIG, _PREPROCESSOR, _INDEX, STATISTICS, *FILES]
 """Files of a hub repository that are fetched: none of them can hold code."""
-_FOREIGN = [
-    "action_head--*.pt",
-    "noisy_action_projector--*.pt",
-    "proprio_projector--*.pt",
-    "vision_backbone--*.pt",
-]
+_ADAPTERS = ["lora_adapter/*"]
+"""What is merged into the weights already."""
+OFT_PARTS = ("action_head--*.pt", "proprio_projector--*.pt")
 """Parts of an OpenVLA-OFT, beside whose `config.json` a plain OpenVLA's looks the same."""
+_FOREIGN = {
+    "noisy_action_projector--*.pt": "an action head of diffusion",
+    "vision_backbone--*.pt": "FiLM",
+}
+"""Parts of OpenVLA-OFTs that cannot be loaded, and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def load_checkpoint(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.bfloat16,
     revision: str | None = None,
+    oft: bool = False,
 ) -> Checkpoint:
     """Load a checkpoint from a folder or, where there is none of this name, from the hub.
 
@@ -76,11 +80,12 @@ def load_checkpoint(
         device: where the network lives.
         dtype: type of its parameters.
         revision: commit, branch or tag of the hub repository.
+        oft: whether it may be an OpenVLA-OFT, whose other parts the caller loads.
 
     Raises:
         AdapterError: it is missing, incomplete, or not an OpenVLA.
     """
-    folder = find(path, revision)
+    folder = find(path, revision, oft)
     digests = check_manifest(folder, AdapterError, _REMEDY)
     config = read_config(folder)
     preprocessing = Preprocessing.from_json(read_json(folder / _PREPROCESSOR), config)
@@ -91,31 +96,37 @@ def load_checkpoint(
     return Checkpoint(model.eval(), preprocessing, tokenizer, digests)
 
 
-def find(path: str | Path, revision: str | None = None) -> Path:
+def find(path: str | Path, revision: str | None = None, oft: bool = False) -> Path:
     """Return the local folder of a checkpoint, fetched from the hub if need be.
 
+    Args:
+        path: folder with `config.json`, or hub id.
+        revision: commit, branch or tag of the hub repository.
+        oft: whether it may be an OpenVLA-OFT.
+
     Raises:
-        AdapterError: it can be had neither here nor there, or is an OpenVLA-OFT.
+        AdapterError: it can be had neither here nor there, or has parts that would be ignored.
     """
-    folder = Path(path)
+    folder, unwanted = Path(path), [*_FOREIGN, *(() if oft else OFT_PARTS)]
     if folder.is_dir():
-        return _check_parts(folder, path)
+        return _check_parts(folder, path, unwanted)
     if reason := why_no_folder(str(path)):
         raise AdapterError(reason)
     for offline in (False, True):
         try:
             if not offline:
                 listed = snapshot_download(
-                    str(path), revision=revision, allow_patterns=_FOREIGN, dry_run=True
+                    str(path), revision=revision, allow_patterns=unwanted, dry_run=True
                 )
                 _refuse((file.filename for file in listed), path)
             fetched = snapshot_download(
                 str(path),
                 revision=revision,
-                allow_patterns=_DOWNLOADED,
+                allow_patterns=[*_DOWNLOADED, *(OFT_PARTS if oft else ())],
+                ignore_patterns=_ADAPTERS,
                 local_files_only=offline,
             )
-            return _check_parts(Path(fetched), path)
+            return _check_parts(Path(fetched), path, unwanted)
         except (HFValidationError, HfHubHTTPError, OSError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     raise AdapterError(
@@ -124,18 +135,24 @@ def find(path: str | Path, revision: str | None = None) -> Path:
     )
 
 
-def _check_parts(folder: Path, path: str | Path) -> Path:
-    """Return the folder of a checkpoint that has no parts beside what a plain OpenVLA has."""
-    _refuse((file.name for pattern in _FOREIGN for file in folder.glob(pattern)), path)
+def _check_parts(folder: Path, path: str | Path, unwanted: Iterable[str]) -> Path:
+    """Return the folder of a checkpoint that has no parts that would be ignored."""
+    _refuse((file.name for pattern in unwanted for file in folder.glob(pattern)), path)
     return folder
 
 
 def _refuse(parts: Iterable[str], path: str | Path) -> None:
     names = sorted(parts)
+    means = [what for pattern, what in _FOREIGN.items() if any(fnmatch(n, pattern) for n in names)]
+    if means:
+        raise AdapterError(
+            f"{path} is an OpenVLA-OFT with {' and '.join(means)} ({', '.join(names)}), which is "
+            "not supported here; serve it with its own code, and evaluate the server (vla-eval://)"
+        )
     if names:
         raise AdapterError(
             f"{path} is an OpenVLA-OFT ({', '.join(names)}), whose actions are not tokens: it is "
-            "not supported here; serve it with its own code, and evaluate the server (vla-eval://)"
+            f"evaluated as openvla_oft:{path}, and not trained further"
         )
 
 
@@ -295,7 +312,7 @@ def _listed(names: set[str]) -> str:
 def digest(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the sha256 of all files that decide a checkpoint's actions; of some it is known."""
     whole = hashlib.sha256()
-    files = {file for pattern in _DOWNLOADED for file in folder.glob(pattern)}
+    files = {file for pattern in (*_DOWNLOADED, *OFT_PARTS) for file in folder.glob(pattern)}
     for file in sorted(files):
         content = known.get(file.name) or file_sha256(file)
         whole.update(f"{file.name} {content}\n".encode())

@@ -129,6 +129,7 @@ class OpenVla(nn.Module):
         embeddings: torch.Tensor,
         mask: torch.Tensor,
         cache: Cache | None = None,
+        causal: bool = True,
     ) -> torch.Tensor:
         """Return the language model's last hidden states.
 
@@ -136,14 +137,16 @@ class OpenVla(nn.Module):
             embeddings: of the tokens that are new. Shape: (B, T, width).
             mask: 1 for tokens, 0 for padding, of all tokens up to now. Shape: (B, past + T).
             cache: keys and values of those before; extended.
+            causal: whether a token sees those before it alone, or all, as in OpenVLA-OFT.
 
         Returns:
             Shape: (B, T, width).
         """
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -embeddings.shape[1] :]
+        everywhere = mask.bool()[:, None, None].expand(-1, 1, embeddings.shape[1], -1)
         output = self.language_model.model(
             inputs_embeds=embeddings,
-            attention_mask=mask,
+            attention_mask=mask if causal else everywhere,
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,

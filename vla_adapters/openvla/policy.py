@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from eval_harness.policy import ACTION_DIM, Observation, Policy, Requirements
+from simulation.tasks import base_suite_of
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.actions import ActionStatistics, ActionTokenizer, environment_gripper
 from vla_adapters.openvla.checkpoint import Checkpoint, digest, find, load_checkpoint
@@ -46,6 +47,11 @@ class OpenVlaPolicy(Policy):
         AdapterError: it cannot be loaded, or has no such statistics.
     """
 
+    kind: ClassVar[str] = "openvla"
+    """Name on the command line."""
+    oft: ClassVar[bool] = False
+    """Whether the checkpoint is an OpenVLA-OFT's."""
+
     def __init__(
         self,
         path: str,
@@ -57,8 +63,9 @@ class OpenVlaPolicy(Policy):
     ) -> None:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
-        folder = find(path, revision)
-        self._checkpoint: Checkpoint = load_checkpoint(folder, device, dtype)
+        folder = find(path, revision, self.oft)
+        self._folder = folder
+        self._checkpoint: Checkpoint = load_checkpoint(folder, device, dtype, oft=self.oft)
         self._device, self._dtype, self._batch = device, dtype, batch
         config = self._checkpoint.config
         self._actions = ActionTokenizer(config.vocabulary_size, config.n_action_bins)
@@ -68,7 +75,7 @@ class OpenVlaPolicy(Policy):
             ActionStatistics.from_json(config.norm_stats, self._key)
         self.requirements = Requirements(cameras=(CAMERA,), state=(), chunk=1, batch=batch)
         self._identity = {
-            "kind": "openvla",
+            "kind": self.kind,
             "name": Path(path).resolve().name if Path(path).is_dir() else path,
             "sha256": digest(folder, self._checkpoint.digests),
             "statistics": self._key or "the suite's",
@@ -93,7 +100,7 @@ class OpenVlaPolicy(Policy):
     def _calls(self, observations: Sequence[Observation]) -> Iterator[tuple[list[int], list[Row]]]:
         """Yield the rows of each call of the network, and which observations they are of."""
         prompts = [self._checkpoint.tokenizer.prompt(o.instruction) for o in observations]
-        lengths = [_padded_length(prompt) for prompt in prompts]
+        lengths = [padded_length(prompt) for prompt in prompts]
         for length in sorted(set(lengths)):
             alike = [i for i, own in enumerate(lengths) if own == length]
             for start in range(0, len(alike), self._batch):
@@ -106,7 +113,7 @@ class OpenVlaPolicy(Policy):
         preprocessing, config = self._checkpoint.preprocessing, self._checkpoint.config
         pictures = np.stack([preprocessing.resize(o.images[CAMERA]) for o, _ in rows])
         texts = [prompt for _, prompt in rows]
-        ids, mask = pad_left(texts, config.text.pad_token_id, _padded_length(texts[0]))
+        ids, mask = pad_left(texts, config.text.pad_token_id, padded_length(texts[0]))
         pixel_values = preprocessing.normalise(
             torch.from_numpy(pictures).to(self._device), self._dtype
         )
@@ -117,19 +124,26 @@ class OpenVlaPolicy(Policy):
     def _statistics(self, observation: Observation) -> ActionStatistics:
         """Return what the actions for a task are scaled by."""
         known = self._checkpoint.config.norm_stats
+        return ActionStatistics.from_json(known, self._dataset(observation))
+
+    def _dataset(self, observation: Observation) -> str:
+        """Return the dataset whose statistics are those of a task."""
         if self._key:
-            return ActionStatistics.from_json(known, self._key)
+            return self._key
+        known = self._checkpoint.config.norm_stats
         suite = observation.key.task.partition("/")[0]
+        suite = base_suite_of(suite) or suite
         for key in (suite, f"{suite}_no_noops"):
             if key in known:
-                return ActionStatistics.from_json(known, key)
+                return key
         raise AdapterError(
             f"this checkpoint has no action statistics for {suite}; choose some by "
-            f"openvla:PATH#NAME, of {', '.join(sorted(known)) or 'none'}"
+            f"{self.kind}:PATH#NAME, of {', '.join(sorted(known)) or 'none'}"
         )
 
 
-def _padded_length(prompt: Sequence[int]) -> int:
+def padded_length(prompt: Sequence[int]) -> int:
+    """Return the length, tokens, that a prompt is padded to."""
     return -(-len(prompt) // _LENGTH_STEP) * _LENGTH_STEP
 
 

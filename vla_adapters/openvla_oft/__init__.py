@@ -1,0 +1,1 @@
+"""OpenVLA-OFT: OpenVLA's network read in one pass, with an action head and proprioception."""
