@@ -90,8 +90,8 @@ def _alerts(group: Group) -> Iterator[str]:
     """Yield what a reader must know before the numbers, in sentences."""
     for entry in group.entries:
         summary = summarise(entry.results)
-        if entry.stop is not None:
-            yield f"{entry.title}: {stop_text(entry.stop, entry.results.config['rule'])}"
+        if text := stop_text(entry.results, entry.stop):
+            yield f"{entry.title}: {text}"
         if not summary["complete"]:
             found = summary["all"]
             yield (

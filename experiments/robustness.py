@@ -1,0 +1,257 @@
+"""`python -m experiments.robustness`: do DLR's policies keep more success under perturbation?
+
+Policies of two recipes act from LIBERO's official starts, unperturbed and under each axis and
+level, paired by start and seed; DLR's takes its patterns by turns. Each training leaves
+`results/robustness/TASK/RECIPE/seed_N.json`, and `--report` writes the page of them all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics import bootstrap, holm, sign_flip_test
+from common.errors import DlrError
+from common.files import write_json, write_text
+from common.json_files import read_json
+from common.machine import describe_machine
+from experiments.many import attempt_tasks
+from experiments.study import RECIPES, SEEDS, TASKS, head
+from experiments.study_page import BASELINE, DLR
+from simulation.assets.resolve import AssetPack, resolve_assets
+
+RESULTS = Path("results/robustness")
+PROTOCOL = "libero"
+ENVIRONMENTS = 8
+
+
+@dataclass(frozen=True)
+class RobustnessItem:
+    """A training's evaluation under perturbation, as one work item."""
+
+    task: str
+    """The task's key."""
+    recipe: str
+    """Recipe of the policy."""
+    seed: int
+    """Of its training."""
+    axes: str
+    """As `dlr eval run --perturb` takes them."""
+    levels: str
+    """As its `--levels`."""
+    starts: int
+    """Official starts, the first ones."""
+    run: Path
+    """Folder of the run that has the policies."""
+    assets: AssetPack
+    """Asset pack."""
+    out: Path
+    """Folder of the results."""
+    commit: str
+    """Of the checkout."""
+
+
+def measure(item: RobustnessItem) -> str:
+    """Run all arms, those that are there not again, write the result; return a line."""
+    from eval_harness.evaluation import evaluate
+    from eval_harness.perturbations.arms import make_arms, run_arms
+    from eval_harness.perturbations.retained import measure_retained
+    from eval_harness.policies import load_policy
+    from eval_harness.protocols import get_protocol
+    from eval_harness.runner import RunConfig
+    from generator.recipes import get_recipe
+    from generator.run_folder import RunFolder
+    from simulation.tasks import get_task
+
+    task, name = get_task(item.task), f"{item.task}/{item.recipe}/seed_{item.seed}"
+    last = get_recipe(item.recipe).stages[-1].name
+    path = RunFolder(item.run).policies(task, item.recipe, item.seed) / last / "policy.safetensors"
+    protocol, config = get_protocol(PROTOCOL), RunConfig(ENVIRONMENTS, threads=1)
+    policy = load_policy(f"generator:{path}", protocol, item.seed, item.assets)
+    try:
+        arms = run_arms(
+            make_arms(item.axes, item.levels),
+            item.run / "robustness" / name,
+            lambda arm, out: evaluate(
+                policy, arm.protocol(protocol), [task], out, item.starts, config=config,
+                assets=item.assets,
+            ),
+        )  # fmt: skip
+    finally:
+        policy.close()
+    found = measure_retained(arms)
+    outcome = {
+        **{key: getattr(item, key) for key in ("task", "recipe", "seed", "starts", "commit")},
+        "policy": policy.identity(),
+        "protocol": PROTOCOL,
+        "assets": {"name": item.assets.name, "digest": item.assets.digest},
+        "arms": [arm.as_dict() for arm in found.arms],
+        "machine": describe_machine(),
+    }
+    write_json(item.out / f"{name}.json", outcome)
+    counts = [("control", found.arms[0].control), *((a.name, a.successes) for a in found.arms)]
+    told = ", ".join(f"{name} {count}" for name, count in counts)
+    return f"{item.recipe} seed {item.seed}, successes of {item.starts}: {told}"
+
+
+def read_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return what is there, by task, recipe and seed."""
+    paths = sorted(folder.glob("*/*/*/seed_*.json"))
+    what, remedy = "a result of the evaluation under perturbation", "delete it and run this again"
+    return [read_json(path, what, DlrError, remedy) for path in paths]
+
+
+Rates = dict[tuple[str, int], dict[str, dict[str, float]]]
+"""Success by condition, recipe and task, the mean over seeds; the control is `("", 0)`."""
+
+
+def rates(results: Sequence[Mapping[str, Any]]) -> Rates:
+    """Return the success rates of tasks that both recipes have in the same seeds."""
+    seeds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for one in results:
+        seeds[one["task"], one["recipe"]].add(one["seed"])
+    found: dict[tuple[str, int], dict[str, dict[str, list[float]]]] = {}
+    for one in results:
+        if one["seed"] not in seeds[one["task"], DLR] & seeds[one["task"], BASELINE]:
+            continue
+        arms = [("", 0, one["arms"][0]["control"], one["arms"][0]["pairs"])]
+        arms += [(a["axes"], a["level"], a["successes"], a["pairs"]) for a in one["arms"]]
+        for axes, level, successes, pairs in arms:
+            tasks = found.setdefault((axes, level), {}).setdefault(one["recipe"], {})
+            tasks.setdefault(one["task"], []).append(successes / pairs)
+    return {
+        condition: {
+            recipe: {task: float(np.mean(values)) for task, values in sorted(tasks.items())}
+            for recipe, tasks in recipes.items()
+        }
+        for condition, recipes in found.items()
+    }
+
+
+def page(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page: each condition's success, what of it is lost, and DLR less O2O-RL."""
+    found = rates(results)
+    if not found:
+        raise DlrError("no task has results of both recipes: run this without --report")
+    control = found[("", 0)]
+    rows, p_values = [], {}
+    for (axes, level), recipes in sorted(found.items()):
+        name = f"{axes} {level}" if axes else "control"
+        cells = [f"{_mean(recipes[recipe]):.1%}" for recipe in (BASELINE, DLR)]
+        rows.append([name, *cells])
+        if axes:
+            lost = {r: _minus(recipes[r], control[r]) for r in (BASELINE, DLR)}
+            p_values[name] = sign_flip_test(list(_minus(lost[DLR], lost[BASELINE]).values()))
+            rows[-1] += [f"{100 * _mean(lost[r]):+.1f}" for r in (BASELINE, DLR)]
+            rows[-1].append(_interval(_minus(lost[DLR], lost[BASELINE])))
+        else:
+            rows[-1] += ["", "", ""]
+    corrected = holm(p_values)
+    lines = [
+        f"| {' | '.join(row)} | {_p(p_values, row[0])} | {_p(corrected, row[0])} |" for row in rows
+    ]
+    return "\n".join([*_head(results, control), *lines, ""]) + "\n"
+
+
+def _head(results: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> list[str]:
+    seeds = {one["seed"] for one in results}
+    starts = {one["starts"] for one in results}
+    packs = {one["assets"]["name"] for one in results}
+    commits = {one["commit"] for one in results}
+    return [
+        "# Success under perturbation: DLR beside O2O-RL",
+        "",
+        f"Final policies of the study on {len(control[DLR])} tasks, seeds {_names(seeds)};",
+        f"{_names(starts)} official starts each, assets {_names(packs)}, protocol `{PROTOCOL}`;",
+        f"`python -m experiments.robustness` (commit {_names(commits)}). Policies act on the",
+        "simulator's state, which pictures and words do not change. DLR's takes its patterns by",
+        "turns. The unit is the task: intervals are bootstraps over tasks, p values sign flips of",
+        "what DLR loses less what O2O-RL loses, by themselves and after Holm.",
+        "",
+        "| condition | O2O-RL | DLR | O2O-RL, points lost | DLR, points lost "
+        "| DLR less O2O-RL (95%) | p | p, Holm |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+
+def _names(values: set[Any]) -> str:
+    return ", ".join(map(str, sorted(values)))
+
+
+def _mean(tasks: Mapping[str, float]) -> float:
+    return float(np.mean(list(tasks.values())))
+
+
+def _minus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {task: a[task] - b[task] for task in sorted(a)}
+
+
+def _interval(differences: Mapping[str, float]) -> str:
+    found = bootstrap(list(differences.values()))
+    text = f"{100 * found.value:+.1f}"
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def _p(values: Mapping[str, float], name: str) -> str:
+    return f"{values[name]:.3f}" if name in values else ""
+
+
+def robustness(
+    tasks: tuple[str, ...] = TASKS,
+    seeds: tuple[int, ...] = SEEDS,
+    axes: str = "objects,layout,robot",
+    levels: str = "1,3,5",
+    starts: int = 20,
+    run: Path = Path("runs/study"),
+    out: Path = RESULTS,
+    page_file: Path = Path("docs/robustness.md"),
+    report: bool = False,
+    assets: Path = Path("libero"),
+    workers: int | None = None,
+) -> None:
+    """Evaluate the study's policies under perturbation and write results and their page.
+
+    Args:
+        tasks: the tasks, as `suite/name`.
+        seeds: of the trainings.
+        axes: as `dlr eval run --perturb` takes them; those that move something.
+        levels: as its `--levels`.
+        starts: official starts, the first ones.
+        run: folder of the study's run.
+        out: folder of the results.
+        page_file: the page.
+        report: only write the page of the results that are there.
+        assets: `libero`, `embedded` or a folder.
+        workers: processes; by default one for each core.
+
+    Raises:
+        DlrError: trainings failed or are missing; the others' results are written.
+    """
+    if not report:
+        pack, commit = resolve_assets(assets), head()
+        items = [
+            RobustnessItem(task, recipe, seed, axes, levels, starts, run, pack, out, commit)
+            for seed in seeds
+            for task in tasks
+            for recipe in RECIPES
+        ]
+        attempt_tasks(measure, items, workers, "evaluating")
+    write_text(page_file, page(read_results(out)))
+    print(page_file)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    try:
+        tyro.cli(robustness, prog="python -m experiments.robustness")
+    except DlrError as error:
+        sys.exit(f"experiments: {error}")
