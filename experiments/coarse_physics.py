@@ -129,11 +129,11 @@ def _act(
 
 
 def _difference(success: np.ndarray, exact: np.ndarray) -> dict[str, float]:
-    """Return the paired difference to exact physics with its 95% interval, by normality."""
-    difference = success.astype(float) - exact
-    error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
-    mean = float(difference.mean())
-    return {"difference": mean, "low": mean - float(error), "high": mean + float(error)}
+    """Return the paired difference to exact physics with its 95% interval."""
+    from eval_harness.statistics import paired_bootstrap
+
+    found = paired_bootstrap([exact], [success])
+    return {"difference": found.value, "low": found.low, "high": found.high}
 
 
 def _line(stage: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
