@@ -13,7 +13,10 @@ from analysis.statistics import holm, sign_flip_test
 from experiments.study_results import POOLED, Measured, StudyResult
 
 DLR, BASELINE = "dlr", "o2o_rl"
-LEARN = "learn"
+LEARN, BEFORE = "learn", "filter"
+"""The clone's stage, and the last one before PPO."""
+STEPS = 200_000
+"""Of the environment in a training, within which PPO should take a rate from 50 to 90%."""
 FEWEST = 10
 """Successes from which on a training's diversity is measured."""
 LEVEL = 0.05
@@ -207,7 +210,31 @@ def _solved(results: Sequence[StudyResult], recipes: Sequence[str]) -> str:
             f"{sum(rate >= 0.9 for rate in done)} of {len(done)} tasks; the worst task's least "
             f"is {min(done):.0%}."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_raised(results, recipes)])
+
+
+def _raised(results: Sequence[StudyResult], recipes: Sequence[str]) -> list[str]:
+    """Return how often PPO takes what is at 50 to 80% before it to 90%, by recipe.
+
+    A rate is a pattern's of one task and seed; a recipe without patterns has one.
+    """
+    lines = []
+    for recipe in recipes:
+        found, sooner = [], 0
+        for run in (r for r in results if r.recipe == recipe and r.seed != POOLED):
+            before, after = run.stages[BEFORE], run.stages[run.final]
+            pairs = zip(before.success, after.success, strict=True)
+            ends = [end.rate for start, end in pairs if 0.5 <= start.rate <= 0.8]
+            found += ends
+            if environment_steps(run) <= STEPS:
+                sooner += sum(rate >= 0.9 for rate in ends)
+        if found:
+            lines.append(
+                f"- `{recipe}`: of {len(found)} patterns of a task and seed at 50 to 80% before "
+                f"PPO {sum(rate >= 0.9 for rate in found)} end at 90% or more, {sooner} of them in "
+                f"a training of at most {STEPS:,} environment steps."
+            )
+    return lines
 
 
 def _diversity(results: Sequence[StudyResult]) -> str:

@@ -29,6 +29,7 @@ def result(task: str, recipe: str, seed: int, entropy: float, episodes: int = 36
     measured = Measured(episodes, {"mode_entropy": entropy}, {"0": episodes}, {})
     stages = {
         "learn": StageResult([Count(30, 50)] * patterns, {}, [], replace(measured, episodes=30)),
+        "filter": StageResult([Count(40 - seed, 50)] * patterns, {}, []),
         "reinforce": StageResult(
             [Count(49, 50)] * patterns, {"environment_steps": 1000 * (seed + 1)}, [], measured
         ),
@@ -89,6 +90,9 @@ def test_the_page_tells_worst_and_mean_and_pools_apart() -> None:
     weak.stages["reinforce"].success[0] = Count(20, 50)  # type: ignore[index]
     text = page([*results(), pooled, weak])
     assert "`dlr`: every pattern of every seed at 90% or more on 5 of 6 tasks" in text
+    assert (
+        "`o2o_rl`: of 12 patterns of a task and seed at 50 to 80% before PPO 12 end at 90%" in text
+    )
     assert "the worst task's least is 40%" in text
     assert "0.50 (72)" in text and "seeds 0, 1, 2" in text
     assert "2,000)" in text
