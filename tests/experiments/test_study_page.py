@@ -28,8 +28,8 @@ def result(task: str, recipe: str, seed: int, entropy: float, episodes: int = 36
     patterns = 3 if recipe == DLR else 1
     measured = Measured(episodes, {"mode_entropy": entropy}, {"0": episodes}, {})
     stages = {
-        "learn": StageResult([Count(30, 50)] * patterns, {}, [], replace(measured, episodes=30)),
         "filter": StageResult([Count(40 - seed, 50)] * patterns, {}, []),
+        "learn": StageResult([Count(30, 50)] * patterns, {}, [], replace(measured, episodes=30)),
         "reinforce": StageResult(
             [Count(49, 50)] * patterns, {"environment_steps": 1000 * (seed + 1)}, [], measured
         ),
