@@ -27,7 +27,7 @@ from experiments.study_page import BASELINE, DLR
 from simulation.assets.resolve import AssetPack, resolve_assets
 
 RESULTS = Path("results/robustness")
-PROTOCOL = "libero"
+PROTOCOL = "openvla"
 ENVIRONMENTS = 8
 
 
