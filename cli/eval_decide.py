@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -73,10 +73,14 @@ class Decide:
         block = 1
         if not all(there.values()):
             block = max(1, self.environments // len(choose_tasks(self.tasks, self.suites)))
+        run = self.preflight and not all(there.values())
+        report = run_preflight(self.assets) if run else None
         pack = resolve_assets(self.assets)
         with ExitStack() as stack:
             sides = [
-                Side(Path(name)) if there[name] else self._side(name, self.out / side, pack, stack)
+                Side(Path(name))
+                if there[name]
+                else self._side(name, self.out / side, pack, report, stack)
                 for name, side in ((self.baseline, BASELINE), (self.evaluated, EVALUATED))
             ]
             found = decide(sides[0], sides[1], rule, self.out, block)
@@ -85,7 +89,14 @@ class Decide:
             print("Episodes are missing or met errors: the same command goes on.", file=sys.stderr)
             sys.exit(EXIT_INCOMPLETE)
 
-    def _side(self, name: str, folder: Path, pack: AssetPack, stack: ExitStack) -> Side:
+    def _side(
+        self,
+        name: str,
+        folder: Path,
+        pack: AssetPack,
+        report: dict[str, Any] | None,
+        stack: ExitStack,
+    ) -> Side:
         """Return a policy whose episodes are run; it is closed with the stack."""
         from eval_harness.evaluation import evaluate
         from eval_harness.plan import choose_tasks
@@ -98,7 +109,6 @@ class Decide:
 
         protocol, tasks = get_protocol(self.protocol), choose_tasks(self.tasks, self.suites)
         starts = None if self.starts is None else ReplayPolicy.of_folder(self.starts, pack)
-        report = run_preflight(self.assets) if self.preflight else None
         policy = load_policy(name, protocol, self.seed, pack)
         stack.callback(policy.close)
 

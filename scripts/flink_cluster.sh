@@ -202,12 +202,16 @@ appender.out.layout.pattern = %d %-5p %c{1} %m%n
 TEXT
 }
 
-flink_java() {
-  local name=$1 heap=$2 class=$3 opened=()
+# Runs a class in the background under a name: its heap, the class path, the class and its arguments.
+launch_java() {
+  local name=$1 heap=$2 path=$3 opened=()
+  shift 3
   for part in "${OPENED[@]}"; do opened+=("--add-opens=$part=ALL-UNNAMED"); done
   launch "$name" java "-Xmx$heap" -XX:+UseSerialGC "${opened[@]}" \
-    "-Dlog4j.configurationFile=$FOLDER/flink/log4j.properties" -cp "$flink/*" "$class" --configDir "$FOLDER/flink"
+    "-Dlog4j.configurationFile=$FOLDER/flink/log4j.properties" -cp "$path" "$@"
 }
+
+flink_java() { launch_java "$1" "$2" "$flink/*" "$3" --configDir "$FOLDER/flink"; }
 
 task_manager() { flink_java "task-manager-$1" 384m org.apache.flink.runtime.taskexecutor.TaskManagerRunner; }
 
@@ -219,10 +223,7 @@ start_flink() {
   flink_java job-manager 512m org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
   await_port job-manager "$FLINK_PORT"
   for number in $(seq "$TASK_MANAGERS"); do task_manager "$number"; done
-  local opened=()
-  for part in "${OPENED[@]}"; do opened+=("--add-opens=$part=ALL-UNNAMED"); done
-  launch job-server java -Xmx512m "${opened[@]}" "-Dlog4j.configurationFile=$FOLDER/flink/log4j.properties" \
-    -cp "$job_server" org.apache.beam.runners.flink.FlinkJobServerDriver --flink-master "$HOST:$FLINK_PORT" \
+  launch_java job-server 512m "$job_server" org.apache.beam.runners.flink.FlinkJobServerDriver --flink-master "$HOST:$FLINK_PORT" \
     --job-host "$HOST" --job-port "$JOB_PORT" --artifact-port "$ARTIFACT_PORT" --expansion-port 0 \
     --artifacts-dir "$FOLDER/artifacts"
   await_port job-server "$JOB_PORT"

@@ -20,7 +20,7 @@ from experiments.libero_90 import tables
 from experiments.libero_90.pictures import SIZE, picture
 from experiments.libero_90.scoreboard import RECIPES, TARGET, RecipeRow, Scoreboard, TaskRow
 from experiments.libero_90.tables import Table
-from reports.pages import data_uri, sorting_script
+from reports.pages import data_uri, sorting_script, sorting_style
 
 if TYPE_CHECKING:
     from simulation.assets.resolve import AssetPack
@@ -91,6 +91,7 @@ def html(board: Scoreboard, pictures: dict[str, bytes]) -> str:
         title=tables.TITLE,
         introduction=tables.INTRODUCTION,
         totals=tables.totals(board),
+        controls_style=sorting_style(),
         script=script,
         script_digest=digest,
         recipes=RECIPES,

@@ -15,9 +15,17 @@ def sorting_script() -> tuple[str, str]:
     the words typed into `#text`, and by each `select` of `#controls`, whose `data-field` names
     the data attribute that must hold its value. Without the script all is shown.
     """
-    script = importlib.resources.files("reports.pages").joinpath("sort_and_filter.js")
-    text = script.read_text(encoding="utf-8")
+    text = _read("sort_and_filter.js")
     return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def sorting_style() -> str:
+    """Return the style of the buttons, words and choices that `sorting_script` serves."""
+    return _read("sort_and_filter.css")
+
+
+def _read(name: str) -> str:
+    return importlib.resources.files("reports.pages").joinpath(name).read_text(encoding="utf-8")
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -12,7 +12,7 @@ from eval_harness.perturbations.retained import Retained
 from eval_harness.results import summarise
 from eval_harness.sequential.stopped import stop_text
 from reports.evaluation_tables import NONE, policy_name, rate_texts
-from reports.pages import data_uri, sorting_script
+from reports.pages import data_uri, sorting_script, sorting_style
 from reports.robustness.curves import arms_of, axis_panels
 from reports.robustness.entries import Entry, Group, condition_text, differences
 from reports.robustness.lost import LostScene
@@ -41,6 +41,7 @@ def to_html(groups: Sequence[Group], scenes: Sequence[LostScene] = (), single: b
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=policy_name(entries[0].results.config["policy"]) if single else "Policies on LIBERO",
         single=single,
+        controls_style=sorting_style(),
         script=script,
         script_digest=digest,
         policies=[(_tag(entry), entry.title) for entry in entries],
