@@ -1,15 +1,17 @@
 """`python -m experiments.recipes`: every recipe of the two papers on three tasks of three skills.
 
-Work items of `dlr generate`: all variants of one seed before the next, and after each training one
-that measures it and leaves `results/recipes/TASK/VARIANT/SEED.json`. Then one a task measures what
-the episodes of all sources are like, `results/quality/TASK.json`. The page and its figures are made
-of these files alone.
+Work items of `dlr generate`, the most wanted first: with the first seed the five recipes that are
+compared, on every task; then all that is tried with one seed; then the other seeds. After each
+training one item measures it and leaves `results/recipes/TASK/VARIANT/SEED.json`; after each of the
+first two rounds one a task measures what the episodes of all sources are like,
+`results/quality/TASK.json`. The page and its figures are made of these files alone, of as many as
+there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,8 @@ TASKS = (
 """Placing, the task of the second paper's Figure 7; closing a drawer, that of the first paper's
 Appendix E; turning a knob. All are the study's: its stages are not run again in its folder."""
 SEEDS = (0, 1, 2)
+WANTED = ("dlr", "o2o_rl", "mi_shaped", "diffusion_rl", "gaussian_rl")
+"""Recipes as they are that are compared first."""
 NAMES = tuple(variant.name for variant in VARIANTS)
 RESULTS = Path("results/recipes")
 """Folder of the results, from the checkout's root."""
@@ -56,7 +60,7 @@ def plan_recipes(
     out: tuple[Path, Path],
     people: str = "",
 ) -> Plan:
-    """Return the work items: of each seed and task, recipes as they are, then their variants.
+    """Return the work items, round after round, and within a round task after task.
 
     Args:
         root: folder where all is kept.
@@ -69,42 +73,82 @@ def plan_recipes(
     """
     from demonstrations.make import DemonstrationItem
     from generator.work.items import Demonstrate
-    from generator.work.plan import Plan, plan_task
+    from generator.work.plan import Plan
 
-    plan, commit, run = Plan(), head(), RunFolder(root)
-    measured: dict[str, list[int]] = {task.key: [] for task in tasks}
-    for order, seed in enumerate(settings.seeds):
-        mine = [v for v in variants if v.seeds > order]
-        plain = tuple(v.recipe for v in mine if not v.changes)
+    planned = _Planned(Plan(), root, settings, assets, out)
+    told: dict[str, int] = {}
+    for seed, mine in rounds(variants, settings.seeds):
         for task in tasks:
-            places = plan_task(
-                plan, run, task, replace(settings, recipes=plain, seeds=(seed,)), assets
-            )
-            for variant in mine:
-                place = places.get((variant.recipe, seed))
-                if variant.changes:
-                    train = variant.config(replace(settings.train, seed=seed))
-                    item = VariantTraining(
-                        variant.folder(root), task.key, variant.recipe, train, settings.collect,
-                        assets, settings.slots, settings.learned, name=variant.name,
-                    )  # fmt: skip
-                    place = plan.add(item, places.values())
-                assert place is not None
-                measures = VariantMeasures(
-                    variant.folder(root), task.key, variant.recipe, seed, settings.collect, assets,
-                    out[0], commit, variant.name,
+            measured = planned.add(task, seed, mine)
+            if seed != settings.seeds[0]:
+                continue
+            of_people = RunFolder(root / "people")
+            if people and task.key not in told:
+                shown = DemonstrationConfig(0, human_demos=people, drop_noops=False)
+                place = of_people.demonstrations(task)
+                replayed = DemonstrationItem(task.key, place, shown, assets)
+                measured.append(planned.plan.add(Demonstrate(of_people, replayed)))
+            if task.key in told:
+                measured.append(told[task.key])
+            item = QualityItem(task.key, root, tuple(variants), seed, of_people.root, out[1])
+            told[task.key] = planned.plan.add(item, ended=measured)
+    return planned.plan
+
+
+def rounds(
+    variants: Sequence[Variant], seeds: Sequence[int]
+) -> list[tuple[int, tuple[Variant, ...]]]:
+    """Return seed and variants of each round: of a seed first those `WANTED`, then the rest."""
+    found = []
+    for order, seed in enumerate(seeds):
+        mine = [v for v in variants if v.seeds > order]
+        wanted = tuple(v for v in mine if v.name in WANTED)
+        found += [(seed, wanted), (seed, tuple(v for v in mine if v.name not in WANTED))]
+    return [(seed, mine) for seed, mine in found if mine]
+
+
+@dataclass
+class _Planned:
+    """A plan in the making."""
+
+    plan: Plan
+    root: Path
+    settings: Settings
+    assets: AssetPack
+    out: tuple[Path, Path]
+    trained: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    """Places of the trainings of recipes as they are, by task, seed and recipe."""
+
+    def add(self, task: Task, seed: int, variants: Sequence[Variant]) -> list[int]:
+        """Add a round's trainings of a task, and what measures them; return the latter's places."""
+        from generator.work.plan import plan_task
+
+        settings, commit = replace(self.settings, seeds=(seed,)), head()
+        plain = tuple(v.recipe for v in variants if v.name in WANTED)
+        if plain:
+            told = replace(settings, recipes=plain)
+            places = plan_task(self.plan, RunFolder(self.root), task, told, self.assets)
+            self.trained |= {(task.key, seed, name): p for (name, _), p in places.items()}
+        before = [p for (key, of, _), p in self.trained.items() if (key, of) == (task.key, seed)]
+        baseline = self.trained.get((task.key, seed, "o2o_rl"))
+        measured = []
+        for variant in variants:
+            place = self.trained.get((task.key, seed, variant.name))
+            folder = variant.folder(self.root)
+            if place is None:
+                item = VariantTraining(
+                    folder, task.key, variant.recipe,
+                    variant.config(replace(settings.train, seed=seed)), settings.collect,
+                    self.assets, settings.slots, settings.learned, name=variant.name,
                 )  # fmt: skip
-                baseline = [p for (name, _), p in places.items() if name == "o2o_rl"]
-                measured[task.key].append(plan.add(measures, {place, *baseline}))
-    for task in tasks:
-        seed, of_people = settings.seeds[0], RunFolder(root / "people")
-        if people:
-            shown = DemonstrationConfig(0, human_demos=people, drop_noops=False)
-            replayed = DemonstrationItem(task.key, of_people.demonstrations(task), shown, assets)
-            measured[task.key].append(plan.add(Demonstrate(of_people, replayed)))
-        told = QualityItem(task.key, root, tuple(variants), seed, of_people.root, out[1])
-        plan.add(told, ended=measured[task.key])
-    return plan
+                place = self.plan.add(item, ended=before)
+            measures = VariantMeasures(
+                folder, task.key, variant.recipe, seed, settings.collect, self.assets,
+                self.out[0], commit, variant.name,
+            )  # fmt: skip
+            also = () if baseline in (None, place) else (baseline,)
+            measured.append(self.plan.add(measures, (place,), also))
+        return measured
 
 
 def recipes(

@@ -25,6 +25,8 @@ class Batch:
     """What the policy noted of its decisions, n rows each."""
     time: Tensor
     """Step / horizon. Shape: (n,)."""
+    decided: Tensor
+    """Whether the step decided something, or carried out what was decided before. Shape: (n,)."""
     lengths: list[int]
     """Steps of each episode."""
     success: Tensor
@@ -39,6 +41,10 @@ def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) ->
     observations = torch.from_numpy(np.concatenate([e.observations for e in episodes]))
     z = torch.from_numpy(patterns)
     time = np.concatenate([(e.spec.first + np.arange(len(e))) / horizon for e in episodes])
+    trace = {
+        name: torch.from_numpy(np.concatenate([e.trace[name] for e in episodes]))
+        for name in episodes[0].trace
+    }
     with torch.no_grad():
         features = seen = policy.features(observations, z)
         if policy.observes != "state":
@@ -47,11 +53,9 @@ def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) ->
     return Batch(
         features=features,
         patterns=z,
-        trace={
-            name: torch.from_numpy(np.concatenate([e.trace[name] for e in episodes]))
-            for name in episodes[0].trace
-        },
+        trace=trace,
         time=torch.from_numpy(time.astype(np.float32)),
+        decided=trace["length"] > 0 if "length" in trace else torch.ones(len(z), dtype=torch.bool),
         lengths=[len(e) for e in episodes],
         success=torch.from_numpy(np.concatenate([np.full(len(e), e.success) for e in episodes])),
         seen_by_critic=seen,
@@ -69,11 +73,13 @@ def advantages_and_returns(
     lengths: Sequence[int],
     gamma: float,
     gae_lambda: float,
+    decided: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return generalised advantages and lambda-returns (n,) of consecutive episodes.
 
     Every episode's end is terminal: running out of time is a failure, which the critic can foresee
-    because it is told the time.
+    because it is told the time. Lambda counts decisions, not steps: what a chunk of actions earns
+    while it is carried out belongs to it as a whole.
 
     Args:
         values: V at every step (n,).
@@ -81,15 +87,19 @@ def advantages_and_returns(
         lengths: steps of each episode, summing to n.
         gamma: discount.
         gae_lambda: lambda.
+        decided: which steps decide (n,); by default all.
     """
+    kept = np.full(len(values), gae_lambda)
+    if decided is not None:
+        kept[~decided] = 1.0
     advantages = np.zeros_like(values)
     start = 0
     for length in lengths:
-        last, following = 0.0, 0.0
+        last, following = 0.0, 0.0  # of the step after t, lambda included, and its value
         for t in reversed(range(start, start + length)):
             delta = rewards[t] + gamma * following - values[t]
-            last = delta + gamma * gae_lambda * last
-            advantages[t], following = last, values[t]
+            advantages[t] = delta + gamma * last
+            last, following = kept[t] * advantages[t], values[t]
         start += length
     return advantages, advantages + values
 

@@ -55,8 +55,8 @@ class Replay(Pool):
     """Steps of the policy's own successes, to be cloned beside PPO's objective."""
 
     def keep(self, batch: Batch) -> None:
-        """Keep an iteration's successes."""
-        chosen = batch.success
+        """Keep the decisions of an iteration's successes."""
+        chosen = batch.success & batch.decided
         trace = {_TRACE + name: part[chosen] for name, part in batch.trace.items()}
         self.add({"features": batch.features[chosen], **trace})
 

@@ -30,9 +30,9 @@ _LONGEST = 1.5
 class Update:
     """Actor, critic and their optimisers.
 
-    The KL of an update is measured over all of the batch after each pass. Passes end once it
-    reaches `desired_kl`, and a step that went beyond is cut back along its line: so every update
-    stays in the region that the batch can speak for.
+    The KL of an update is measured over all decisions of the batch after each pass. Passes end
+    once it reaches `desired_kl`, and a step that went beyond is cut back along its line: so every
+    update stays in the region that the batch can speak for.
     """
 
     config: ReinforceConfig
@@ -91,10 +91,11 @@ class Update:
         values, returns = self._seen(batch, rewards)
         measures = {**_explained(values, returns), **self._closeness(batch), "warm_up": 0.0}
         advantages, targets = advantages_and_returns(
-            values, rewards, batch.lengths, config.gamma, config.gae_lambda
+            values, rewards, batch.lengths, config.gamma, config.gae_lambda, batch.decided.numpy()
         )
-        normal = normalise_per_pattern(
-            torch.from_numpy(advantages), batch.patterns, config.advantage_floor
+        normal, decided = torch.zeros(len(values)), batch.decided.nonzero()[:, 0]
+        normal[decided] = normalise_per_pattern(
+            torch.from_numpy(advantages)[decided], batch.patterns[decided], config.advantage_floor
         )
         target, old = torch.from_numpy(targets), _detached(self.policy, batch)
         reference = _detached(self.reference, batch)
@@ -106,11 +107,12 @@ class Update:
         for _ in range(config.epochs):
             for index in torch.randperm(len(normal), generator=rng).chunk(config.minibatches):
                 self._critic_step(batch.seen_by_critic[index], batch.time[index], target[index])
-                if kl < config.desired_kl:
+                index = index[batch.decided[index]]
+                if kl < config.desired_kl and len(index):
                     again = replay.sample(len(index), rng) if config.replay else None
                     self._actor_step(batch, normal, old, reference, index, again)
             if kl < config.desired_kl:
-                passes, kl = passes + 1, float(old.kl(_detached(self.policy, batch)).mean())
+                passes, kl = passes + 1, self._moved(batch, old)
         if kl > _LONGEST * config.desired_kl:
             self._cut_back(before, math.sqrt(config.desired_kl / kl))
         measures |= {"passes": float(passes), "learning_rate": rate}
@@ -176,6 +178,10 @@ class Update:
         elif kl < config.desired_kl / 2:
             self.learning_rate = min(self.learning_rate * 1.5, config.maximum_learning_rate)
 
+    def _moved(self, batch: Batch, old: Distribution) -> float:
+        """Return the mean KL of the batch's decisions to the policy now."""
+        return float(old.kl(_detached(self.policy, batch))[batch.decided].mean())
+
     @torch.no_grad()
     def _cut_back(self, before: Sequence[Tensor], share: float) -> None:
         """Go a share of the way from the weights before; KL falls by its square."""
@@ -184,10 +190,11 @@ class Update:
 
     def _measures(self, batch: Batch, old: Distribution) -> dict[str, float]:
         now = _detached(self.policy, batch)
-        ratio = torch.exp(now.log_probs(batch.trace) - old.log_probs(batch.trace))
+        change = (now.log_probs(batch.trace) - old.log_probs(batch.trace))[batch.decided]
+        clipped = (torch.exp(change) - 1).abs() > self.config.clip
         return {
-            "kl": float(old.kl(now).mean()),
-            "clip_fraction": float(((ratio - 1).abs() > self.config.clip).float().mean()),
+            "kl": float(old.kl(now)[batch.decided].mean()),
+            "clip_fraction": float(clipped.float().mean()),
         }
 
     def _closeness(self, batch: Batch) -> dict[str, float]:

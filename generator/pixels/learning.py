@@ -101,16 +101,21 @@ def seen_demonstrations(context: Context, policy: Policy, folder: Path) -> Seque
         return _encode(policy.encoder, context.demonstrations, _pictures(context, folder))
 
 
-def check_iteration(context: Context, policy: Policy) -> None:
+def check_iteration(context: Context, policy: Policy, episodes: int) -> None:
     """Ask whether there is memory for the pictures of an iteration of PPO.
+
+    Args:
+        context: the run.
+        policy: what is fine-tuned.
+        episodes: of each pattern in an iteration.
 
     Raises:
         SettingError: there is none.
     """
     if isinstance(policy, SeeingPolicy) and policy.trains:
-        episodes = context.config.reinforce.episodes * max(policy.patterns, 1)
         # What rollouts hold, and the batch that is made of it.
-        size = 2 * episodes * context.horizon * policy.feature_dim
+        steps = episodes * max(policy.patterns, 1) * context.horizon
+        size = 2 * steps * policy.feature_dim
         check_memory("an iteration of PPO", size, context.config.observe.memory_gib)
 
 

@@ -191,7 +191,6 @@ class Reinforce:
 
         config, start = context.config, self.reads[-1]
         before = context.reports[start]
-        check_iteration(context, context.results[start])
         budget = choose_budget(before["held_out_success"], config.reinforce.budget)
         settings = Finetuning(
             config.reinforce,
@@ -205,12 +204,10 @@ class Reinforce:
             context.demonstrations,
             context.trajectory_patterns(),
         )
+        settings = self.adapt(settings, context)
+        check_iteration(context, context.results[start], settings.config.episodes)
         policy, report = reinforce(
-            context.results[start],
-            context.environments,
-            context.encoder,
-            self.adapt(settings, context),
-            folder,
+            context.results[start], context.environments, context.encoder, settings, folder
         )
         measured, episodes = _held_out(context, policy)
         for name in ("evaluation", "total"):

@@ -16,7 +16,7 @@ from demonstrations.config import DemonstrationConfig
 from experiments.recipes import figures
 from experiments.recipes.page import claims
 from experiments.recipes.quality import Quality, QualityError, measure, read_quality
-from experiments.recipes.run import TASKS, plan_recipes, recipes
+from experiments.recipes.run import TASKS, WANTED, plan_recipes, recipes
 from experiments.recipes.variants import ABLATIONS, BETAS, VARIANTS
 from experiments.study_results import Measured, StageResult, StudyResult, read_results
 from generator.config import ChunkFinetuningConfig, CollectConfig, DiffusionConfig, GeneratorConfig
@@ -52,20 +52,24 @@ def test_variants_are_recipes_with_settings_changed() -> None:
         assert name == "dlr" or found[name].information.beta == beta
 
 
-def test_seeds_go_one_after_the_other_and_variants_have_places_of_their_own(
-    tmp_path: Path,
-) -> None:
+def test_what_is_wanted_most_is_done_first(tmp_path: Path) -> None:
     shown, collect = DemonstrationConfig(2, "scripted"), CollectConfig()
     settings = Settings((), (0, 1), shown, TINY, collect, collect)
     tasks = [get_task(task) for task in TASKS[:2]]
     out = tmp_path, tmp_path
     plan = plan_recipes(tmp_path, tasks, VARIANTS, settings, embedded_pack(), out, "official")
     whats = [item.what for item in plan.items]
-    assert whats.count("dlr seed 0") == 2 == whats.count("dlr seed 1")
-    assert whats.count("gaussian_rl seed 0") == 2 and "gaussian_rl seed 1" not in whats
-    assert max(i for i, w in enumerate(whats) if w == "dlr seed 0") < whats.index("dlr seed 1")
-    assert whats[-2:] == ["demonstrations", "quality of episodes"]
-    assert whats.count("demonstrations") == 6
+    trained = [w for w in whats if " seed " in w and "measures" not in w and " of " not in w]
+    first = [f"{name} seed 0" for name in WANTED]
+    assert set(trained[:10]) == set(first) and all(trained[:10].count(what) == 2 for what in first)
+    rest = [f"{v.name} seed 0" for v in VARIANTS if v.name not in WANTED]
+    assert trained[10:26] == rest * 2
+    assert set(trained[26:]) == {f"{v.name} seed 1" for v in VARIANTS if v.seeds > 1}
+    told = [i for i, what in enumerate(whats) if what == "quality of episodes"]
+    assert len(told) == 4 and told[1] < whats.index("dlr_diffusion seed 0") < told[2]
+    assert told[3] < whats.index("dlr seed 1")
+    measured = [i for i in plan.after[told[0]] if "measures" in whats[i]]
+    assert {whats[i] for i in measured} == {f"measures of {what}" for what in first}
     folders = {v.folder(tmp_path).trajectories(tasks[0], v.recipe, 0) for v in VARIANTS}
     assert len(folders) == len(VARIANTS)
     assert len({v.folder(tmp_path).stages(tasks[0]) for v in VARIANTS}) == 1

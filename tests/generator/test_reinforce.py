@@ -68,6 +68,18 @@ def test_gae_against_the_definition() -> None:
     np.testing.assert_allclose(sparse, gamma ** np.arange(3, -1, -1))
 
 
+def test_lambda_counts_decisions() -> None:
+    """With chunks, decisions have the advantages that they would have as steps of their own."""
+    rng = np.random.default_rng(0)
+    values, gamma, lam = rng.random(8), 0.9, 0.8
+    rewards = np.array([0, 0.5, 0, 0, 1, 0, 0, 1])
+    decided = np.array([1, 0, 0, 1, 0, 1, 0, 0], dtype=bool)  # of episodes of 5 and 3 steps
+    found, _ = advantages_and_returns(values, rewards, [5, 3], gamma, lam, decided)
+    second = rewards[3] + gamma * rewards[4] - values[3]
+    first = gamma * rewards[1] + gamma**3 * values[3] - values[0] + gamma**3 * lam * second
+    np.testing.assert_allclose(found[decided], [first, second, gamma**2 - values[5]])
+
+
 def test_advantages_are_normalised_within_patterns() -> None:
     patterns = torch.tensor([0] * 50 + [1] * 50)
     advantages = torch.cat([torch.randn(50) * 3 + 1, torch.full((50,), 0.4)])

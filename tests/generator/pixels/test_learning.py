@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from demonstrations.demonstration import Demonstration
 from generator.checkpoints import load_policy, policy_hash
 from generator.config import (
     BudgetConfig,
+    ChainConfig,
+    ChunkFinetuningConfig,
+    DiffusionConfig,
     EvaluationConfig,
     FilterConfig,
     GeneratorConfig,
@@ -21,6 +24,7 @@ from generator.config import (
     ReinforceConfig,
 )
 from generator.pixels import cloning
+from generator.policies.diffusion import DiffusionPolicy
 from generator.policies.policy import Exploration
 from generator.policies.seeing import SeeingPolicy
 from generator.rollout import rollout, training_specs
@@ -123,6 +127,30 @@ def test_ppo_trains_the_encoder_where_that_is_asked_for(
     torch.testing.assert_close(
         bytes_likelihood.log_prob(trace), likelihood.log_prob(trace), atol=1e-2, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("trained", ["no", "all"])
+def test_a_diffusion_head_behind_an_encoder(
+    tmp_path: Path, few: list[Demonstration], trained: Literal["no", "all"]
+) -> None:
+    chain = ChainConfig(levels=10, acting_steps=2, finetuned_steps=2)
+    finetuning = ChunkFinetuningConfig(episodes=2, desired_kl=1e-6)
+    config = dataclasses.replace(
+        observing(train_encoder=trained),
+        diffusion=DiffusionConfig(
+            channels=(32,), chunk=4, chain=chain, steps=4, batch_size=8, finetuning=finetuning
+        ),
+    )
+    policy = seeing(run(tmp_path, few, "diffusion_rl", config).policy)
+    learned = seeing(load_policy(tmp_path / "diffusion_rl/seed_0/learn/policy.safetensors")[0])
+    assert isinstance(policy.head, DiffusionPolicy) and not _same(policy.head, learned.head)
+    assert _same(policy.encoder, learned.encoder) == (trained == "no")
+    episode, alone = _roll_out(policy), _roll_out(policy, envs=1)
+    assert episode.trace["chain"].shape == (5, 3, 4, 7)
+    assert episode.trace["length"].tolist() == [4, 0, 0, 0, 4]
+    np.testing.assert_array_equal(alone.actions, episode.actions)
+    last = max(tmp_path.rglob("reinforce-*/policy.safetensors"))
+    assert [m["kl"] > 0 for m in load_policy(last)[1]["history"]] == [True, True]
 
 
 def test_principal_components_and_filtered_cloning(
