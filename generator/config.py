@@ -156,7 +156,7 @@ class ReinforceConfig:
     advantage_floor: float = 0.05
     """Least standard deviation that advantages are divided by, so that a solved pattern rests."""
     gae_lambda: float = 0.95
-    """Lambda of generalised advantage estimation, once the critic is warm."""
+    """Lambda of generalised advantage estimation, from decision to decision."""
     clip: float = 0.25
     """Clipping range of the probability ratio."""
     epochs: int = 6
@@ -172,7 +172,8 @@ class ReinforceConfig:
     critic_learning_rate: float = 1e-3
     """Critic's step size."""
     desired_kl: float = 0.02
-    """KL of an iteration's update: passes end once it is reached, and a longer step is cut back."""
+    """KL of an iteration's update, of a decision: passes end once it is reached, and a longer step
+    is cut back."""
     initial_kl_coefficient: float = 0.01
     """Weight of KL(pi || pi_BC), in closed form over all visited states."""
     gradient_norm: float = 0.5
@@ -234,8 +235,9 @@ class ChainConfig:
     """Which levels are visited when acting: a few, or all."""
     acting_steps: int = 5
     """Steps of DDIM."""
-    eta: float = 0.0
-    """Share of DDPM's noise that DDIM adds."""
+    eta: float = 1.0
+    """Share of DDPM's noise that DDIM adds. With 0 nearly all that makes chunks differ comes from
+    the chain's start, which PPO does not score, and it learns from what little is left."""
     minimum_std: float = 0.1
     """Least noise of a step that PPO fine-tunes, and least standard deviation that it is scored
     with, of actions normalised to [-1, 1]; the last step's motion has `NoiseConfig`'s instead."""
@@ -253,12 +255,12 @@ class ChunkFinetuningConfig:
 
     annealing: Annealing = "cosine"
     """How the actor's step size goes over the budget of environment steps."""
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-4
     """The actor's step size at the start."""
     episodes: int = 96
     """Episodes of an iteration, over all patterns: as many environments at the same time."""
-    desired_kl: float = 0.03
-    """KL of an iteration's update, of whole chains."""
+    desired_kl: float = 0.15
+    """KL of an iteration's update, of a decision: a whole chain, a whole chunk."""
     denoising_gamma: float = 0.99
     """Discount from a denoising step to the one before it."""
 

@@ -29,7 +29,7 @@ from experiments.recipes.variants import (
 from experiments.study import COLLECT, EPISODES_PER_WAY, head
 from experiments.study_results import read_results
 from generator.config import CollectConfig, GeneratorConfig
-from generator.run_folder import RunFolder
+from generator.run_folder import SLOTS, RunFolder
 
 if TYPE_CHECKING:
     from generator.work.plan import Plan, Settings
@@ -166,6 +166,7 @@ def recipes(
     assets: Path = Path("libero"),
     train: GeneratorConfig = GeneratorConfig(),
     collect: CollectConfig = COLLECT,
+    slots: int = SLOTS,
 ) -> None:
     """Train, measure, write results, figures and their page; what is done is not done again.
 
@@ -185,6 +186,7 @@ def recipes(
         assets: `libero`, `embedded` or a folder.
         train: settings of the trainings.
         collect: which episodes the measures are of.
+        slots: environments stepped together; results do not depend on it.
 
     Raises:
         DlrError: there is no such variant, or something failed; the rest is done and written.
@@ -199,7 +201,7 @@ def recipes(
     chosen, failed = _chosen(variants), []
     if not report:
         shown = DemonstrationConfig(episodes_per_way, "scripted")
-        settings = Settings((), seeds, shown, train, collect, collect)
+        settings = Settings((), seeds, shown, train, collect, collect, slots)
         plan = plan_recipes(
             run, [get_task(task) for task in tasks], chosen, settings, resolve_assets(assets),
             (out, quality_out), people,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,26 +80,31 @@ def test_what_is_wanted_most_is_done_first(tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_a_task_is_trained_measured_and_told(tmp_path: Path) -> None:
     out, told = tmp_path / "results", tmp_path / "told.md"
-    chosen = ("dlr", "mi_shaped_beta_0.1", "dlr_diffusion", "diffusion_mlp")
+    chosen = ("dlr", "mi_shaped_beta_0.1", "diffusion_rl", "diffusion_mlp")
     arguments: dict[str, Any] = {
         "tasks": (DRAWER,), "seeds": (0,), "variants": chosen, "run": tmp_path / "run", "out": out,
         "quality_out": tmp_path / "quality", "page_file": told, "episodes_per_way": 3,
         "assets": Path("embedded"), "train": TINY,
-        "collect": CollectConfig(episodes=3, maximum_attempts=1, require_all=False),
+        "collect": CollectConfig(episodes=3, maximum_attempts=1, require_all=False), "slots": 3,
     }  # fmt: skip
     recipes(**arguments)
     found = {result.recipe: result for result in read_results(out)}
     assert set(found) == set(chosen)
     assert found["mi_shaped_beta_0.1"].provenance["config"]["information"]["beta"] == 0.1
-    assert len(found["dlr_diffusion"].stages["reinforce"].success) == 3
+    assert len(found["dlr"].stages["reinforce"].success) == 3
+    assert len(found["diffusion_rl"].stages["reinforce"].success) == 1
     assert "scripted" in read_quality(tmp_path / "quality" / f"{DRAWER}.json")
-    before = told.read_text()
-    assert "| Diffusion RL: MLP for U-Net | 1 |" in before
+    assert "| Diffusion RL: MLP for U-Net | 1 |" in told.read_text()
     assert (tmp_path / "told" / "beta.png").exists()
     stages = sorted(path.name for path in (tmp_path / "run/policies" / DRAWER / "stages").iterdir())
     assert sum(name.startswith("discover-") for name in stages if "." not in name) == 1
-    recipes(**arguments)
-    assert told.read_text() == before
+    shutil.rmtree(tmp_path / "quality")
+    for name in ("dlr", "diffusion_mlp"):
+        shutil.rmtree(out / DRAWER / name)
+    recipes(**arguments, report=True)
+    partial = told.read_text()
+    assert partial.startswith("# Recipes of the two papers\n\n2 trainings;")
+    assert "| Diffusion RL | 1 |" in partial and "MLP for U-Net" not in partial
 
 
 def result(recipe: str, success: int, figures_: dict[str, float]) -> StudyResult:

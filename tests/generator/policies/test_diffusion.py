@@ -63,14 +63,35 @@ def test_likelihood_by_hand() -> None:
             clean = (noisy[i] - (1 - step.abar) ** 0.5 * eps[0]) / step.abar**0.5
             clean = clean.clamp(-1.2, 1.2)
             again = (noisy[i] - step.abar**0.5 * clean) / (1 - step.abar) ** 0.5
-            mean = step.below**0.5 * clean + (1 - step.below) ** 0.5 * again
-            std = torch.full((7,), 0.1)
+            sigma = ((1 - step.below) / (1 - step.abar) * (1 - step.abar / step.below)) ** 0.5
+            mean = step.below**0.5 * clean + (1 - step.below - sigma**2) ** 0.5 * again
+            std = torch.full((7,), max(sigma, 0.1))
             if i == 1:
                 std[:6] = 0.04 / made.action_half[:6]
             expected = torch.distributions.Normal(mean, std).log_prob(noisy[i + 1]).sum()
             torch.testing.assert_close(found.log_probs(trace)[row, i], expected)
     torch.testing.assert_close(found.log_prob(trace), found.log_probs(trace).sum(-1))
     torch.testing.assert_close(found.kl(found), torch.zeros(2))
+
+
+@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_scoring_finds_the_noise_that_was_drawn(network: Any, eta: float) -> None:
+    """So PPO's ratios are 1 before the first step, in any minibatch."""
+    made = policy(network, eta=eta)
+    made.explore(0.04)
+    features, trace = decided(made, 6)
+    found = made.distribution(features, trace)
+    z = (trace["chain"][:, 1:] - found.mean) / found._std
+    for i in range(6):
+        noise = made.noise(np.random.default_rng(i), Exploration(0.04, 0.3))
+        drawn = noise.draw_chain(len(made.steps), 4)[1:]
+        drawn[-1, :, :6] = noise.draw_chunk(4)[0][:, :6] / 0.04
+        np.testing.assert_allclose(z[i].detach(), drawn, atol=1e-3)
+    some = torch.tensor([4, 1, 3])
+    part = {name: value[some] for name, value in trace.items()}
+    ratio = made.distribution(features[some], part).log_probs(part) - found[some].log_probs(part)
+    assert ratio.abs().max() < 1e-4
 
 
 def test_gradient_of_ppos_objective_by_finite_differences() -> None:
