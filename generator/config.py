@@ -255,7 +255,7 @@ class ChunkFinetuningConfig:
 
     annealing: Annealing = "cosine"
     """How the actor's step size goes over the budget of environment steps."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-5
     """The actor's step size at the start."""
     episodes: int = 96
     """Episodes of an iteration, over all patterns: as many environments at the same time."""
