@@ -69,7 +69,7 @@ def test_what_is_wanted_most_is_done_first(tmp_path: Path) -> None:
     told = [i for i, what in enumerate(whats) if what == "quality of episodes"]
     assert len(told) == 4 and told[1] < whats.index("dlr_diffusion seed 0") < told[2]
     assert told[3] < whats.index("dlr seed 1")
-    measured = [i for i in plan.after[told[0]] if "measures" in whats[i]]
+    measured = [i for i in plan.after.items[told[0]] if "measures" in whats[i]]
     assert {whats[i] for i in measured} == {f"measures of {what}" for what in first}
     folders = {v.folder(tmp_path).trajectories(tasks[0], v.recipe, 0) for v in VARIANTS}
     assert len(folders) == len(VARIANTS)
