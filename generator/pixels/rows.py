@@ -19,5 +19,6 @@ def pack(pictures: np.ndarray, proprio: np.ndarray) -> np.ndarray:
 def unpack(rows: Tensor, cameras: int, size: int) -> tuple[Tensor, Tensor]:
     """Undo `pack`: return pictures (n, cameras, size, size, 3) uint8 and (n, 8) float32."""
     end = cameras * size**2 * 3
-    numbers = rows[:, end : end + 4 * PROPRIO].clone().view(torch.float32)
+    part = rows[:, end : end + 4 * PROPRIO]
+    numbers = part.clone(memory_format=torch.contiguous_format).view(torch.float32)
     return rows[:, :end].reshape(len(rows), cameras, size, size, 3), numbers
