@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_references_break_between_figures(
     assert max(map(len, lines)) <= width
     assert {line for line in lines if line.startswith(" ")} >= {"  average 76.2%"}
     assert not [line for line in lines if line.strip() in ("%", "average")]
-    short = [first for first, then in zip(lines, lines[1:], strict=False) if "  average" in then]
+    short = [first for first, then in itertools.pairwise(lines) if "  average" in then]
     wide = "libero_10 53.7%, average 76.5%"
     assert any(wide in line for line in lines) == (width == 120) and len(short) > 5
 
