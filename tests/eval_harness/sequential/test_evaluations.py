@@ -88,12 +88,12 @@ main(sys.argv[1:])
 def test_killed_at_random_moments_it_stops_where_it_would_have(
     pack: AssetPack, tmp_path: Path
 ) -> None:
-    """`dlr eval run --until`, ended by SIGKILL six times and begun again, against one whole run."""
+    """`dlr eval run --until`, ended by SIGKILL five times and begun again, beside one whole run."""
     rng, killed = random.Random(3), tmp_path / "killed"
     lines = killed / "episodes.jsonl"
     command = [
         sys.executable, "-c", UNTIL, "eval", "run", "scripted", "--protocol", "openpi",
-        "--tasks", DRAWER, "--episodes", "40", "--until", "20", "--no-preflight",
+        "--tasks", DRAWER, "--episodes", "40", "--until", "30", "--no-preflight",
         "--environments", "3", "--threads", "1", "--assets", str(pack.path), "--out", str(killed),
     ]  # fmt: skip
 
@@ -101,7 +101,7 @@ def test_killed_at_random_moments_it_stops_where_it_would_have(
         return lines.read_bytes().count(b"\n") if lines.exists() else 0
 
     died, seen = 0, [0]
-    for _ in range(6):
+    for _ in range(5):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         further, delay = rng.randrange(5), rng.random()
         while process.poll() is None and count() < seen[-1] + further:
@@ -112,7 +112,7 @@ def test_killed_at_random_moments_it_stops_where_it_would_have(
         seen.append(count())
     assert died >= 3 and len(set(seen)) >= 3 and seen == sorted(seen), seen
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.count("saved")
-    rule = StoppingRule(half_width=0.2)
+    rule = StoppingRule(half_width=0.3)
     protocol = replace(PROTOCOLS["openpi"], horizons=dict.fromkeys(SUITES, HORIZON))
     whole = evaluate(
         load_policy("scripted", protocol, 0, pack), protocol, [get_task(DRAWER)],
