@@ -71,13 +71,12 @@ class Decide(EpisodeSettings):
         with ExitStack() as stack:
             contest = self._contest(stack)
             if conditions:
-                found = decide_conditions(
-                    conditions, contest.sides, rule, self.out, contest.block
-                ).values()
+                sides, block = contest.sides, contest.block
+                found = [*decide_conditions(conditions, sides, rule, self.out, block).values()]
             else:
                 found = [decide(*contest.sides(None, self.out), rule, self.out, contest.block)]
         print_decisions(self.out)
-        self._leave(list(found))
+        self._leave(found)
 
     def _contest(self, stack: ExitStack) -> Contest:
         """Return who is compared; policies that are loaded are closed with the stack."""

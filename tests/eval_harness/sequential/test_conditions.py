@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,8 @@ def test_shards_of_conditions_are_merged(tmp_path: Path) -> None:
     whole = decide_conditions(conditions, sides, DecisionRule(), tmp_path / "whole")
     shards = [tmp_path / f"{i}" for i in range(2)]
     for i, out in enumerate(shards):
-        decide_conditions(
-            conditions, lambda arm, to, i=i: sides(arm, to, i, 2), DecisionRule(), out, 50
-        )
+        share = functools.partial(sides, index=i, count=2)
+        decide_conditions(conditions, share, DecisionRule(), out, 50)
     merged = merge_conditions(shards, tmp_path / "merged")
     verdicts = [one.verdict for one in whole.values()]
     assert [one.verdict for one in merged.values()] == verdicts and len(verdicts) == 2

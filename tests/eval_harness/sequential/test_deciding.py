@@ -114,15 +114,13 @@ def test_an_error_ends_it_until_it_is_run_again(tmp_path: Path) -> None:
 def test_shards_decide_what_one_run_does(tmp_path: Path) -> None:
     expected = find_verdict(WORSE, BETTER, DecisionRule())
 
-    def sides(i: int, beside: tuple[str, ...] = (), count: int = 3) -> list[Side]:
-        return [
-            Side(
-                tmp_path / f"{i}" / name,
-                runner(outcomes, asked, shard=(i, count)),
-                tuple(tmp_path / other / name for other in beside),
-            )
-            for name, outcomes in (("baseline", WORSE), ("evaluated", BETTER))
-        ]
+    def sides(i: int, beside: tuple[str, ...] = ()) -> tuple[Side, Side]:
+        def side(name: str, outcomes: dict[str, list[bool]]) -> Side:
+            others = tuple(tmp_path / other / name for other in beside)
+            run = runner(outcomes, asked, shard=(i, 3))
+            return Side(tmp_path / f"{i}" / name, run, others)
+
+        return side("baseline", WORSE), side("evaluated", BETTER)
 
     asked: list[int] = []
     blind = [decide(*sides(i), DecisionRule(), tmp_path / f"{i}", 5) for i in range(2)]
