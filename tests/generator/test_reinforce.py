@@ -120,8 +120,11 @@ def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
     tuned, report = reinforce(policy, environments, None, settings, tmp_path)
     assert report["stopped"] == "steps used up" and environments.steps <= 6000
     assert report["environment_steps"]["total"] == environments.steps > 4000
-    last = report["history"][-1]
-    assert last["reach/0"] > 0.25 and last["success_from_demonstrations/0"] > last["success/0"]
+    nearer, whole = (
+        np.mean([m[f"{name}/{z}"] for m in report["history"] for z in range(3)])
+        for name in ("success_from_demonstrations", "success")
+    )
+    assert report["history"][-1]["reach/0"] > 0.25 and nearer > whole
     assert policy_hash(load_policy(tmp_path / "policy.safetensors")[0]) == policy_hash(tuned)
     trained, frozen = tuned.state_dict(), policy.state_dict()
     assert all(torch.equal(trained[n], frozen[n]) for n in frozen if n != "raw_log_std")
