@@ -9,11 +9,12 @@ are as fast; PyTorch's own loops, such as that of `exp2`, do so too.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 _LOG2_E = math.log2(math.e)
 _LN_2 = math.log(2)
@@ -63,14 +64,14 @@ class _Product(torch.autograd.Function):
     """`x @ weight.T` as one product."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         rows = x.detach().flatten(0, -2).numpy()
         return torch.from_numpy(rows @ weight.detach().numpy().T).view(*x.shape[:-1], len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = (saved.detach() for saved in ctx.saved_tensors)
         along = gradients[0].flatten(0, -2).numpy()
         for_x, for_weight = ctx.needs_input_grad

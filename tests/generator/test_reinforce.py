@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from common.errors import CheckpointError, SettingError
 from generator.checkpoints import load_policy, policy_hash
-from generator.config import LearnConfig, NoiseConfig, ReinforceConfig
+from generator.config import EvaluationConfig, LearnConfig, NoiseConfig, ReinforceConfig
 from generator.finetuning.batch import advantages_and_returns, make_batch, normalise_per_pattern
 from generator.finetuning.critic import Critic
 from generator.finetuning.learner import Learner
@@ -100,6 +101,29 @@ def test_improves_a_weak_clone(tmp_path: Path) -> None:
     assert report["stopped"] in ("solved", "iterations used up")
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert "tensorflow" not in sys.modules
+
+
+class LuckyStarts(PointMasses):
+    """The starts of the usual evaluation begin at the goal, as if no training were needed."""
+
+    def reset(
+        self, slots: Sequence[int], seeds: Sequence[int], init_indices: Sequence[int | None]
+    ) -> None:
+        """Begin, with the item at the goal where it is one of those starts."""
+        super().reset(slots, seeds, init_indices)
+        for slot, seed in zip(slots, seeds, strict=True):
+            if 0 <= seed - EVALUATION_SEED < SHORT.evaluation_episodes:
+                self.envs[slot].item = self.envs[slot].goal.copy()
+
+
+def test_the_target_is_not_reached_by_lucky_starts(tmp_path: Path) -> None:
+    policy, evaluation = clone(tmp_path / "learn"), EvaluationConfig(fresh_share=1.0)
+    for target, stopped in ((0.9, "iterations used up"), (0.5, "solved")):
+        config = dataclasses.replace(SHORT, target_success=target)
+        settings = Finetuning(config, horizon=75, evaluation=evaluation)
+        _, report = reinforce(policy, LuckyStarts(), None, settings, tmp_path / str(target))
+        assert all(report["history"][-1][f"held_out_success/{z}"] == 1 for z in range(3))
+        assert report["stopped"] == stopped
 
 
 def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
