@@ -10,9 +10,10 @@ import tyro
 
 from cli.doctor import load_mujoco
 from cli.eval_board import Board
-from cli.eval_decide import Decide, print_decision
+from cli.eval_decide import Decide, print_decisions
 from cli.eval_episodes import Csv, Video
-from cli.eval_run import ProtocolName, Run, print_results
+from cli.eval_run import Run, print_results
+from cli.eval_settings import ProtocolName
 from common.errors import UsageError
 
 EXIT_FAULT = 1
@@ -92,8 +93,19 @@ class Merge:
         """Merge."""
         from eval_harness.merging import merge, merge_seeds
         from eval_harness.perturbations.arms import is_arms, merge_arms
+        from eval_harness.sequential.conditions import is_decisions, merge_conditions
+        from eval_harness.sequential.deciding import is_decision, merge_decisions
 
-        arms = bool(self.folders) and is_arms(self.folders[0])
+        load_mujoco()
+        first = next(iter(self.folders), Path())
+        arms = is_arms(first)
+        if is_decision(first) or is_decisions(first):
+            if self.seeds:
+                raise UsageError("a decision is of one seed: merge its shards, without --seeds")
+            decisions = merge_conditions if is_decisions(first) else merge_decisions
+            decisions(self.folders, self.out)
+            print_decisions(self.out)
+            return
         if self.seeds and arms:
             raise UsageError("merge the seeds arm by arm: `dlr eval merge A/light-3 B/light-3`")
         if self.seeds:
@@ -159,13 +171,14 @@ class Report:
         """Write the report."""
         load_mujoco()
         from eval_harness.perturbations.arms import is_arms
+        from eval_harness.sequential.conditions import is_decisions
         from eval_harness.sequential.deciding import is_decision
         from reports.evaluation import write_report
         from reports.robustness import write
         from reports.video import VideoSettings
 
-        if is_decision(self.folder):
-            print_decision(self.folder)
+        if is_decision(self.folder) or is_decisions(self.folder):
+            print_decisions(self.folder)
             return
         videos = VideoSettings() if self.videos else None
         if is_arms(self.folder):

@@ -281,9 +281,14 @@ class _Progress:
             self._outcomes[result.task][result.episode] = result.success
 
 
-def is_complete(results: Results) -> bool:
-    """Return whether every episode of the plan, or of the shard, ended without an error."""
+def is_complete(results: Results, rounds: int | None = None) -> bool:
+    """Return whether every episode of the plan, or of the shard, ended without an error.
+
+    Args:
+        results: what a results folder holds.
+        rounds: ask of the first so many episodes of each task alone.
+    """
     shard = Shard.parse(results.config.get("shard", "0/1"))
-    wanted = planned(results.config["plan"])[shard.index :: shard.count]
+    share = planned(results.config["plan"])[shard.index :: shard.count]
     ended = {result.key for result in results.episodes if result.error is None}
-    return ended.issuperset(wanted)
+    return ended.issuperset(key for key in share if rounds is None or key[1] < rounds)

@@ -1,8 +1,9 @@
 """`python -m experiments.options TASK`: what each option of PPO gives, from one and the same clone.
 
 A recipe is trained once without options and once with each: starts along demonstrations, replay of
-successes, a residual on the frozen clone. `results/ablations/SUITE/TASK.json` has success before
-and after, the budget that was chosen, environment steps, minutes, and every iteration's measures.
+successes, a residual on the frozen clone, and thrice the steps. `results/ablations/SUITE/TASK.json`
+has success before and after, the budget that was chosen, environment steps, minutes, and every
+iteration's measures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import DlrError
 from common.files import write_json
 from common.machine import describe_machine
-from generator.config import GeneratorConfig
+from generator.config import BudgetConfig, GeneratorConfig
 
 if TYPE_CHECKING:
     from demonstrations.demonstration import Demonstration
@@ -28,6 +29,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "demonstration_starts": {"demonstration_starts": 0.5},
     "replay": {"replay": 0.1},
     "residual": {"residual": True},
+    "thrice_the_steps": {"budget": BudgetConfig(steps=600_000)},
 }
 """Name -> what it changes in `ReinforceConfig`."""
 MEASURES = ("success", "held_out_success", "kl", "clip_fraction", "explained_variance", "reach")

@@ -202,8 +202,6 @@ class ReinforceConfig:
     """Episodes per pattern of such an evaluation."""
     target_success: float = 0.95
     """Held-out success that every pattern is to reach."""
-    saturated_evaluations: int = 2
-    """Consecutive evaluations at the target after which training stops, unless it is short."""
     patience: int = 4
     """Evaluations without a better one after which training stops."""
 

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from common.tensors import build_module, fitting, load_tensors, save_tensors
+from generator.arithmetic import exp, log
 from generator.checkpoints import versions
 from generator.config import DiscoverConfig
-from generator.networks import Normalizer
+from generator.networks import Linear, Normalizer
 from generator.paths import (
     FEATURES,
     FLOORS,
@@ -72,23 +73,23 @@ class MixtureVae(nn.Module):
         """Return log q(z|s) by Bayes' rule at the latent mean. Shapes: (n, D) -> (n, K)."""
         std = self.prior_std()
         distance = ((mean[:, None] - self.prior_mean) / std) ** 2
-        log_q = torch.log_softmax((-0.5 * distance - std.log()).sum(-1), dim=-1)
-        mass = torch.full_like(log_q, _EVIDENCE_FLOOR / log_q.shape[-1]).log()
+        log_q = torch.log_softmax((-0.5 * distance - log(std)).sum(-1), dim=-1)
+        mass = log(torch.full_like(log_q, _EVIDENCE_FLOOR / log_q.shape[-1]))
         return torch.logaddexp(log_q + float(np.log1p(-_EVIDENCE_FLOOR)), mass)
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor:
         """Return KL(q(u|s) || p(u|z)) for every z. Shape: (n, K)."""
         std = self.prior_std()
-        variance = (log_std[:, None].exp() / std) ** 2
+        variance = (exp(log_std[:, None]) / std) ** 2
         distance = ((mean[:, None] - self.prior_mean) / std) ** 2
-        return (0.5 * (variance + distance - 1) + std.log() - log_std[:, None]).sum(-1)
+        return (0.5 * (variance + distance - 1) + log(std) - log_std[:, None]).sum(-1)
 
 
 def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(inputs, hidden), nn.Tanh(),
-        nn.Linear(hidden, hidden), nn.Tanh(),
-        nn.Linear(hidden, outputs),
+        Linear(inputs, hidden), nn.Tanh(),
+        Linear(hidden, hidden), nn.Tanh(),
+        Linear(hidden, outputs),
     )  # fmt: skip
 
 
@@ -221,7 +222,9 @@ def _train(
     weights = torch.from_numpy(1 / np.array([len(p) for p in paths]))[trajectory]
     r = initial = torch.from_numpy(responsibilities.astype(np.float32))
     rng = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, weight_decay=1e-2, fused=True
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     index = torch.from_numpy(trajectory)
     for step in range(config.steps):
@@ -248,7 +251,7 @@ def _loss_terms(
     normal = model.normalizer(states)
     noisy = normal + config.input_noise * torch.randn(normal.shape, generator=rng)
     mean, log_std = model.encode(noisy)
-    u = mean + log_std.exp() * torch.randn(mean.shape, generator=rng)
+    u = mean + exp(log_std) * torch.randn(mean.shape, generator=rng)
     reconstruction = 0.5 * ((model.decoder(u) - normal) ** 2).sum(-1).mean()
     kl = (r * model.kl(mean, log_std)).sum(-1).mean()
     information = (r * model.log_posterior(mean)).sum(-1).mean()
@@ -265,17 +268,17 @@ def _expectation(model: MixtureVae, states: Tensor, trajectory: Tensor, initial:
     mean, _ = model.encode(model.normalizer(states))
     log_q = model.log_posterior(mean)
     evidence = torch.zeros_like(initial).index_add_(0, trajectory, log_q * _sharpness(log_q))
-    log_r = initial.clamp_min(_PATH_FLOOR).log() + evidence / _TEMPERATURE
-    log_shares = initial.mean(dim=0).log()
+    log_r = log(initial.clamp_min(_PATH_FLOOR)) + evidence / _TEMPERATURE
+    log_shares = log(initial.mean(dim=0))
     for _ in range(50):
         log_r = log_r + log_shares - torch.logsumexp(log_r, 0) + np.log(len(log_r))
         log_r = torch.log_softmax(log_r, dim=-1)
-    return log_r.exp()
+    return exp(log_r)
 
 
 def _sharpness(log_q: Tensor) -> Tensor:
     """Return 1 - entropy / log K, how much each state says of the pattern. (n, K) -> (n, 1)."""
-    entropy = -(log_q.exp() * log_q).sum(-1, keepdim=True)
+    entropy = -(exp(log_q) * log_q).sum(-1, keepdim=True)
     return 1 - entropy / max(float(np.log(log_q.shape[1])), 1e-9)
 
 

@@ -9,23 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from generator.arithmetic import linear
+
 OBSERVATION_CLIP = 5.0
 
 
 class Linear(nn.Linear):
-    """A linear layer; without gradients, each row is computed by itself.
-
-    A matrix product's rounding depends on its number of rows. Rollouts multiply row by row, so
-    that an episode does not depend on how many others run beside it.
-    """
+    """A linear layer with the bits of any processor; see `generator.arithmetic.linear`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return `input @ weight.T + bias`. Shapes: (n, in) -> (n, out)."""
-        if torch.is_grad_enabled():
-            return super().forward(input)
-        n = len(input)
-        weight = self.weight.t().expand(n, -1, -1)
-        return torch.baddbmm(self.bias.expand(n, 1, -1), input[:, None], weight)[:, 0]
+        """Return `input @ weight.T + bias`. Shapes: (n, in) -> (n, out), or (n, T, in)."""
+        return linear(input, self.weight, self.bias)
 
 
 def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -34,13 +28,28 @@ def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
         layer = Linear(a, b)
-        nn.init.orthogonal_(layer.weight, gain=5 / 3)
+        _make_orthogonal(layer.weight, gain=5 / 3)
         nn.init.zeros_(layer.bias)
         layers += [layer, nn.Tanh()]
     last = Linear(sizes[-1], outputs)
-    nn.init.orthogonal_(last.weight, gain=0.01)
+    _make_orthogonal(last.weight, gain=0.01)
     nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
+
+
+@torch.no_grad()
+def _make_orthogonal(weight: Tensor, gain: float) -> None:
+    """Draw a (semi-)orthogonal matrix from torch's generator, by NumPy's decomposition.
+
+    A matrix without content, of a network whose weights come from a file, stays so.
+    """
+    if weight.is_meta:
+        return
+    rows, columns = weight.shape
+    drawn = torch.empty(max(rows, columns), min(rows, columns)).normal_().double().numpy()
+    q, r = np.linalg.qr(drawn)
+    q *= np.sign(np.diag(r))
+    weight.copy_(torch.from_numpy(gain * (q if rows >= columns else q.T)))
 
 
 class Normalizer(nn.Module):

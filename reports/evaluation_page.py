@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import jinja2
 
 from eval_harness.compare import Comparison, Contrast
 from eval_harness.published.figures import PublishedComparison
@@ -16,7 +13,7 @@ from eval_harness.seeds import seeds_text
 from eval_harness.sequential.rules import Stop
 from eval_harness.sequential.stopped import stop_text
 from reports import evaluation_tables as tables
-from reports.pages import data_uri
+from reports.pages import data_uri, render
 from reports.video import Scene
 from simulation.assets.embedded import PACK_NAME
 from simulation.tasks import get_task
@@ -51,13 +48,11 @@ def to_html(
         published: with what is published of a checkpoint, or None.
         remarks: what else the reader should know first, in sentences.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = importlib.resources.files("reports").joinpath("evaluation_template.html")
     summary = summarise(results)
     failures = sum(not r.success for r in results.episodes if r.error is None)
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render(
+        "reports",
+        "evaluation_template.html",
         policy=tables.policy_name(results.config["policy"]),
         facts=_facts(results),
         alerts=[*_alerts(results, summary, stop, comparison), *remarks],

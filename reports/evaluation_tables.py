@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,15 +75,34 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def print_figures(figures: Sequence[Figure], console: Console) -> None:
     """Print published and rerun success with protocol and source, a paragraph a figure."""
     for figure in figures:
-        suites = [f"{suite} {percent:g}" for suite, percent in figure.suites.items()]
-        average = [] if figure.average is None else [f"average {figure.average:g}"]
+        rates = [f"{suite} {percent:g}%" for suite, percent in figure.suites.items()]
+        rates += [] if figure.average is None else [f"average {figure.average:g}%"]
         head = f"{figure.model}  {figure.kind} by {figure.by}, {figure.benchmark}"
         count = f"{figure.rollouts} rollouts" if figure.rollouts else "rollouts not stated"
         protocol = f"protocol {figure.protocol or 'not stated'}"
-        console.print(Text(head, style="bold"))
-        console.print(Text("  " + ", ".join(suites + average) + " %"))
-        details = "; ".join(filter(None, (protocol, count, figure.note)))
-        console.print(Text(f"  {details}\n  {figure.source}"))
+        console.print(Text("\n".join(_broken([head], "", console.width)), style="bold"))
+        details = list(filter(None, (protocol, count, figure.note)))
+        for parts, joint in ((rates, ","), (details, ";"), (figure.source.split("; "), ";")):
+            console.print(Text("\n".join(_broken(parts, joint, console.width, "  "))))
+
+
+def _broken(parts: Sequence[str], joint: str, width: int, indent: str = "") -> list[str]:
+    """Return lines of parts, broken between two of them, and within one that fills a line alone."""
+    lines: list[str] = []
+    for part in (*(f"{one}{joint}" for one in parts[:-1]), parts[-1]):
+        longer = f"{lines[-1]} {part}" if lines else indent + part
+        if lines and len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines += textwrap.wrap(
+                part,
+                max(width, 20),
+                initial_indent=indent,
+                subsequent_indent=indent + "  ",
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+    return lines
 
 
 def print_published(found: PublishedComparison, console: Console) -> None:

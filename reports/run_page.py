@@ -6,14 +6,12 @@ Pictures follow light and dark mode; thumbnails are data URIs.
 from __future__ import annotations
 
 import base64
-import importlib.resources
 import io
 import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -23,6 +21,7 @@ from analysis.poses import SPACES
 from analysis.profile import Profile
 from reports import figures
 from reports.figures import Bars, Line, Panel, panel
+from reports.pages import render
 from reports.run_outcomes import (
     Analysis,
     LearningCurve,
@@ -51,11 +50,9 @@ from reports.run_tables import (
 
 def to_html(analyses: Sequence[Analysis], title: str) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = importlib.resources.files("reports").joinpath("run_template.html")
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render(
+        "reports",
+        "run_template.html",
         title=title,
         tasks=[_task_view(analysis, f"task{i}") for i, analysis in enumerate(analyses)],
         overview=[_overview(analysis) for analysis in analyses],

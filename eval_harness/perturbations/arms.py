@@ -79,11 +79,7 @@ def run_arms(
     with lock_folder(out):
         known = list_arms(out) if (out / ARMS).exists() else ()
         together = tuple(dict.fromkeys((*known, *arms)))
-        content = {
-            "format_version": FORMAT_VERSION,
-            "arms": [dataclasses.asdict(arm) for arm in together],
-        }
-        write_sealed(out / ARMS, json.loads(json.dumps(content)))
+        write_arms(out / ARMS, together)
         return {arm: run(arm, out / arm.name) for arm in arms}
 
 
@@ -104,6 +100,21 @@ def list_arms(folder: Path) -> tuple[Arm, ...]:
             f"{folder} is of no evaluation under perturbation: it has no {ARMS}. "
             "`dlr eval run POLICY --perturb all` makes one."
         )
+    return read_arms(path)
+
+
+def write_arms(path: Path, arms: Sequence[Arm]) -> None:
+    """Write a list of arms, for `read_arms`."""
+    content = {"format_version": FORMAT_VERSION, "arms": [dataclasses.asdict(arm) for arm in arms]}
+    write_sealed(path, json.loads(json.dumps(content)))
+
+
+def read_arms(path: Path) -> tuple[Arm, ...]:
+    """Return the arms of a list that `write_arms` wrote.
+
+    Raises:
+        ResultsError: it is damaged, or of axes or levels that there are not.
+    """
     remedy = "run the same evaluation again into this folder: what is whole is not run anew"
     content = read_sealed(path, "a list of arms", ResultsError, remedy)
     try:

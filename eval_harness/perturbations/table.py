@@ -76,13 +76,13 @@ def parse_axes(text: str) -> list[str]:
     return list(dict.fromkeys("+".join(one.axis for one in condition) for condition in ordered))
 
 
-def parse_levels(text: str) -> list[int]:
-    """Return the levels of `0-5`, `3` or `0,2,4`; the control, 0, is always among them.
+def parse_levels(text: str, control: bool = True) -> list[int]:
+    """Return the levels of `0-5`, `3` or `0,2,4`, and 0, the control, unless that is not wanted.
 
     Raises:
         PerturbationError: one is out of range, or the text is of another form.
     """
-    levels = {CONTROL}
+    levels = {CONTROL} if control else set()
     for part in text.split(","):
         low, dash, high = part.partition("-")
         if not low.isdecimal() or (dash and not high.isdecimal()):

@@ -6,8 +6,8 @@ baseline/, evaluated/   results folders of the two; where one has been evaluated
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,15 @@ from common.errors import SettingError
 from common.json_files import build, read_sealed, write_sealed
 from common.locks import lock_folder
 from eval_harness.compare import ComparisonError, find_mismatches
-from eval_harness.results import Results, ResultsError, load_results
+from eval_harness.evaluation import is_complete
+from eval_harness.merging import merge
+from eval_harness.results import (
+    CONFIG,
+    Results,
+    ResultsError,
+    check_same,
+    load_results,
+)
 from eval_harness.sequential.rules import DecisionRule, Stop, Verdict, find_verdict
 from eval_harness.sequential.sequences import confidence_sequence
 from eval_harness.sequential.stopped import table_of, write_stop
@@ -33,11 +41,31 @@ class Side:
     folder: Path
     """Its results folder."""
     run: Callable[[Path, int], Results] | None = None
-    """Runs the first so many episodes of each task into the folder; None for what is there."""
+    """Runs the first so many episodes of each task, or a shard's share of them, into the folder;
+    None for what is there."""
+    beside: tuple[Path, ...] = ()
+    """Results folders of the other shards, which are looked at, too, as far as they are there."""
 
     def results(self, rounds: int) -> Results:
         """Return its results, once the first `rounds` episodes of each task have run."""
         return load_results(self.folder) if self.run is None else self.run(self.folder, rounds)
+
+    def together(self, own: Results) -> Results:
+        """Return its results with what the other shards have run by now.
+
+        Raises:
+            ResultsError: a folder of theirs is of another evaluation.
+        """
+        found = {result.key: result for result in own.episodes if result.error is None}
+        for folder in self.beside:
+            if (folder / CONFIG).exists():
+                other = load_results(folder)
+                check_same(own.config, other.config, folder)
+                for result in other.episodes:
+                    if result.error is None:
+                        found.setdefault(result.key, result)
+        errors = [result for result in own.episodes if result.key not in found]
+        return replace(own, episodes=[*found.values(), *errors])
 
 
 @dataclass(frozen=True)
@@ -55,13 +83,21 @@ class Decided:
     planned: int
     """Rollouts of the design that is not sequential: all episodes of all sides that are run."""
     ran: int
-    """Rollouts of these that ended without an error."""
+    """Rollouts of these that ended without an error, those of other shards that it saw included."""
 
     @property
     def is_final(self) -> bool:
         """Whether it is decided, or every planned episode has been looked at."""
         whole = self.verdict.rounds == _episodes(self.baseline, self.evaluated)
         return self.verdict.outcome != "undecided" or whole
+
+    @property
+    def share_ended(self) -> bool:
+        """Whether nothing is left to run here: it is final, or a shard's share has ended."""
+        rounds = _episodes(self.baseline, self.evaluated)
+        return self.is_final or all(
+            is_complete(one, rounds) for one in (self.baseline, self.evaluated)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -85,6 +121,9 @@ def decide(
     decision depends on outcomes alone; what a block has run beyond it is kept without being
     counted. The same call goes on where it was killed.
 
+    A shard looks at what it sees of the others, too, and stops where all together do; one that
+    sees none runs its share, and `merge_decisions` finds the same decision.
+
     Args:
         baseline: the one to compare with.
         evaluated: the one in question.
@@ -94,6 +133,7 @@ def decide(
 
     Raises:
         ComparisonError: the two differ in more than the policy, or have other tasks.
+        ResultsError: another shard has another rule, or is of another evaluation.
         SettingError: the block is none.
         BusyError: another process decides here.
     """
@@ -102,16 +142,43 @@ def decide(
     with lock_folder(out):
         rounds = block
         while True:
-            first, second = baseline.results(rounds), evaluated.results(rounds)
+            own = baseline.results(rounds), evaluated.results(rounds)
             if rounds == block:
-                _check(first, second)
-            found = _look(baseline, evaluated, first, second, rule)
+                _check(*own)
+            found = _look(baseline, evaluated, own, rule)
             write_sealed(out / DECISION, found.as_dict())
-            reached = found.verdict.rounds >= min(rounds, _episodes(first, second))
-            if found.is_final or not reached:
+            planned = _episodes(*own)
+            stuck = not all(is_complete(one, min(rounds, planned)) for one in own)
+            if found.is_final or stuck or rounds >= planned:
                 _note_stops(baseline, evaluated, found)
                 return found
             rounds += block
+
+
+def merge_decisions(folders: Sequence[Path], out: Path) -> Decided:
+    """Put the shards of a decision together, both policies' results included, into a new folder.
+
+    Raises:
+        ResultsError: they are shards of several decisions, or one is damaged.
+        OutputError: the folder cannot be written, or holds something already.
+    """
+    shards = [load_decision(folder) for folder in folders]
+    for folder, shard in zip(folders, shards, strict=True):
+        if shard["rule"] != shards[0]["rule"]:
+            raise ResultsError(
+                f"{folder} and {folders[0]} are to decide by other rules: run both with one"
+            )
+
+    def side(name: str) -> Side:
+        run = [folder / name for folder in folders]
+        if not (run[0] / CONFIG).exists():
+            return Side(Path(shards[0]["folders"][name]))
+        merge(run, out / name)
+        return Side(out / name, lambda folder, rounds: load_results(folder))
+
+    sides = side(BASELINE), side(EVALUATED)
+    every = _episodes(*(load_results(one.folder) for one in sides))
+    return decide(*sides, shards[0]["rule"], out, every)
 
 
 def _check(first: Results, second: Results) -> None:
@@ -125,9 +192,10 @@ def _check(first: Results, second: Results) -> None:
 
 
 def _look(
-    baseline: Side, evaluated: Side, first: Results, second: Results, rule: DecisionRule
+    baseline: Side, evaluated: Side, own: tuple[Results, Results], rule: DecisionRule
 ) -> Decided:
     """Return where the comparison of what has run stands."""
+    first, second = baseline.together(own[0]), evaluated.together(own[1])
     verdict = find_verdict(
         table_of(first.config["plan"], first.episodes),
         table_of(second.config["plan"], second.episodes),
@@ -202,7 +270,7 @@ def decision_text(rule: DecisionRule, verdict: Verdict, planned: int, ran: int) 
     ends = f"{100 * verdict.low:+.1f} to {100 * verdict.high:+.1f}"
     text = (
         f"{words[verdict.outcome]} Evaluated less baseline: {100 * verdict.difference:+.1f} points "
-        f"({ends}, a {rule.confidence:.0%} interval that holds at every look), after "
+        f"({ends}, a {100 * rule.confidence:.3g}% interval that holds at every look), after "
         f"{verdict.rounds} episode(s) of each task. Only the evaluated succeeds at "
         f"{verdict.only_evaluated} of {verdict.n} pairs, only the baseline at "
         f"{verdict.only_baseline}. {ran} of {planned} planned rollouts were run"

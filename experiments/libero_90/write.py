@@ -6,21 +6,18 @@ page's content security policy, so that no other runs. Without scripts all of it
 
 from __future__ import annotations
 
-import importlib.resources
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from common.files import write_text
 from experiments.libero_90 import tables
 from experiments.libero_90.pictures import SIZE, picture
 from experiments.libero_90.scoreboard import RECIPES, TARGET, RecipeRow, Scoreboard, TaskRow
 from experiments.libero_90.tables import Table
-from reports.pages import data_uri, sorting_script, sorting_style
+from reports.pages import data_uri, render, sorting_script, sorting_style
 
 if TYPE_CHECKING:
     from simulation.assets.resolve import AssetPack
@@ -81,13 +78,10 @@ def html(board: Scoreboard, pictures: dict[str, bytes]) -> str:
         board: what it shows.
         pictures: WebP by the task's key.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    package = importlib.resources.files("experiments.libero_90")
     script, digest = sorting_script()
-    template = package.joinpath("template.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        "experiments.libero_90",
+        "template.html",
         title=tables.TITLE,
         introduction=tables.INTRODUCTION,
         totals=tables.totals(board),

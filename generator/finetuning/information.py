@@ -60,7 +60,7 @@ class InformationReward(Reward):
         self._task = SparseSuccess()
         torch.manual_seed(seed)
         self._q = StateClassifier(patterns, config.hidden)
-        self._optimizer = torch.optim.Adam(self._q.parameters(), config.learning_rate)
+        self._optimizer = torch.optim.Adam(self._q.parameters(), config.learning_rate, fused=True)
         self._fitted = False
 
     def __call__(self, rollout: Rollout) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from generator.arithmetic import exp
 from generator.config import Annealing, ReinforceConfig
 from generator.finetuning.batch import (
     Batch,
@@ -52,9 +53,9 @@ class Update:
         config = self.config
         self.learning_rate = config.learning_rate
         self.parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self.actor_optimizer = torch.optim.Adam(self.parameters, config.learning_rate)
+        self.actor_optimizer = torch.optim.Adam(self.parameters, config.learning_rate, fused=True)
         self.critic_optimizer = torch.optim.AdamW(
-            self.critic.parameters(), config.critic_learning_rate
+            self.critic.parameters(), config.critic_learning_rate, fused=True
         )
         self.warm = Pool(2 * config.critic_warmup)
 
@@ -144,7 +145,7 @@ class Update:
         config = self.config
         before, trace = old[index], {name: part[index] for name, part in batch.trace.items()}
         now = self.policy.distribution(batch.features[index], trace)
-        ratio = torch.exp(now.log_probs(trace) - before.log_probs(trace))
+        ratio = exp(now.log_probs(trace) - before.log_probs(trace))
         surrogate = self._surrogate(ratio, advantages[index])
         loss = config.initial_kl_coefficient * now.kl(reference[index]).mean() - surrogate
         if again is not None:
@@ -191,7 +192,7 @@ class Update:
     def _measures(self, batch: Batch, old: Distribution) -> dict[str, float]:
         now = _detached(self.policy, batch)
         change = (now.log_probs(batch.trace) - old.log_probs(batch.trace))[batch.decided]
-        clipped = (torch.exp(change) - 1).abs() > self.config.clip
+        clipped = (exp(change) - 1).abs() > self.config.clip
         return {
             "kl": float(old.kl(now)[batch.decided].mean()),
             "clip_fraction": float(clipped.float().mean()),

@@ -128,8 +128,6 @@ class Encoder(nn.Module):
     def fit_projection(self, pictures: Sequence[np.ndarray]) -> None:
         """Make the projection that of the principal components of pictures' feature maps.
 
-        They are drawn from torch's generator, to the last bits.
-
         Args:
             pictures: (T, cameras, H, W, 3) uint8 of each demonstration.
         """
@@ -139,7 +137,9 @@ class Encoder(nn.Module):
                 maps.append(self.maps(piece).cpu())
         together = torch.cat(maps)
         mean = together.mean(0)
-        _, _, directions = torch.pca_lowrank(together - mean, self.features, niter=4)
+        apart = (together - mean).numpy()
+        _, every = np.linalg.eigh(apart.T @ apart)
+        directions = torch.from_numpy(np.ascontiguousarray(every[:, : -self.features - 1 : -1]))
         linear = self.projection[0]
         assert isinstance(linear, Linear)
         linear.weight.copy_(directions.T)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear, pad, silu
+from torch.nn.functional import layer_norm, pad, silu
 
 from common.errors import SettingError
+from generator.arithmetic import linear
 from generator.networks import Linear
 
 ACTIONS = 7
@@ -163,11 +164,7 @@ class Convolution(nn.Linear):
         """Return (n, T / stride, out) from (n, T, in)."""
         side = self.kernel // 2
         windows = pad(input, (0, 0, side, side)).unfold(1, self.kernel, self.stride).flatten(2)
-        if torch.is_grad_enabled():
-            return linear(windows, self.weight, self.bias)
-        n, steps = windows.shape[:2]
-        weight = self.weight.t().expand(n, -1, -1)
-        return torch.baddbmm(self.bias.expand(n, steps, -1), windows, weight)
+        return linear(windows, self.weight, self.bias)
 
 
 def _normal(x: Tensor) -> Tensor:

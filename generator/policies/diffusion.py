@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from common.errors import SettingError
+from generator.arithmetic import log, sqrt
 from generator.config import ChainConfig
 from generator.policies.chunk import ChunkNoise
 from generator.policies.denoisers import Denoiser, Kind, make_denoiser
@@ -48,7 +49,7 @@ class ChainDistribution(Distribution):
     def log_probs(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return each step's log-likelihood. Shape: (n, m)."""
         z = (trace["chain"][self.decided][:, 1:] - self.mean) / self._std
-        each = -0.5 * z**2 - self._std.log() - 0.5 * float(np.log(2 * np.pi))
+        each = -0.5 * z**2 - log(self._std) - 0.5 * float(np.log(2 * np.pi))
         return self._scatter(each.sum((-1, -2)))
 
     def log_prob(self, trace: Mapping[str, Tensor]) -> Tensor:
@@ -59,12 +60,12 @@ class ChainDistribution(Distribution):
         """Return the KL of whole chains, no less than that of the actions at their ends; (n,)."""
         ratio = self._std / other._std
         distance = (self.mean - other.mean) / other._std
-        each = 0.5 * (ratio**2 + distance**2 - 1) - ratio.log()
+        each = 0.5 * (ratio**2 + distance**2 - 1) - log(ratio)
         return self._scatter(each.sum((-1, -2))).sum(-1)
 
     def entropy(self) -> Tensor:
         """Return the chains' entropy in nats. Shape: (n,)."""
-        each = (self._std.log() + 0.5 * float(np.log(2 * np.pi * np.e))).expand_as(self.mean)
+        each = (log(self._std) + 0.5 * float(np.log(2 * np.pi * np.e))).expand_as(self.mean)
         return self._scatter(each.sum((-1, -2))).sum(-1)
 
     def __getitem__(self, index: Tensor) -> ChainDistribution:
@@ -184,7 +185,7 @@ class DiffusionPolicy(GaussianPolicy):
         level = torch.randint(1, self.chain.levels + 1, (len(clean),), generator=rng)
         eps = torch.randn(clean.shape, generator=rng)
         shares = self._shares[level][:, None, None]
-        noisy = shares.sqrt() * clean + (1 - shares).sqrt() * eps
+        noisy = sqrt(shares) * clean + sqrt(1 - shares) * eps
         seen = self._noise_in(noisy, level, features, self.network)
         counted = (torch.arange(self.chunk) < trace["length"][:, None])[..., None]
         return ((seen - eps) ** 2 * counted).sum() / (counted.sum() * ACTIONS)
@@ -237,7 +238,7 @@ class DiffusionPolicy(GaussianPolicy):
         and nothing else, its share of noise would be the best guess.
         """
         shares = self._shares[level][:, None, None]
-        return (1 - shares).sqrt() * noisy + shares.sqrt() * network(noisy, level, features)
+        return sqrt(1 - shares) * noisy + sqrt(shares) * network(noisy, level, features)
 
     def _scored_std(self) -> Tensor:
         """Return the standard deviation that each fine-tuned step is scored with. Shape: (m, 7)."""

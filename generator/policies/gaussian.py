@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
+from generator.arithmetic import exp, log, sqrt
 from generator.networks import Normalizer, mlp
 from generator.policies.policy import Decision, Distribution, Exploration, Policy
 
@@ -34,7 +35,7 @@ class ActionDistribution(Distribution):
     def log_prob(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return the log-likelihood of the chosen actions (n, 7). Shape: (n,)."""
         actions = trace["chosen"]
-        z = (actions[:, :MOTION] - self.mean) * torch.exp(-self.log_std)
+        z = (actions[:, :MOTION] - self.mean) * exp(-self.log_std)
         motion = (-0.5 * z**2 - self.log_std - 0.5 * np.log(2 * np.pi)).sum(-1)
         return motion + logsigmoid(torch.where(actions[:, MOTION] > 0, self.logit, -self.logit))
 
@@ -46,8 +47,8 @@ class ActionDistribution(Distribution):
 
     def kl(self, other: ActionDistribution) -> Tensor:
         """Return KL(self || other) in closed form. Shape: (n,)."""
-        variance_ratio = torch.exp(2 * (self.log_std - other.log_std))
-        distance = ((self.mean - other.mean) * torch.exp(-other.log_std)) ** 2
+        variance_ratio = exp(2 * (self.log_std - other.log_std))
+        distance = ((self.mean - other.mean) * exp(-other.log_std)) ** 2
         motion = 0.5 * (variance_ratio + distance - 1) + other.log_std - self.log_std
         p = torch.sigmoid(self.logit)
         close = logsigmoid(self.logit) - logsigmoid(other.logit)
@@ -129,7 +130,7 @@ class GaussianPolicy(Policy):
     @property
     def std(self) -> Tensor:
         """Standard deviation of the motion actions. Shape: (6,)."""
-        return self.log_std.exp()
+        return exp(self.log_std)
 
     def explore(self, std: float) -> None:
         """Set the standard deviation that all motion actions are scored with; it is fixed then."""
@@ -139,7 +140,7 @@ class GaussianPolicy(Policy):
     @torch.no_grad()
     def set_std(self, std: Tensor) -> None:
         """Set the standard deviations (6,), within their bounds."""
-        self.raw_log_std.copy_(std.clamp(MINIMUM_STD, MAXIMUM_STD).log())
+        self.raw_log_std.copy_(log(std.clamp(MINIMUM_STD, MAXIMUM_STD)))
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -180,7 +181,7 @@ class GaussianPolicy(Policy):
     def settle(self, features: Tensor, trace: Mapping[str, Tensor]) -> float:
         """Take the std from the errors on validation data; return the loss that judges weights."""
         motion, _ = self.distribution(features, trace).errors(trace)
-        self.set_std(motion.detach().pow(2).mean(dim=0).sqrt())
+        self.set_std(sqrt(motion.pow(2).mean(dim=0)))
         return self.losses(features, trace)["negative_log_likelihood"]
 
     def losses(self, features: Tensor, trace: Mapping[str, Tensor]) -> dict[str, float]:

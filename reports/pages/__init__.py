@@ -1,10 +1,31 @@
-"""What the pages that sort and filter, and those with videos, have in common."""
+"""What pages have in common: their style, how they are made, and how they sort and filter."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import importlib.resources
+from typing import Any
+
+import jinja2
+
+
+def render(package: str, name: str, **content: Any) -> str:
+    """Return a page made of a template in a package, with `base_style` for its style sheet.
+
+    Args:
+        package: the package's dotted name.
+        name: the template's file name.
+        content: what the template names.
+
+    Raises:
+        jinja2.UndefinedError: the template names something else.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    return environment.from_string(template).render(base_style=_read("base.css"), **content)
 
 
 def sorting_script() -> tuple[str, str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-import jinja2
 
 from eval_harness.perturbations.retained import Retained
 from eval_harness.results import summarise
 from eval_harness.sequential.stopped import stop_text
 from reports.evaluation_tables import NONE, policy_name, rate_texts
-from reports.pages import data_uri, sorting_script, sorting_style
+from reports.pages import data_uri, render, sorting_script, sorting_style
 from reports.robustness.curves import arms_of, axis_panels
 from reports.robustness.entries import Entry, Group, condition_text, differences
 from reports.robustness.lost import LostScene
@@ -31,14 +28,12 @@ def to_html(groups: Sequence[Group], scenes: Sequence[LostScene] = (), single: b
         scenes: videos of episodes that fail where their control succeeds.
         single: whether it is the report of one policy rather than a board of several.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = importlib.resources.files("reports.robustness").joinpath("template.html")
     script, digest = sorting_script()
     entries = [entry for group in groups for entry in group.entries]
     arms = [arm for entry in entries for arm in arms_of(entry)]
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render(
+        "reports.robustness",
+        "template.html",
         title=policy_name(entries[0].results.config["policy"]) if single else "Policies on LIBERO",
         single=single,
         controls_style=sorting_style(),

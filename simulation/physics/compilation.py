@@ -1,12 +1,19 @@
-"""Says on standard error that a function is being compiled, which takes long and happens once."""
+"""Tells that a function is being compiled, which takes long, and when it has to be once more."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from numba.core import event
+
+from common.files import write_text
+
+_SOURCES = "sources.sha256"
+"""Beside what is compiled: of which sources it is."""
 
 
 class _Announcer(event.Listener):
@@ -43,6 +50,27 @@ def announce(function: Any, what: str, seconds: int) -> None:
         seconds: how long that takes.
     """
     event.register("numba:compile", _Announcer(function, what, seconds))
+
+
+def forget_stale(function: Any, package: Path) -> None:
+    """Delete what is compiled of a function's package if that is of other sources.
+
+    numba looks whether the file of a function has changed, but not those of what it calls.
+
+    Args:
+        function: compiled function with a cache, of a module of the package.
+        package: folder of the modules; all of them count.
+    """
+    folder = Path(function._cache.cache_path)
+    parts = (path.read_bytes() for path in sorted(package.glob("*.py")))
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()
+    mark = folder / _SOURCES
+    if mark.exists() and mark.read_text() == digest:
+        return
+    for stale in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
+        stale.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(mark, digest)
 
 
 def _say(line: str) -> None:

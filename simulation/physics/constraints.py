@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from simulation.physics.factor import ONE, ZERO, inlined
-from simulation.physics.lanes import offset
+from simulation.physics.lanes import load, offset, store
 from simulation.physics.problem import (
     COEFFICIENTS,
     CONE,
@@ -137,24 +137,35 @@ def _join(problem, first, second):  # type: ignore[no-untyped-def]
 
 @inlined
 def _bound_components(problem):  # type: ignore[no-untyped-def]
-    """Set start and end of each dof's component."""
+    """Set start and end of each dof's component, and how far rows of the factor are read."""
     for block in range(0, problem.width, 4):
-        least = block
+        least = last = block
         for dof in range(block, min(block + 4, problem.nv)):
             tree = problem.dof_tree[dof]
             least = min(least, problem.component_start[tree])
+            last = max(last, problem.component_end[tree])
             problem.end[dof] = problem.component_end[tree]
         for dof in range(block, block + 4):
             problem.start[dof] = least
+        last, problem.reach[block] = (last + 3) & ~3, block + 4
+        for row in range(least & ~3, block + 4, 4):
+            problem.reach[row] = max(problem.reach[row], last)
 
 
 @inlined
 def _pad_jacobian(problem, count):  # type: ignore[no-untyped-def]
-    """Copy the Jacobian to rows of `width`."""
-    source, target = doubles(problem, J), problem.padded
+    """Copy the Jacobian to rows of `width`, as far as it is read: the spans, and the tail."""
+    source, target, nv, spans = doubles(problem, J), problem.padded, problem.nv, problem.spans
+    full = nv & ~3
     for row in range(count):
-        for i in range(problem.nv):
-            target[row * problem.width + i] = source[row * problem.nv + i]
+        base, own = row * problem.width, row * nv
+        for part in range(4 * row, 4 * row + 4, 2):
+            i, end = spans[part], min(spans[part + 1], full)
+            while i < end:
+                store(target, base + i, load(source, own + i))
+                i += 4
+        for i in range(full, nv):
+            target[base + i] = source[own + i]
 
 
 @inlined

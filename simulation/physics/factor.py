@@ -8,7 +8,8 @@ its diagonal is stored apart.
 
 Arguments are pointers to doubles or 64-bit integers. Matrices have rows of `width` doubles, a
 multiple of four. `spans` holds two ranges of dofs, multiples of four, outside of which a row of the
-Jacobian is zero. A dof's `start` and `end` bound its component, the trees that contacts connect.
+Jacobian is zero. A dof's `start` and `end` bound its component, the trees that contacts connect;
+`reach` is one past the last column that is read of a block of four rows.
 """
 
 from __future__ import annotations
@@ -122,10 +123,11 @@ def _add_square(matrix, jacobian, spans, row, width, weight, scaled):  # type: i
 
 
 @inlined
-def assemble(matrix, jacobian, spans, count, nv, width, weights, scaled):  # type: ignore[no-untyped-def]
-    """Write the upper triangle of J^T D J to `matrix`."""
-    for i in range(0, nv * width, 4):
-        store(matrix, i, broadcast(0.0))
+def assemble(matrix, jacobian, spans, count, nv, width, reach, weights, scaled):  # type: ignore[no-untyped-def]
+    """Write the upper triangle of J^T D J to `matrix`, as far as it is read."""
+    for k in range(nv):
+        for i in range(k & ~3, reach[k & ~3], 4):
+            store(matrix, k * width + i, broadcast(0.0))
     for row in range(count):
         if weights[row] != 0.0:
             _add_square(matrix, jacobian, spans, row, width, weights[row], scaled)

@@ -108,6 +108,9 @@ class ContactProblem(NamedTuple):
     """First dof of the components of each block of four dofs, int64 (width,)."""
     end: np.ndarray
     """One past the last dof of each dof's component, int64 (width,)."""
+    reach: np.ndarray
+    """One past the last column that is read of each block of four rows of a factor, int64
+    (width,), at the block's first."""
     kind: np.ndarray
     """Kind of constraint of each row, int64 (CAPACITY,)."""
     dim: np.ndarray
@@ -201,6 +204,7 @@ class ContactProblem(NamedTuple):
             qfrc_constraint=data.qfrc_constraint,
             start=np.zeros(width, np.int64),
             end=np.zeros(width, np.int64),
+            reach=np.zeros(width, np.int64),
             spans=np.zeros(4 * CAPACITY, np.int64),
             padded=np.zeros(0 if nv == width else CAPACITY * width),
             coefficients=np.zeros(CAPACITY * COEFFICIENTS),

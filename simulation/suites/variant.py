@@ -12,6 +12,13 @@ from typing import NamedTuple
 from common.errors import UnknownTaskError
 from simulation.suites.classes import ROBOT_CLASSES, problem_class, robot_posture
 
+OBJECT_FOLDERS = (
+    "stable_scanned_objects",
+    "stable_hope_objects",
+    "turbosquid_objects",
+    "custom_objects",
+)
+"""Folders of an asset pack in which objects lie, each in a folder of its kind's name."""
 _LANGUAGE = re.compile(r"\(\s*:language\s+([^()]*)\)")
 _PROBLEM = re.compile(r"\(\s*problem\s+([^()\s]+)\s*\)")
 _GROUP = r"\(\s*:{}\b([^()]*)\)"

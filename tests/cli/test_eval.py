@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,51 @@ def test_a_decision_between_results_and_a_seedless_merge(
     assert "100.0% (60/60)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_references_break_between_figures(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run("reference") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert {line for line in lines if line.startswith(" ")} >= {"  average 76.2%"}
+    assert not [line for line in lines if line.strip() in ("%", "average")]
+    short = [first for first, then in itertools.pairwise(lines) if "  average" in then]
+    wide = "libero_10 53.7%, average 76.5%"
+    assert any(wide in line for line in lines) == (width == 120) and len(short) > 5
+
+
 def test_references_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("reference", "pi0.5") == 0
     text = capsys.readouterr().out
     assert "published by its authors" in text and "rerun by" in text and "openpi" in text
     assert run("reference", "pi9") == 2
     assert "no figures of 'pi9'" in capsys.readouterr().err
+
+
+def test_shards_of_a_decision_under_perturbation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--tasks", TASK, "--episodes", "2", "--no-preflight", "--environments", "1"]
+    common += ["--assets", str(embedded_pack().path), "--protocol", "openpi"]
+    common += ["--perturb", "camera", "--levels", "3"]
+    outs = [str(tmp_path / f"{i}") for i in range(2)]
+    for i, out in enumerate(outs):
+        shard = ["--shard", f"{i}/2", "--beside", outs[1 - i]]
+        assert run("decide", "random:9", "random:8", "--out", out, *shard, *common) == 0
+        told = capsys.readouterr().out
+        assert "camera-3: Undecided." in told and ("This share has ended" in told) == (i == 0)
+    assert run("merge", *outs, "--out", str(tmp_path / "all")) == 0
+    told = capsys.readouterr().out
+    assert "after 2 episode(s) of each task" in told and "4 of 4 planned" in told
+    assert run("report", str(tmp_path / "all")) == 0
+    assert "hold together" in capsys.readouterr().out
+    merged = load_results(tmp_path / "all" / "camera-3" / "evaluated")
+    assert merged.config["protocol"]["perturbations"][0]["axis"] == "camera"
+    assert len(merged.episodes) == 2
+    assert run("decide", "random:9", "random:8", "--out", outs[0], *common[:-4]) == 2
+    assert "decided with --perturb" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.eval_run import Run, name_suites
+from cli.eval_run import Run
+from cli.eval_settings import name_suites
 from common.errors import AssetError
 from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.evaluation import evaluate
@@ -111,10 +112,10 @@ def test_any_number_of_rollouts_and_starts_in_turn(pack):
 
 def test_the_command_names_folders_and_takes_the_checkouts_assets(checkout, tmp_path, monkeypatch):
     monkeypatch.setenv(PLUS_VARIABLE, "")
-    own = name_suites(Run("random", tmp_path / "out", libero_plus=checkout))
+    own = name_suites(Run("random", out=tmp_path / "out", libero_plus=checkout))
     assert own == checkout / "libero" / "libero" / "assets"
-    other = Run("random", tmp_path, libero_plus=checkout, assets=Path("embedded"))
+    other = Run("random", out=tmp_path, libero_plus=checkout, assets=Path("embedded"))
     assert name_suites(other) == Path("embedded")
-    assert name_suites(Run("random", tmp_path)) is None
+    assert name_suites(Run("random", out=tmp_path)) is None
     with pytest.raises(AssetError, match=r"Sylvest/LIBERO-plus"):
-        name_suites(Run("random", tmp_path, libero_plus=write_plus(tmp_path / "bare", None)))
+        name_suites(Run("random", out=tmp_path, libero_plus=write_plus(tmp_path / "bare", None)))

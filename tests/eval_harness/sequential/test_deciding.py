@@ -17,6 +17,7 @@ from eval_harness.sequential.deciding import (
     decision_text,
     is_decision,
     load_decision,
+    merge_decisions,
 )
 from eval_harness.sequential.rules import DecisionRule, find_verdict
 from eval_harness.sequential.stopped import load_counted
@@ -29,15 +30,25 @@ WORSE, BETTER = (
 )
 
 
-def runner(outcomes: dict[str, list[bool]], asked: list[int], error: int | None = None):
+def runner(
+    outcomes: dict[str, list[bool]],
+    asked: list[int],
+    error: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+):
     """Return a stand-in for the harness that "runs" these outcomes, as far as it is asked."""
+    index, count = shard
 
     def run(folder: Path, rounds: int) -> Results:
         asked.append(rounds)
-        found: dict[str, list[Outcome]] = {t: [*row[:rounds]] for t, row in outcomes.items()}
+        found: dict[str, list[Outcome]] = {
+            task: [x if (40 * i + j) % count == index else None for j, x in enumerate(row[:rounds])]
+            for i, (task, row) in enumerate(outcomes.items())
+        }
         if error is not None and rounds > error:
             found[DRAWER][error] = "RuntimeError: no luck"
-        write_folder(folder, found, episodes=40, policy={"kind": folder.name})
+        policy = {"kind": folder.name}
+        write_folder(folder, found, episodes=40, policy=policy, shard=f"{index}/{count}")
         return load_results(folder)
 
     return run
@@ -98,6 +109,53 @@ def test_an_error_ends_it_until_it_is_run_again(tmp_path: Path) -> None:
     assert not found.is_final and found.verdict.rounds == 2 and max(asked) == 3
     sides[1] = Side(tmp_path / "evaluated", runner(BETTER, asked))
     assert decide(sides[0], sides[1], DecisionRule(), tmp_path).is_final
+
+
+def test_shards_decide_what_one_run_does(tmp_path: Path) -> None:
+    expected = find_verdict(WORSE, BETTER, DecisionRule())
+
+    def sides(i: int, beside: tuple[str, ...] = ()) -> tuple[Side, Side]:
+        def side(name: str, outcomes: dict[str, list[bool]]) -> Side:
+            others = tuple(tmp_path / other / name for other in beside)
+            run = runner(outcomes, asked, shard=(i, 3))
+            return Side(tmp_path / f"{i}" / name, run, others)
+
+        return side("baseline", WORSE), side("evaluated", BETTER)
+
+    asked: list[int] = []
+    blind = [decide(*sides(i), DecisionRule(), tmp_path / f"{i}", 5) for i in range(2)]
+    assert all(not one.is_final and one.share_ended for one in blind) and max(asked) == 40
+    early = merge_decisions([tmp_path / "0", tmp_path / "1"], tmp_path / "early")
+    assert not early.is_final and not early.share_ended
+    asked.clear()
+    seeing = decide(*sides(2, ("0", "1", "none")), DecisionRule(), tmp_path / "2", 5)
+    assert seeing.verdict == expected and max(asked) == -(-expected.rounds // 5) * 5
+    counted, stop = load_counted(tmp_path / "2" / "evaluated")
+    assert stop is not None and stop.rounds == expected.rounds and stop.n == expected.n
+    assert len(counted.episodes) < stop.n, "the share alone"
+    merged = merge_decisions([tmp_path / f"{i}" for i in range(3)], tmp_path / "all")
+    assert merged.verdict == expected and merged.planned == 160
+    assert merged.ran == sum(
+        len(load_results(tmp_path / f"{i}" / name).episodes)
+        for i in range(3)
+        for name in ("baseline", "evaluated")
+    )
+    whole, stop = load_counted(tmp_path / "all" / "baseline")
+    assert stop is not None and len(whole.episodes) == stop.n == expected.n
+    for damaged in (DecisionRule(margin=0.2), DecisionRule(confidence=0.9)):
+        decide(*sides(0), damaged, tmp_path / "0", 40)
+        with pytest.raises(ResultsError, match="other rules"):
+            merge_decisions([tmp_path / "1", tmp_path / "0"], tmp_path / "none")
+
+
+def test_a_shard_looks_at_results_that_are_there(tmp_path: Path) -> None:
+    there, asked = write_folder(tmp_path / "a", WORSE, policy={"kind": "baseline"}), list[int]()
+    for i in range(2):
+        side = Side(tmp_path / f"{i}" / "evaluated", runner(BETTER, asked, shard=(i, 2)))
+        decide(Side(there), side, DecisionRule(), tmp_path / f"{i}", 40)
+    merged = merge_decisions([tmp_path / "0", tmp_path / "1"], tmp_path / "all")
+    assert merged.verdict == find_verdict(WORSE, BETTER, DecisionRule()) and merged.planned == 80
+    assert merged.baseline.folder == there and not (there / "stop.json").exists()
 
 
 def test_what_cannot_be_decided(tmp_path: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +17,16 @@ import pytest
 from eval_harness.evaluation import evaluate, is_complete
 from eval_harness.merging import merge
 from eval_harness.plan import Shard
+from eval_harness.policies import load_policy
+from eval_harness.protocols import PROTOCOLS
 from eval_harness.results import Results, ResultsError
 from eval_harness.runner import RunConfig
 from eval_harness.sequential.rules import StoppingRule, find_stop, fixed_number
 from eval_harness.sequential.stopped import STOP, load_counted, stop_text, table_of
 from simulation.assets.resolve import AssetPack, embedded_pack
+from simulation.tasks import SUITES, get_task
 from tests.eval_harness.folders import BOWL, DRAWER, Outcome, write_folder
-from tests.eval_harness.test_runner import TASKS, LookingPolicy, short
+from tests.eval_harness.test_runner import TASKS, LookingPolicy, outcomes, short
 
 RULE = StoppingRule(half_width=0.25)
 
@@ -60,6 +68,60 @@ def test_one_stop_however_it_is_run(pack: AssetPack, tmp_path: Path) -> None:
     assert [r.outcome for r in merged.episodes] == [r.outcome for r in counted.episodes]
     # Without a rule it goes on to the end of the plan.
     assert is_complete(run("one", rule=None)) and load_counted(tmp_path / "one")[1] is None
+
+
+HORIZON = 52
+"""Half of the scripted drawers are closed by then, so that outcomes decide where it stops."""
+UNTIL = f"""
+import dataclasses, sys
+from cli.main import main
+from eval_harness.protocols import PROTOCOLS
+from simulation.tasks import SUITES
+short = dataclasses.replace(PROTOCOLS["openpi"], horizons=dict.fromkeys(SUITES, {HORIZON}))
+PROTOCOLS["openpi"] = short
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_random_moments_it_stops_where_it_would_have(
+    pack: AssetPack, tmp_path: Path
+) -> None:
+    """`dlr eval run --until`, ended by SIGKILL five times and begun again, beside one whole run."""
+    rng, killed = random.Random(3), tmp_path / "killed"
+    lines = killed / "episodes.jsonl"
+    command = [
+        sys.executable, "-c", UNTIL, "eval", "run", "scripted", "--protocol", "openpi",
+        "--tasks", DRAWER, "--episodes", "40", "--until", "30", "--no-preflight",
+        "--environments", "3", "--threads", "1", "--assets", str(pack.path), "--out", str(killed),
+    ]  # fmt: skip
+
+    def count() -> int:
+        return lines.read_bytes().count(b"\n") if lines.exists() else 0
+
+    died, seen = 0, [0]
+    for _ in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        further, delay = rng.randrange(5), rng.random()
+        while process.poll() is None and count() < seen[-1] + further:
+            time.sleep(0.002)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        died += process.wait() == -signal.SIGKILL
+        seen.append(count())
+    assert died >= 3 and len(set(seen)) >= 3 and seen == sorted(seen), seen
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.count("saved")
+    rule = StoppingRule(half_width=0.3)
+    protocol = replace(PROTOCOLS["openpi"], horizons=dict.fromkeys(SUITES, HORIZON))
+    whole = evaluate(
+        load_policy("scripted", protocol, 0, pack), protocol, [get_task(DRAWER)],
+        tmp_path / "whole", 40, config=RunConfig(1, 1), assets=pack, rule=rule,
+    )  # fmt: skip
+    assert len(whole.episodes) < 40
+    (expected, stop), (counted, again) = map(load_counted, (whole.folder, killed))
+    assert stop is not None and again == stop and 0.2 < stop.successes / stop.n < 0.8
+    assert outcomes(counted) == outcomes(expected)
 
 
 def test_where_shards_stop_depends_on_their_outcomes_alone(tmp_path: Path) -> None:

@@ -37,6 +37,37 @@ def test_a_compilation_is_announced_and_a_second_call_is_not(capsys):
     assert capsys.readouterr().err == ""
 
 
+CALLER = """
+from pathlib import Path
+import numba
+from called import addend
+from simulation.physics.compilation import forget_stale
+
+@numba.njit(cache=True)
+def total(x):
+    return x + addend()
+
+forget_stale(total, Path(__file__).parent)
+print(total(1))
+"""
+CALLED = "import numba\n@numba.njit(cache=True)\ndef addend():\n    return {}\n"
+
+
+def test_what_was_compiled_of_other_sources_is_compiled_again(tmp_path):
+    (tmp_path / "caller.py").write_text(CALLER)
+    printed = []
+    for addend in (2, 2, 5):
+        (tmp_path / "called.py").write_text(CALLED.format(addend))
+        command = [sys.executable, str(tmp_path / "caller.py")]
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        printed.append(result.stdout.split()[0])
+    assert printed == ["3", "3", "6"]
+    assert (tmp_path / "__pycache__" / "sources.sha256").exists()
+
+
 def test_what_is_compiled_ahead_is_what_an_environment_calls(pack):
     env = Environment(TASK, pack)
     control.compile_control_step()

