@@ -30,6 +30,11 @@ def log(x: Tensor) -> Tensor:
     return torch.log2(x) * _LN_2
 
 
+def logaddexp(x: Tensor, y: Tensor) -> Tensor:
+    """Return ln(e^x + e^y), with gradients; those of PyTorch's own are MKL's."""
+    return torch.maximum(x, y) + torch.log1p(exp(-(x - y).abs()))
+
+
 def sqrt(x: Tensor) -> Tensor:
     """Return the roots of a tensor on the CPU, without gradients."""
     return torch.from_numpy(np.sqrt(x.detach().numpy()))

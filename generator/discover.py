@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from common.tensors import build_module, fitting, load_tensors, save_tensors
-from generator.arithmetic import exp, log
+from generator.arithmetic import exp, log, logaddexp
 from generator.checkpoints import versions
 from generator.config import DiscoverConfig
 from generator.networks import Linear, Normalizer
@@ -75,7 +75,7 @@ class MixtureVae(nn.Module):
         distance = ((mean[:, None] - self.prior_mean) / std) ** 2
         log_q = torch.log_softmax((-0.5 * distance - log(std)).sum(-1), dim=-1)
         mass = log(torch.full_like(log_q, _EVIDENCE_FLOOR / log_q.shape[-1]))
-        return torch.logaddexp(log_q + float(np.log1p(-_EVIDENCE_FLOOR)), mass)
+        return logaddexp(log_q + float(np.log1p(-_EVIDENCE_FLOOR)), mass)
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor:
         """Return KL(q(u|s) || p(u|z)) for every z. Shape: (n, K)."""
