@@ -15,6 +15,7 @@ def test_options_share_a_clone(tmp_path: Path) -> None:
     assert rows.keys() == OPTIONS.keys()
     assert len({str(row["before"]) for row in rows.values()}) == 1
     made = [path.name.split("-")[0] for path in (tmp_path / "stages").glob("[!.]*")]
-    assert sorted(made) == ["filter", "learn", *["reinforce"] * len(OPTIONS)]
+    assert made.count("learn") == 1 and made.count("reinforce") == len(OPTIONS)
+    assert made.count("filter") == 2  # which budget comes next is another with thrice the steps
     assert "reach/0" in rows["demonstration_starts"]["history"][0]
     assert all(row["cost"]["cpu_minutes"] > 0 for row in rows.values())
