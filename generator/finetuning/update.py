@@ -113,7 +113,7 @@ class Update:
                     again = replay.sample(len(index), rng) if config.replay else None
                     self._actor_step(batch, normal, old, reference, index, again)
             if kl < config.desired_kl:
-                passes, kl = passes + 1, self._moved(batch, old)
+                passes, kl = passes + 1, _mean_kl(old, _detached(self.policy, batch), batch)
         if kl > _LONGEST * config.desired_kl:
             self._cut_back(before, math.sqrt(config.desired_kl / kl))
         measures |= {"passes": float(passes), "learning_rate": rate}
@@ -179,10 +179,6 @@ class Update:
         elif kl < config.desired_kl / 2:
             self.learning_rate = min(self.learning_rate * 1.5, config.maximum_learning_rate)
 
-    def _moved(self, batch: Batch, old: Distribution) -> float:
-        """Return the mean KL of the batch's decisions to the policy now."""
-        return float(old.kl(_detached(self.policy, batch))[batch.decided].mean())
-
     @torch.no_grad()
     def _cut_back(self, before: Sequence[Tensor], share: float) -> None:
         """Go a share of the way from the weights before; KL falls by its square."""
@@ -194,7 +190,7 @@ class Update:
         change = (now.log_probs(batch.trace) - old.log_probs(batch.trace))[batch.decided]
         clipped = (exp(change) - 1).abs() > self.config.clip
         return {
-            "kl": float(old.kl(now)[batch.decided].mean()),
+            "kl": _mean_kl(old, now, batch),
             "clip_fraction": float(clipped.float().mean()),
         }
 
@@ -228,6 +224,11 @@ def _detached(policy: Policy, batch: Batch) -> Distribution:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+def _mean_kl(old: Distribution, now: Distribution, batch: Batch) -> float:
+    """Return the mean KL of the batch's decisions from what a policy was to what it is."""
+    return float(old.kl(now)[batch.decided].mean())
 
 
 def _explained(values: np.ndarray, returns: np.ndarray) -> dict[str, float]:
