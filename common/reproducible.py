@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 @contextmanager
 def reproducible(threads: int = 1) -> Iterator[None]:
     """Compute with deterministic algorithms on a fixed number of threads, then restore all.
+
+    NumPy's products, too: OpenBLAS adds up in another order with another number.
 
     Matrices are multiplied in full precision, though a model such as pi0, loaded before, has asked
     this process for less.
@@ -21,7 +24,8 @@ def reproducible(threads: int = 1) -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with threadpool_limits(threads, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])

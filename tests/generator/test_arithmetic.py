@@ -100,6 +100,22 @@ def test_without_gradients_an_item_does_not_depend_on_the_others(shape: tuple[in
             assert torch.equal(together[:n], arithmetic.linear(x[:n], weight, bias))
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_bits_do_not_depend_on_the_number_of_threads(threads: str) -> None:
+    code = """
+import hashlib, torch
+from common.reproducible import reproducible
+from generator.networks import mlp
+torch.manual_seed(0)
+network, x = mlp(60, (256, 256), 7), torch.randn(36, 60)
+with reproducible():
+    (network(x) ** 2).sum().backward()
+print(hashlib.sha256(network[0].weight.grad.numpy().tobytes()).hexdigest())
+"""
+    several = run_python(code, OPENBLAS_NUM_THREADS=threads, OMP_NUM_THREADS=threads)
+    assert several == run_python(code, OPENBLAS_NUM_THREADS="4", OMP_NUM_THREADS="4")
+
+
 def test_functions_are_exact_to_rounding_and_have_gradients() -> None:
     x = torch.linspace(-20, 20, 1001, requires_grad=True)
     truth = np.exp(x.detach().double().numpy())
