@@ -207,6 +207,7 @@ def _p(values: Mapping[str, float], name: str) -> str:
 def robustness(
     tasks: tuple[str, ...] = TASKS,
     seeds: tuple[int, ...] = SEEDS,
+    recipes: tuple[str, ...] = RECIPES,
     axes: str = "objects,layout,robot",
     levels: str = "1,3,5",
     starts: int = 20,
@@ -222,6 +223,7 @@ def robustness(
     Args:
         tasks: the tasks, as `suite/name`.
         seeds: of the trainings.
+        recipes: of the trainings.
         axes: as `dlr eval run --perturb` takes them; those that move something.
         levels: as its `--levels`.
         starts: official starts, the first ones.
@@ -241,7 +243,7 @@ def robustness(
             RobustnessItem(task, recipe, seed, axes, levels, starts, run, pack, out, commit)
             for seed in seeds
             for task in tasks
-            for recipe in RECIPES
+            for recipe in recipes
         ]
         attempt_tasks(measure, items, workers, "evaluating")
     write_text(page_file, page(read_results(out)))
