@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from PIL import Image
 
-from common.files import write_bytes
+from experiments.figures import write_panels
 from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality
 from experiments.recipes.variants import BETAS
 from experiments.study_results import StudyResult
-from reports.figures import picture
 
 _SHADES = {
     PEOPLE: "#8A8A8A",
@@ -29,7 +26,6 @@ _SHADES = {
 _SUCCESS, _WAYS = "#0072B2", "#CC79A7"
 _Y_AXIS = 1
 """Dimension of the action that Figure 7 shows."""
-_WIDTH, _HEIGHT = 340, 300
 
 
 def over_beta(results: Sequence[StudyResult], path: Path) -> bool:
@@ -46,7 +42,9 @@ def over_beta(results: Sequence[StudyResult], path: Path) -> bool:
     drawn = [(task.rpartition("/")[2][:38], rows) for task, rows in points.items() if len(rows) > 1]
     if drawn:
         names = (("held-out success", _SUCCESS), ("mode entropy, of the demonstrations'", _WAYS))
-        _write(path, [(title, partial(_draw_betas, rows=rows)) for title, rows in drawn], names)
+        write_panels(
+            path, [(title, partial(_draw_betas, rows=rows)) for title, rows in drawn], names
+        )
     return bool(drawn)
 
 
@@ -87,7 +85,7 @@ def figure_6(qualities: Mapping[str, Mapping[str, Quality]], path: Path) -> bool
         ("Length, control steps", partial(_draw_bars, qualities=qualities, field="lengths")),
         ("Mean squared jerk, m²/s⁶", partial(_draw_bars, qualities=qualities, field="jerks")),
     ]
-    _write(path, draws, _names(qualities), width=480)
+    write_panels(path, draws, _names(qualities), width=480)
     return True
 
 
@@ -116,7 +114,7 @@ def figure_7(qualities: Mapping[str, Quality], path: Path) -> bool:
     shown = [name for name in _SHADES if name in qualities and qualities[name].deviation]
     draws = [(name, partial(_draw_action, quality=qualities[name], name=name)) for name in shown]
     if draws:
-        _write(path, draws, (), width=220)
+        write_panels(path, draws, (), width=220)
     return bool(draws)
 
 
@@ -134,14 +132,3 @@ def _draw_action(axes: Axes, quality: Quality, name: str) -> str:
 def _names(qualities: Mapping[str, Mapping[str, Quality]]) -> list[tuple[str, str]]:
     there = {name for found in qualities.values() for name in found}
     return [(name, shade) for name, shade in _SHADES.items() if name in there]
-
-
-def _write(
-    path: Path, draws: Sequence[tuple[str, partial[str]]], names: Sequence[tuple[str, str]],
-    width: int = _WIDTH,
-) -> None:  # fmt: skip
-    """Write panels beside each other as a PNG."""
-    pixels = picture(draws, width * len(draws), _HEIGHT, names)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,286 @@
+"""`python -m experiments.seeing`: what policies that see keep of their success under perturbation.
+
+Policies cloned from pictures of ten tasks act from LIBERO's official starts, unperturbed and
+under each axis and level, paired by start and seed. Each task leaves
+`results/seeing/TASK/dlr_clone/seed_0.json`; `--report` writes the page and the curves of all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics import bootstrap, holm, sign_flip_test
+from common.errors import DlrError
+from common.files import write_text
+from demonstrations.config import DemonstrationConfig
+from experiments.figures import write_panels
+from experiments.many import attempt_tasks
+from experiments.robustness import PROTOCOL, RobustnessItem, measure, read_results
+from experiments.study import EPISODES_PER_WAY, head
+from generator.config import CollectConfig, EvaluationConfig, GeneratorConfig, ObserveConfig
+from generator.run_folder import RunFolder
+from reports.robustness.curves import Curve, draw_retained
+from simulation.assets.resolve import AssetPack, resolve_assets
+from simulation.tasks import Task, get_task
+
+TASKS = (
+    "libero_spatial/pick_up_the_black_bowl_from_table_center_and_place_it_on_the_plate",
+    "libero_object/pick_up_the_alphabet_soup_and_place_it_in_the_basket",
+    "libero_goal/open_the_middle_drawer_of_the_cabinet",
+    "libero_goal/turn_on_the_stove",
+    "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet",
+    "libero_90/KITCHEN_SCENE10_put_the_black_bowl_in_the_top_drawer_of_the_cabinet",
+    "libero_90/KITCHEN_SCENE2_stack_the_middle_black_bowl_on_the_back_black_bowl",
+    "libero_90/KITCHEN_SCENE3_put_the_moka_pot_on_the_stove",
+    "libero_90/KITCHEN_SCENE6_close_the_microwave",
+    "libero_90/STUDY_SCENE1_pick_up_the_book_and_place_it_in_the_left_compartment_of_the_caddy",
+)
+"""The study's tasks without two of its six that put something on something."""
+RECIPE, SEED = "dlr_clone", 0
+AXES = "camera,light,background,noise,objects,layout,robot"
+"""All but language, which these policies do not read."""
+RESULTS = Path("results/seeing")
+COLLECT = CollectConfig(episodes=3, maximum_attempts=2, require_all=False)
+"""Hardly anything: nothing is made of these episodes."""
+TRAIN = GeneratorConfig(
+    observe=ObserveConfig(
+        cameras=("agentview",), size=96, encoder="efficientnet_lite0", train_encoder="no",
+        features=128,
+    ),
+    evaluation=EvaluationConfig(episodes=6),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One axis at one level, over tasks."""
+
+    axis: str
+    """Axis."""
+    level: int
+    """1 to 5."""
+    success: Mapping[str, float]
+    """Success rate, by task."""
+    lost: Mapping[str, float]
+    """The control's success rate less it, by task."""
+
+
+def conditions(results: Sequence[Mapping[str, Any]]) -> list[Condition]:
+    """Return what became of each condition, in the order of the results' arms."""
+    arms: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
+    for one in results:
+        for arm in one["arms"]:
+            arms.setdefault((arm["axes"], arm["level"]), {})[one["task"]] = arm
+    return [
+        Condition(
+            axis,
+            level,
+            {task: arm["successes"] / arm["pairs"] for task, arm in tasks.items()},
+            {
+                task: (arm["control"] - arm["successes"]) / arm["pairs"]
+                for task, arm in tasks.items()
+            },
+        )
+        for (axis, level), tasks in arms.items()
+    ]
+
+
+def control(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the control arm's success rate, by task."""
+    return {one["task"]: one["arms"][0]["control"] / one["arms"][0]["pairs"] for one in results}
+
+
+def curves(found: Sequence[Condition], rates: Mapping[str, float]) -> dict[str, Curve]:
+    """Return by axis the success kept, mean over tasks whose control succeeds, by level."""
+    drawn: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
+    for one in found:
+        kept = [one.success[task] / rates[task] for task in one.success if rates[task] > 0]
+        value = bootstrap(kept)
+        low, high = (value.value if at is None else at for at in (value.low, value.high))
+        drawn.setdefault(one.axis, []).append((one.level, (value.value, low, high)))
+    return {
+        axis: Curve(axis, tuple(at for at, _ in points), tuple(p for _, p in points), 0)
+        for axis, points in ((axis, sorted(points)) for axis, points in drawn.items())
+    }
+
+
+def page(results: Sequence[Mapping[str, Any]], picture: str) -> str:
+    """Return the page of these results.
+
+    Args:
+        results: one a task, of `experiments.robustness.measure`.
+        picture: the curves' file, as the page links it.
+
+    Raises:
+        DlrError: there are none.
+    """
+    if not results:
+        raise DlrError("there are no results: run this without --report")
+    rates, found = control(results), conditions(results)
+    corrected = holm({f"{c.axis} {c.level}": sign_flip_test(list(c.lost.values())) for c in found})
+    rows = [["control", f"{np.mean(list(rates.values())):.1%}", _worst(rates), "", ""]]
+    for one in found:
+        lost, name = bootstrap(list(one.lost.values())), f"{one.axis} {one.level}"
+        text = f"{-100 * lost.value:+.1f}"
+        if lost.low is not None and lost.high is not None:
+            text += f" ({-100 * lost.high:+.1f} to {-100 * lost.low:+.1f})"
+        mean = f"{np.mean(list(one.success.values())):.1%}"
+        rows.append([name, mean, _worst(one.success), text, f"{corrected[name]:.3f}"])
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*_head(results, picture), *table, "", *_tasks(rates, found), ""])
+
+
+def _worst(rates: Mapping[str, float]) -> str:
+    task = min(rates, key=lambda name: rates[name])
+    return f"{rates[task]:.0%} ({_short(task)})"
+
+
+def _short(task: str) -> str:
+    name = task.rpartition("/")[2]
+    return name.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_").replace("_", " ")[:44]
+
+
+def _head(results: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
+    def named(values: set[str]) -> str:
+        return ", ".join(sorted(values))
+
+    starts = {str(one["starts"]) for one in results}
+    packs = {one["assets"]["name"] for one in results}
+    commits = {one["commit"] for one in results}
+    machines = {one["machine"]["cpu"] for one in results}
+    return [
+        "# What policies that see keep under perturbation",
+        "",
+        f"{len(results)} tasks, {named(starts)} official starts each, assets {named(packs)},",
+        f"protocol `{PROTOCOL}`; `python -m experiments.seeing` (commit {named(commits)};",
+        f"{named(machines)}). Each task has a policy of its own, cloned from 40 scripted",
+        f"demonstrations of each of its three ways with seed {SEED} (`{RECIPE}`): a frozen",
+        "EfficientNet-Lite0 looks through the third-person camera, and the head has proprioception",
+        "beside; patterns take turns. They were trained without any perturbation. They read no",
+        "instruction, so language is left out. The unit is the task: intervals are bootstraps over",
+        "tasks, p values sign flips of what is lost, after Holm.",
+        "",
+        f"![Success kept, by axis and level]({picture})",
+        "",
+        "| condition | success | worst task | points lost (95%) | p, Holm |",
+        "|---|---|---|---|---|",
+    ]
+
+
+def _tasks(rates: Mapping[str, float], found: Sequence[Condition]) -> list[str]:
+    axes = list(dict.fromkeys(one.axis for one in found))
+    lines = [
+        "Success of each task, the mean over an axis's levels:",
+        "",
+        f"| task | control | {' | '.join(axes)} |",
+        "|---|---|" + "---|" * len(axes),
+    ]
+    for task in sorted(rates):
+        cells = [
+            f"{np.mean([one.success[task] for one in found if one.axis == axis]):.0%}"
+            for axis in axes
+        ]
+        lines.append(f"| {_short(task)} | {rates[task]:.0%} | {' | '.join(cells)} |")
+    return lines
+
+
+def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the curves, a panel an axis, as a PNG.
+
+    Args:
+        results: as `page` takes them.
+        path: the file.
+    """
+    found = curves(conditions(results), control(results))
+    draws = [(axis, partial(draw_retained, curves=[curve])) for axis, curve in found.items()]
+    write_panels(path, draws, width=200)
+
+
+def train(
+    run: RunFolder, tasks: Sequence[Task], settings: GeneratorConfig, assets: AssetPack,
+    workers: int | None, episodes_per_way: int,
+) -> None:  # fmt: skip
+    """Demonstrate and clone what is missing.
+
+    Raises:
+        DlrError: something failed; the rest is done.
+    """
+    from common.locks import lock_folder
+    from common.workers import Processes
+    from generator.work.plan import Plan, Settings, plan_task
+    from reports.run_progress import work
+
+    plan, shown = Plan(), DemonstrationConfig(episodes_per_way, "scripted")
+    for task in tasks:
+        wanted = Settings((RECIPE,), (SEED,), shown, settings, COLLECT, None)
+        plan_task(plan, run, task, wanted, assets)
+    with lock_folder(run.root):
+        failed = work(run, plan, Processes(workers, bar=False)).failed
+    if failed:
+        raise DlrError(f"{len(failed)} items failed; the same command tries them again")
+
+
+def seeing(
+    tasks: tuple[str, ...] = TASKS,
+    axes: str = AXES,
+    levels: str = "1,3,5",
+    starts: int = 20,
+    run: Path = Path("runs/seeing"),
+    out: Path = RESULTS,
+    page_file: Path = Path("docs/seeing.md"),
+    report: bool = False,
+    assets: Path = Path("embedded"),
+    workers: int | None = None,
+    episodes_per_way: int = EPISODES_PER_WAY,
+    settings: GeneratorConfig = TRAIN,
+) -> None:
+    """Clone policies that see, evaluate them under perturbation, and write their page.
+
+    What is done is not done again.
+
+    Args:
+        tasks: the tasks, as `suite/name`.
+        axes: as `dlr eval run --perturb` takes them.
+        levels: as its `--levels`.
+        starts: official starts, the first ones.
+        run: folder of demonstrations, policies and episodes.
+        out: folder of the results.
+        page_file: the page; the curves are written beside it.
+        report: only write the page of the results that are there.
+        assets: `libero`, `embedded` or a folder.
+        workers: processes; by default one for each core.
+        episodes_per_way: demonstrations of each way.
+        settings: of the trainings.
+
+    Raises:
+        DlrError: something failed; the rest is done and written.
+    """
+    if not report:
+        pack, commit, folder = resolve_assets(assets), head(), RunFolder(run)
+        chosen = [get_task(task) for task in tasks]
+        train(folder, chosen, settings, pack, workers, episodes_per_way)
+        items = [
+            RobustnessItem(task, RECIPE, SEED, axes, levels, starts, run, pack, out, commit)
+            for task in tasks
+        ]
+        attempt_tasks(measure, items, workers, "evaluating")
+    results, picture = read_results(out), page_file.with_suffix(".png")
+    write_text(page_file, page(results, picture.name))
+    draw(results, picture)
+    print(page_file)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    try:
+        tyro.cli(seeing, prog="python -m experiments.seeing")
+    except DlrError as error:
+        sys.exit(f"experiments: {error}")

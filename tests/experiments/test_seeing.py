@@ -1,0 +1,71 @@
+"""Policies that see under perturbation: trained and evaluated for real once, and their page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from common.errors import DlrError
+from experiments.seeing import TRAIN, conditions, control, curves, page, seeing
+
+TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
+
+
+def result(task: str, kept: dict[tuple[str, int], int], succeeded: int = 20) -> dict[str, Any]:
+    arms = [
+        {"axes": axis, "level": level, "control": succeeded, "successes": count, "pairs": 20}
+        for (axis, level), count in kept.items()
+    ]
+    what = {"starts": 20, "assets": {"name": "embedded"}, "commit": "x", "machine": {"cpu": "y"}}
+    return {"task": task, "arms": arms, **what}
+
+
+RESULTS = [
+    *(result(f"s/{i}", {("noise", 3): 10, ("noise", 1): 20}) for i in range(6)),
+    result("s/weak", {("noise", 3): 0, ("noise", 1): 0}, succeeded=0),
+]
+
+
+def test_they_are_trained_evaluated_and_told(tmp_path: Path) -> None:
+    observe = replace(
+        TRAIN.observe, encoder="resnet18", weights="none", train_encoder="learn", size=32,
+        features=4, steps=1, batch_size=4,
+    )  # fmt: skip
+    settings = replace(
+        TRAIN,
+        observe=observe,
+        learn=replace(TRAIN.learn, steps=50),
+        evaluation=replace(TRAIN.evaluation, episodes=1),
+    )
+    told = tmp_path / "seeing.md"
+    seeing(
+        (TASK,), "noise", "1", 1, tmp_path / "run", tmp_path / "results", told, workers=1,
+        settings=settings, episodes_per_way=2,
+    )  # fmt: skip
+    first = told.read_bytes()
+    assert b"| noise 1 | " in first
+    with Image.open(tmp_path / "seeing.png") as picture:
+        assert picture.width > 100
+    seeing(out=tmp_path / "results", page_file=told, report=True)
+    assert told.read_bytes() == first
+
+
+def test_success_kept_is_of_tasks_whose_control_succeeds() -> None:
+    (curve,) = curves(conditions(RESULTS), control(RESULTS)).values()
+    assert curve.levels == (1, 3)
+    assert [share for share, _, _ in curve.kept] == [1.0, 0.5]
+
+
+def test_the_page_has_the_worst_task_beside_the_mean() -> None:
+    text = page(RESULTS, "seeing.png")
+    assert "| control | 85.7% | 0% (weak) |" in text
+    assert "| noise 3 | 42.9% | 0% (weak) | -42.9 (-50.0 to -" in text
+
+
+def test_no_results_are_an_error() -> None:
+    with pytest.raises(DlrError, match="run this without --report"):
+        page([], "seeing.png")
