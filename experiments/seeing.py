@@ -7,7 +7,9 @@ under each axis and level, paired by start and seed. Each task leaves
 
 from __future__ import annotations
 
+import string
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +48,8 @@ TASKS = (
 RECIPE, SEED = "dlr_clone", 0
 AXES = "camera,light,background,noise,objects,layout,robot"
 """All but language, which these policies do not read."""
+_NAME = 48
+"""Letters of a task's name in the page's tables."""
 RESULTS = Path("results/seeing")
 COLLECT = CollectConfig(episodes=3, maximum_attempts=2, require_all=False)
 """Hardly anything: nothing is made of these episodes."""
@@ -144,7 +148,8 @@ def _worst(rates: Mapping[str, float]) -> str:
 
 def _short(task: str) -> str:
     name = task.rpartition("/")[2]
-    return name.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_").replace("_", " ")[:44]
+    words = name.lstrip(string.ascii_uppercase + string.digits + "_").replace("_", " ")
+    return textwrap.shorten(words, _NAME, placeholder=" …")
 
 
 def _head(results: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
