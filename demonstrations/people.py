@@ -51,7 +51,9 @@ def find_people(task: Task, folder: str | Path) -> list[Path]:
 
 
 def has_people(task: Task, folder: str | Path) -> bool:
-    """Return whether a folder has people's demonstrations of a task."""
+    """Return whether a folder, or what was fetched of `official`, has people's of a task."""
+    if str(folder) == OFFICIAL:
+        return official_file(task) is not None
     return bool(_files(task, Path(folder)))
 
 

@@ -26,7 +26,7 @@ from simulation.observations import Observer
 from simulation.pictures.look import Look
 from simulation.pictures.renderers import Renderers
 from simulation.pictures.rendering import Renderer
-from simulation.pictures.transforms import prepare
+from simulation.pictures.transforms import Picture, prepare
 from simulation.recordings.recorder import Recorder
 from simulation.recordings.trajectories import Episode
 from simulation.scene import load_scene
@@ -138,22 +138,14 @@ class RunningEpisode:
         """Return what the policy sees now; the only place where anything is drawn."""
         task, key, condition = self.item.task, self.item.key, self._protocol.perturbations
         images = {}
-        if self._needs.upright:
+        if self._needs.cameras:
             with self._clock.on("rendering"):
-                images = self._draw_upright(renderers)
-        elif self._needs.cameras:
-            with self._clock.on("rendering"):
-                renderer = renderers.of(task, self._there.env.scene)
-                self._dress(renderer)
-                drawn = self._there.observer.pictures(
-                    renderer, ["pixels"], self._needs.cameras, self._protocol.render_size
-                )
+                drawn = self._draw(renderers)
             with self._clock.on("preparation"):
-                for camera in self._needs.cameras:
-                    seen = drawn[f"{camera}_image"]
+                for camera, seen in drawn.items():
                     seen = published_noise(seen, task, key.seed, self.steps, camera)
                     seen = picture_of(condition, seen, task, key.seed, self.steps, camera)
-                    images[camera] = prepare(seen, self._protocol.picture_steps)
+                    images[camera] = self._prepared(seen)
         state = {name: self._numbers(name) for name in self._needs.state}
         instruction = instruction_of(condition, task, key.seed)
         return Observation(key, self.steps, instruction, images, state)
@@ -165,12 +157,24 @@ class RunningEpisode:
             self._look = look_of(self._protocol.perturbations, model, self.item.task, key.seed)
         renderer.wear(self._look)
 
-    def _draw_upright(self, renderers: Renderers) -> dict[str, npt.NDArray[np.uint8]]:
-        """Return the pictures of a policy that sees none of the protocol's steps."""
-        env, size = self._there.env, self._needs.upright
-        view = renderers.of(self.item.task)
-        state, fixtures = env.state(), env.fixtures()
-        return {c: view.render(state, fixtures, c, size, size) for c in self._needs.cameras}
+    def _draw(self, renderers: Renderers) -> dict[str, Picture]:
+        """Return each camera's picture of what stands there in this episode's look."""
+        env, cameras, size = self._there.env, self._needs.cameras, self._needs.upright
+        renderer = renderers.of(self.item.task, env.scene)
+        self._dress(renderer)
+        if size:
+            state, fixtures = env.state(), env.fixtures()
+            return {c: renderer.render(state, fixtures, c, size, size)[::-1] for c in cameras}
+        drawn = self._there.observer.pictures(
+            renderer, ["pixels"], cameras, self._protocol.render_size
+        )
+        return {camera: drawn[f"{camera}_image"] for camera in cameras}
+
+    def _prepared(self, seen: Picture) -> Picture:
+        """Return a picture as the policy takes it: upright as drawn, or by the protocol's steps."""
+        if self._needs.upright:
+            return np.ascontiguousarray(seen[::-1])
+        return prepare(seen, self._protocol.picture_steps)
 
     @property
     def _there(self) -> Seat:

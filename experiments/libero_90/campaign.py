@@ -101,11 +101,9 @@ class Campaign:
 
     def _of_task(self, task: Task) -> Settings:
         """Return the settings, with people's demonstrations where there are some of the task."""
-        from demonstrations.official import official_file
-        from demonstrations.people import OFFICIAL, has_people
+        from demonstrations.people import has_people
 
-        official = self.people == OFFICIAL
-        found = official_file(task) if official else self.people and has_people(task, self.people)
+        found = self.people and has_people(task, self.people)
         shown = replace(self.settings.demonstrate, human_demos=self.people if found else "")
         return replace(self.settings, demonstrate=shown)
 

@@ -72,6 +72,7 @@ def plan_recipes(
         people: recordings of people, as `--human-demos` of `dlr demonstrate`; empty without.
     """
     from demonstrations.make import DemonstrationItem
+    from demonstrations.people import has_people
     from generator.work.items import Demonstrate
     from generator.work.plan import Plan
 
@@ -83,7 +84,7 @@ def plan_recipes(
             if seed != settings.seeds[0]:
                 continue
             of_people = RunFolder(root / "people")
-            if people and task.key not in told:
+            if people and task.key not in told and has_people(task, people):
                 shown = DemonstrationConfig(0, human_demos=people, drop_noops=False)
                 place = of_people.demonstrations(task)
                 replayed = DemonstrationItem(task.key, place, shown, assets)
@@ -181,8 +182,8 @@ def recipes(
         quality_out: folder of the episodes' quality.
         page_file: the page; its figures lie beside it, in a folder of its name.
         episodes_per_way: scripted demonstrations of each way.
-        people: recordings of people whose quality is measured, too, as `--human-demos` of
-            `dlr demonstrate`: a folder, or `official`.
+        people: recordings of people whose quality is measured, too, where a task has some, as
+            `--human-demos` of `dlr demonstrate`: a folder, or `official`.
         assets: `libero`, `embedded` or a folder.
         train: settings of the trainings.
         collect: which episodes the measures are of.

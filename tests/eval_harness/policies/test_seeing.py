@@ -1,6 +1,7 @@
 """A policy that sees acts in the harness on the pictures that its rollouts drew."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from eval_harness.evaluation import evaluate
+from eval_harness.perturbations.table import Condition, parse_condition
 from eval_harness.policies import load_policy
 from eval_harness.policies.generator import PROPRIO, GeneratorPolicy
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
@@ -56,6 +58,35 @@ def test_it_sees_what_it_saw_in_rollouts(network: SeeingPolicy, tmp_path: Path) 
             action = network.act(seen, np.array([1]), [noise]).actions[0]
             applied = np.append(action[:6], np.sign(action[6]))
             np.testing.assert_allclose(trajectory.actions[step], applied, atol=1e-6)
+
+
+class Watching(GeneratorPolicy):
+    """Keeps the pictures that it is shown."""
+
+    def act(self, observations: Sequence[Observation]) -> np.ndarray:
+        self.seen = [o.images["agentview"] for o in observations]
+        return super().act(observations)
+
+
+def first_picture(network: SeeingPolicy, out: Path, condition: Condition) -> np.ndarray:
+    """Return what a policy is shown at the first official start under a condition."""
+    openvla = PROTOCOLS["openvla"]
+    protocol = dataclasses.replace(
+        openvla, horizons=dict.fromkeys(openvla.horizons, 1), perturbations=condition
+    )
+    policy = Watching(network, "hash")
+    evaluate(policy, protocol, [DRAWER], out, 1, assets=embedded_pack())
+    return policy.seen[0].astype(float)
+
+
+@pytest.mark.parametrize("axis", ["camera", "light", "background", "noise", "layout"])
+def test_it_sees_what_a_perturbation_changes(
+    network: SeeingPolicy, axis: str, tmp_path: Path
+) -> None:
+    control = first_picture(network, tmp_path / "control", ())
+    changed = first_picture(network, tmp_path / "changed", parse_condition(axis, 3))
+    assert changed.shape == control.shape == (SIZE, SIZE, 3)
+    assert np.abs(changed - control).mean() > 1
 
 
 def test_other_pictures_are_refused(network: SeeingPolicy) -> None:
