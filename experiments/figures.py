@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import string
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,3 +35,14 @@ def write_panels(
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     write_bytes(path, buffer.getvalue())
+
+
+def short_name(task: str, letters: int) -> str:
+    """Return a task's name in words, without its scene, cut where it is longer.
+
+    Args:
+        task: the task's key.
+        letters: most letters.
+    """
+    name = task.rpartition("/")[2].lstrip(string.ascii_uppercase + string.digits + "_")
+    return textwrap.shorten(name.replace("_", " "), letters, placeholder=" …")

@@ -7,9 +7,7 @@ under each axis and level, paired by start and seed. Each task leaves
 
 from __future__ import annotations
 
-import string
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +20,7 @@ from analysis.statistics import bootstrap, holm, sign_flip_test
 from common.errors import DlrError
 from common.files import write_text
 from demonstrations.config import DemonstrationConfig
-from experiments.figures import write_panels
+from experiments.figures import short_name, write_panels
 from experiments.many import attempt_tasks
 from experiments.robustness import PROTOCOL, RobustnessItem, measure, read_results
 from experiments.study import EPISODES_PER_WAY, head
@@ -48,7 +46,7 @@ TASKS = (
 RECIPE, SEED = "dlr_clone", 0
 AXES = "camera,light,background,noise,objects,layout,robot"
 """All but language, which these policies do not read."""
-_NAME = 48
+_LETTERS = 48
 """Letters of a task's name in the page's tables."""
 RESULTS = Path("results/seeing")
 COLLECT = CollectConfig(episodes=3, maximum_attempts=2, require_all=False)
@@ -143,13 +141,7 @@ def page(results: Sequence[Mapping[str, Any]], picture: str) -> str:
 
 def _worst(rates: Mapping[str, float]) -> str:
     task = min(rates, key=lambda name: rates[name])
-    return f"{rates[task]:.0%} ({_short(task)})"
-
-
-def _short(task: str) -> str:
-    name = task.rpartition("/")[2]
-    words = name.lstrip(string.ascii_uppercase + string.digits + "_").replace("_", " ")
-    return textwrap.shorten(words, _NAME, placeholder=" …")
+    return f"{rates[task]:.0%} ({short_name(task, _LETTERS)})"
 
 
 def _head(results: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
@@ -192,7 +184,7 @@ def _tasks(rates: Mapping[str, float], found: Sequence[Condition]) -> list[str]:
             f"{np.mean([one.success[task] for one in found if one.axis == axis]):.0%}"
             for axis in axes
         ]
-        lines.append(f"| {_short(task)} | {rates[task]:.0%} | {' | '.join(cells)} |")
+        lines.append(f"| {short_name(task, _LETTERS)} | {rates[task]:.0%} | {' | '.join(cells)} |")
     return lines
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.figures import write_panels
+from experiments.figures import short_name, write_panels
 from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality
 from experiments.recipes.variants import BETAS
 from experiments.study_results import StudyResult
@@ -24,6 +24,8 @@ _SHADES = {
 }
 """Sources of Figures 6 and 7, in their order."""
 _SUCCESS, _WAYS = "#0072B2", "#CC79A7"
+_LETTERS = 36
+"""Of a panel's title."""
 _Y_AXIS = 1
 """Dimension of the action that Figure 7 shows."""
 
@@ -39,7 +41,7 @@ def over_beta(results: Sequence[StudyResult], path: Path) -> bool:
         Whether there was anything to draw: two betas of one task at least.
     """
     points = beta_points(results)
-    drawn = [(task.rpartition("/")[2][:38], rows) for task, rows in points.items() if len(rows) > 1]
+    drawn = [(short_name(task, _LETTERS), rows) for task, rows in points.items() if len(rows) > 1]
     if drawn:
         names = (("held-out success", _SUCCESS), ("mode entropy, of the demonstrations'", _WAYS))
         write_panels(

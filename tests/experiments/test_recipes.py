@@ -22,6 +22,7 @@ from experiments.recipes.variants import ABLATIONS, BETAS, VARIANTS
 from experiments.study_results import Measured, StageResult, StudyResult, read_results
 from generator.config import ChunkFinetuningConfig, CollectConfig, DiffusionConfig, GeneratorConfig
 from generator.recipes import RECIPES
+from generator.work.items import Demonstrate
 from generator.work.plan import Settings
 from reports.run_outcomes import Count
 from simulation.assets.resolve import embedded_pack
@@ -51,6 +52,19 @@ def test_variants_are_recipes_with_settings_changed() -> None:
     assert found["diffusion_few"].diffusion.finetuning.episodes == 8
     for name, beta in BETAS.items():
         assert name == "dlr" or found[name].information.beta == beta
+
+
+def test_people_are_measured_where_there_are_some(tmp_path: Path) -> None:
+    shown, collect = DemonstrationConfig(2, "scripted"), CollectConfig()
+    settings = Settings((), (0,), shown, TINY, collect, collect)
+    bowl, drawer, _ = (get_task(task) for task in TASKS)
+    (tmp_path / f"{drawer.name}.json").touch()
+    plan = plan_recipes(
+        tmp_path, (bowl, drawer), VARIANTS[:1], settings, embedded_pack(),
+        (tmp_path, tmp_path), str(tmp_path),
+    )  # fmt: skip
+    shows = [item.task for item in plan.items if isinstance(item, Demonstrate)]
+    assert sorted(shows) == sorted([bowl.key, drawer.key, drawer.key])
 
 
 def test_what_is_wanted_most_is_done_first(tmp_path: Path) -> None:
