@@ -18,7 +18,6 @@ from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
 from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
-from demonstrations.official import official_file
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
@@ -105,7 +104,7 @@ def possible(task: Task, config: DemonstrationConfig) -> DemonstrationConfig:
     if config.source != "auto" or config.human_demos == OFFICIAL:
         return config
     if not config.human_demos:
-        here = official_file(task) is not None
+        here = has_people(task, OFFICIAL)
         return replace(config, human_demos=OFFICIAL, episodes_per_way=0) if here else config
     return replace(config, source="amplified") if has_people(task, config.human_demos) else config
 

@@ -34,31 +34,29 @@ def find_people(task: Task, folder: str | Path) -> list[Path]:
     Raises:
         DemonstrationError: there is none.
     """
+    found = _files(task, folder)
+    if found:
+        return found
     if str(folder) == OFFICIAL:
-        path = official_file(task)
-        if path is None:
-            raise DemonstrationError(
-                f"the official demonstrations of {task.key} are not here: "
-                f"`dlr demos download {task.key}` fetches them"
-            )
-        return [path]
-    found = _files(task, Path(folder))
-    if not found:
         raise DemonstrationError(
-            f"{folder} has no demonstrations of {task.name}: expected {' or '.join(_names(task))}"
+            f"the official demonstrations of {task.key} are not here: "
+            f"`dlr demos download {task.key}` fetches them"
         )
-    return found
+    raise DemonstrationError(
+        f"{folder} has no demonstrations of {task.name}: expected {' or '.join(_names(task))}"
+    )
 
 
 def has_people(task: Task, folder: str | Path) -> bool:
     """Return whether a folder, or what was fetched of `official`, has people's of a task."""
+    return bool(_files(task, folder))
+
+
+def _files(task: Task, folder: str | Path) -> list[Path]:
     if str(folder) == OFFICIAL:
-        return official_file(task) is not None
-    return bool(_files(task, Path(folder)))
-
-
-def _files(task: Task, folder: Path) -> list[Path]:
-    places = (folder, folder / task.suite)
+        path = official_file(task)
+        return [] if path is None else [path]
+    places = (Path(folder), Path(folder) / task.suite)
     return [place / name for place in places for name in _names(task) if (place / name).exists()]
 
 

@@ -149,7 +149,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
             lost = {r: _minus(recipes[r], control[r]) for r in (BASELINE, DLR)}
             p_values[name] = sign_flip_test(list(_minus(lost[DLR], lost[BASELINE]).values()))
             rows[-1] += [f"{100 * _mean(lost[r]):+.1f}" for r in (BASELINE, DLR)]
-            rows[-1].append(_interval(_minus(lost[DLR], lost[BASELINE])))
+            rows[-1].append(change_in_points(_minus(lost[DLR], lost[BASELINE])))
         else:
             rows[-1] += ["", "", ""]
     corrected = holm(p_values)
@@ -167,9 +167,9 @@ def _head(results: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> l
     return [
         "# Success under perturbation: DLR beside O2O-RL",
         "",
-        f"Final policies of the study on {len(control[DLR])} tasks, seeds {_names(seeds)};",
-        f"{_names(starts)} official starts each, assets {_names(packs)}, protocol `{PROTOCOL}`;",
-        f"`python -m experiments.robustness` (commit {_names(commits)}). Policies act on the",
+        f"Final policies of the study on {len(control[DLR])} tasks, seeds {names(seeds)};",
+        f"{names(starts)} official starts each, assets {names(packs)}, protocol `{PROTOCOL}`;",
+        f"`python -m experiments.robustness` (commit {names(commits)}). Policies act on the",
         "simulator's state, which pictures and words do not change. DLR's takes its patterns by",
         "turns. The unit is the task: intervals are bootstraps over tasks, p values sign flips of",
         "what DLR loses less what O2O-RL loses, by themselves and after Holm.",
@@ -180,7 +180,8 @@ def _head(results: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> l
     ]
 
 
-def _names(values: set[Any]) -> str:
+def names(values: set[Any]) -> str:
+    """Return values in order, with commas."""
     return ", ".join(map(str, sorted(values)))
 
 
@@ -192,7 +193,8 @@ def _minus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
     return {task: a[task] - b[task] for task in sorted(a)}
 
 
-def _interval(differences: Mapping[str, float]) -> str:
+def change_in_points(differences: Mapping[str, float]) -> str:
+    """Return the mean of tasks' differences in points, with its bootstrap interval over tasks."""
     found = bootstrap(list(differences.values()))
     text = f"{100 * found.value:+.1f}"
     if found.low is None or found.high is None:
@@ -207,7 +209,6 @@ def _p(values: Mapping[str, float], name: str) -> str:
 def robustness(
     tasks: tuple[str, ...] = TASKS,
     seeds: tuple[int, ...] = SEEDS,
-    recipes: tuple[str, ...] = RECIPES,
     axes: str = "objects,layout,robot",
     levels: str = "1,3,5",
     starts: int = 20,
@@ -223,7 +224,6 @@ def robustness(
     Args:
         tasks: the tasks, as `suite/name`.
         seeds: of the trainings.
-        recipes: of the trainings.
         axes: as `dlr eval run --perturb` takes them; those that move something.
         levels: as its `--levels`.
         starts: official starts, the first ones.
@@ -243,7 +243,7 @@ def robustness(
             RobustnessItem(task, recipe, seed, axes, levels, starts, run, pack, out, commit)
             for seed in seeds
             for task in tasks
-            for recipe in recipes
+            for recipe in RECIPES
         ]
         attempt_tasks(measure, items, workers, "evaluating")
     write_text(page_file, page(read_results(out)))

@@ -127,7 +127,6 @@ def head() -> str:
 def study(
     tasks: tuple[str, ...] = TASKS,
     seeds: tuple[int, ...] = SEEDS,
-    recipes: tuple[str, ...] = RECIPES,
     controls: bool = True,
     report: bool = False,
     workers: int | None = None,
@@ -144,7 +143,6 @@ def study(
     Args:
         tasks: the tasks, as `suite/name`.
         seeds: of the trainings.
-        recipes: that are compared.
         controls: also train the controls, with the first seed, after all else.
         report: only write the page of the results that are there.
         workers: processes; by default one for each core.
@@ -170,7 +168,7 @@ def study(
     failed = []
     if not report:
         shown = DemonstrationConfig(episodes_per_way, "scripted")
-        settings = Settings(recipes, seeds, shown, train, collect, collect)
+        settings = Settings(RECIPES, seeds, shown, train, collect, collect)
         folder, chosen = RunFolder(run), [get_task(task) for task in tasks]
         pack = resolve_assets(assets)
         plan = plan_study(folder, chosen, settings, CONTROLS if controls else (), pack, out)
