@@ -9,7 +9,7 @@ quickstart: setup
 	.venv/bin/dlr quickstart
 
 test: setup
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(PYTHON) -m ruff check .

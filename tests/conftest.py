@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest: whichever file is left at the end, the other worker waits for it."""
+    begun = {item.path for item in items if item.get_closest_marker("first")}
+    items.sort(key=lambda item: item.path not in begun)
+
+
 def _beside_checkout(name: str) -> Path:
     path = _BESIDE_CHECKOUT / name
     if not path.exists():

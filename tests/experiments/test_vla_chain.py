@@ -18,6 +18,7 @@ def demonstrate_and_train(work: Path) -> Path:
     return dataset
 
 
+@pytest.mark.first
 def test_a_policy_is_evaluated_where_its_demonstrations_began(tmp_path: Path) -> None:
     demonstrate_and_train(tmp_path / "a")
     entry = json.loads((tmp_path / "a" / "pi0.json").read_text())["outcomes"]["pi0"]
