@@ -95,7 +95,7 @@ class _Arm:
                     return
                 left -= 1
             self._step(move, waypoint.gripper)
-            if self.done:
+            if self.done or (waypoint.until is not None and waypoint.until()):
                 return
 
     def _step(self, move: np.ndarray, gripper: float) -> None:

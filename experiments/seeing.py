@@ -33,6 +33,7 @@ from experiments.robustness import (
 from experiments.study import EPISODES_PER_WAY, head
 from experiments.study import TASKS as STUDY
 from generator.config import CollectConfig, EvaluationConfig, GeneratorConfig, ObserveConfig
+from generator.recipes import SUMMARY
 from generator.run_folder import RunFolder
 from reports.robustness.curves import Curve, draw_retained
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -208,12 +209,8 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 def train(
     run: RunFolder, tasks: Sequence[Task], settings: GeneratorConfig, assets: AssetPack,
     workers: int | None, episodes_per_way: int,
-) -> None:  # fmt: skip
-    """Demonstrate and clone what is missing.
-
-    Raises:
-        DlrError: something failed; the rest is done.
-    """
+) -> list[str]:  # fmt: skip
+    """Demonstrate and clone what is missing; return the keys of tasks for which that failed."""
     from common.locks import lock_folder
     from common.workers import Processes
     from generator.work.plan import Plan, Settings, plan_task
@@ -224,9 +221,12 @@ def train(
         wanted = Settings((RECIPE,), (SEED,), shown, settings, COLLECT, None)
         plan_task(plan, run, task, wanted, assets)
     with lock_folder(run.root):
-        failed = work(run, plan, Processes(workers, bar=False)).failed
-    if failed:
-        raise DlrError(f"{len(failed)} items failed; the same command tries them again")
+        work(run, plan, Processes(workers, bar=False))
+    return [task.key for task in tasks if not _trained(run, task)]
+
+
+def _trained(run: RunFolder, task: Task) -> bool:
+    return (run.policies(task, RECIPE, SEED) / SUMMARY).exists()
 
 
 def seeing(
@@ -264,19 +264,23 @@ def seeing(
     Raises:
         DlrError: something failed; the rest is kept, and the same command goes on.
     """
+    failed: list[str] = []
     if not report:
         pack, commit, folder = resolve_assets(assets), head(), RunFolder(run)
         chosen = [get_task(task) for task in tasks]
-        train(folder, chosen, settings, pack, workers, episodes_per_way)
+        failed = train(folder, chosen, settings, pack, workers, episodes_per_way)
         items = [
             RobustnessItem(task, RECIPE, SEED, axes, levels, starts, run, pack, out, commit)
-            for task in tasks
+            for task in (one.key for one in chosen)
+            if task not in failed
         ]
         attempt_tasks(measure, items, workers, "evaluating")
     results, picture = read_results(out), page_file.with_suffix(".png")
     write_text(page_file, page(results, picture.name))
     draw(results, picture)
     print(page_file)
+    if failed:
+        raise DlrError(f"not cloned: {', '.join(failed)}; the same command tries them again")
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ class Environment:
 
     def policy_state(self) -> np.ndarray:
         """Return what a state-based policy sees: see `simulation.policy_state`; float64 (P,)."""
-        return self._policy_state.read(self.data)
+        return self._policy_state.read(self.model, self.data)
 
     def object_position(self, name: str) -> np.ndarray:
         """Return the origin of an object, fixture or site of the task, m, world frame (3,).

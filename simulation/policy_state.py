@@ -15,12 +15,14 @@ class PolicyState:
     End-effector position (m, world) and rotation (first two columns of its matrix), arm joints
     (rad), gripper positions and velocities; of each movable object position, rotation and
     position relative to the end-effector (world axes); joints of drawers, doors and knobs;
-    fixtures relative to the end-effector; and what the goal is about, as
-    `simulation.goal_features` has it.
+    fixtures relative to the end-effector; what the goal is about, as `simulation.goal_features`
+    has it; and where the goal has several parts, of each whether it holds (0 or 1): when to turn
+    from a drawer that is closed to what comes next is otherwise a millimetre among metres.
     """
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self._goal = scene, GoalFeatures(scene)
+        self._parts = scene.atoms if len(scene.atoms) > 1 else ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,10 +39,16 @@ class PolicyState:
         names += [f"{name}_qpos" for name in scene.joint_names]
         for fixture in scene.fixture_names:
             names += [f"{fixture}_to_eef_{a}" for a in "xyz"]
-        return (*names, *self._goal.names)
+        parts = ["holds_" + "_".join(atom) for atom in scene.goal] if self._parts else []
+        return (*names, *self._goal.names, *parts)
 
-    def read(self, data: mujoco.MjData) -> np.ndarray:
-        """Return the numbers (P,) of a simulator's data, its derived quantities up to date."""
+    def read(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+        """Return the numbers (P,) of a simulator's data, its derived quantities up to date.
+
+        Args:
+            model: the scene's model, or an environment's copy of it.
+            data: of that model.
+        """
         scene = self._scene
         eef = data.site_xpos[scene.robot.site]
         parts = [
@@ -56,4 +64,5 @@ class PolicyState:
             parts += [position, rotation, position - eef]
         parts += [data.qpos[scene.joint_qpos]]
         parts += [(data.xpos[body] - eef) for body in scene.fixture_bodies]
-        return np.concatenate([*parts, self._goal.read(data)])
+        holds = [float(part(model, data)) for part in self._parts]
+        return np.concatenate([*parts, self._goal.read(data), holds])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,9 @@ class Waypoint:
     """Rotation that may be left when the waypoint counts as reached, rad."""
     tilt: tuple[float, float] = (0.0, 0.0)
     """Rotation of the turned hand about world x, then about world y, from upright, rad."""
+    until: Callable[[], bool] | None = None
+    """What the move is for: it ends as this holds. A hand that goes on pushing a shut drawer gives
+    a policy without a clock nothing to tell by when to turn to what comes next."""
 
 
 class Skill(ABC):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from common.errors import CheckpointError
 from generator.policies.policy import Policy
 from generator.policies.seeing import SeeingPolicy
 
@@ -59,6 +60,24 @@ def see_state(
     return states
 
 
+def see_own_state(
+    policy: Policy, environments: Environments, slots: list[int], cost: Cost
+) -> np.ndarray:
+    """Return the simulator's states (n, P), float32, for a policy that acts on them.
+
+    Raises:
+        CheckpointError: it was trained on states of another size.
+    """
+    states = see_state(policy, environments, slots, cost)
+    size = policy.architecture()["observation_dim"]
+    if states.shape[1] != size:
+        raise CheckpointError(
+            f"the policy sees {size} numbers, but the task has {states.shape[1]}: it is of another "
+            "task or of an earlier version; delete its folder and train it again"
+        )
+    return states
+
+
 def see_pixels(
     policy: Policy, environments: Environments, slots: list[int], cost: Cost
 ) -> np.ndarray:
@@ -75,7 +94,7 @@ def see_pixels(
 
 
 OBSERVERS: dict[str, Callable[[Policy, Environments, list[int], Cost], np.ndarray]] = {
-    "state": see_state,
+    "state": see_own_state,
     "pixels": see_pixels,
 }
 """What a policy observes -> how it is had. Returns: (n, ...)."""

@@ -11,8 +11,11 @@ from PIL import Image
 
 from common.errors import DlrError
 from experiments.seeing import TRAIN, conditions, control, curves, page, seeing
+from generator.run_folder import RunFolder
+from simulation.tasks import get_task
 
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
+SPOILT = "libero_goal/turn_on_the_stove"
 
 
 def result(task: str, kept: dict[tuple[str, int], int], succeeded: int = 20) -> dict[str, Any]:
@@ -30,7 +33,7 @@ RESULTS = [
 ]
 
 
-def test_they_are_trained_evaluated_and_told(tmp_path: Path) -> None:
+def test_they_are_evaluated_and_told_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
     observe = replace(
         TRAIN.observe, encoder="resnet18", weights="none", train_encoder="learn", size=32,
         features=4, steps=1, batch_size=4,
@@ -41,11 +44,15 @@ def test_they_are_trained_evaluated_and_told(tmp_path: Path) -> None:
         learn=replace(TRAIN.learn, steps=50),
         evaluation=replace(TRAIN.evaluation, episodes=1),
     )
-    told = tmp_path / "seeing.md"
-    seeing(
-        (TASK,), "noise", "1", 1, tmp_path / "run", tmp_path / "results", told, workers=1,
-        settings=settings, episodes_per_way=2,
-    )  # fmt: skip
+    told, run = tmp_path / "seeing.md", RunFolder(tmp_path / "run")
+    spoilt = run.demonstrations(get_task(SPOILT))
+    spoilt.parent.mkdir(parents=True)
+    spoilt.write_bytes(b"no demonstrations")
+    with pytest.raises(DlrError, match=f"not cloned: {SPOILT};"):
+        seeing(
+            (SPOILT, TASK), "noise", "1", 1, run.root, tmp_path / "results", told, workers=1,
+            settings=settings, episodes_per_way=2,
+        )  # fmt: skip
     first = told.read_bytes()
     assert b"| noise 1 | " in first
     with Image.open(tmp_path / "seeing.png") as picture:

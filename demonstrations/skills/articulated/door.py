@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -141,7 +142,8 @@ def _drag(
         if holds(env, atom) or abs(part.value(env) - start) > until or lost:
             break
         at, yaw = pose(sense * _STEP)
-        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7)
+        there = partial(holds, env, atom)
+        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7, until=there)
     here = hand.position(env)
     yield Waypoint(here, yaw, OPEN, 0.02, dwell=4)
     yield Waypoint(here + 0.09 * _UP, yaw, OPEN, 0.02)
@@ -180,7 +182,8 @@ def _push(
         if holds(env, atom):
             break
         at, yaw = contact(sense * _STEP, 0.0)
-        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7)
+        there = partial(holds, env, atom)
+        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7, until=there)
     yield Waypoint(hand.position(env) + 0.08 * _UP, yaw, CLOSED, 0.03)
 
 

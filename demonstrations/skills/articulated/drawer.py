@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -135,8 +136,9 @@ class OpenDrawer(Skill):
             down = -_PRESS * hand.rotation(0.0, tilt)[:, 2]
             pulled = at + _STEP * handle.outward + down
             yield Waypoint(
-                pulled, _yaw(handle), gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL
-            )
+                pulled, _yaw(handle), gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL,
+                until=lambda: _open(env, drawer),
+            )  # fmt: skip
         here = hand.position(env)
         yield Waypoint(here + 0.08 * axis, _yaw(handle), gripper, 0.03, tilt=tilt)
 
@@ -226,7 +228,7 @@ class CloseDrawer(Skill):
             if share > 0.5 and holds(env, atom):
                 break
             through = clear - share * travel * handle.outward
-            yield Waypoint(through, push.yaw, push.gripper, 0.02)
+            yield Waypoint(through, push.yaw, push.gripper, 0.02, until=partial(holds, env, atom))
         yield from _away(env, handle, push.yaw, push.gripper, (0.0, 0.0))
 
 
@@ -246,7 +248,10 @@ def _push_leaning(
         if holds(env, atom):
             break
         through = at - share * travel * handle.outward
-        yield Waypoint(through, yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8)
+        yield Waypoint(
+            through, yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8,
+            until=partial(holds, env, atom),
+        )  # fmt: skip
     yield from _away(env, handle, yaw, CLOSED, tilt)
 
 

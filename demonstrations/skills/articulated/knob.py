@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -115,7 +116,8 @@ def _turn(
             break
         turned = sense * min(_STEP * move, abs(travel) + _BEYOND)
         at = centre + hand.rotation(turned) @ length
-        yield Waypoint(at, yaw + turned, CLOSED, 0.05, dwell=2, exact=True)
+        there = partial(holds, env, atom)
+        yield Waypoint(at, yaw + turned, CLOSED, 0.05, dwell=2, exact=True, until=there)
     here = hand.position(env)
     yield Waypoint(here, yaw + turned, OPEN, 0.02, dwell=4)
     yield Waypoint(here + 0.08 * _UP, yaw + turned, OPEN, 0.03)
