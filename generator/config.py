@@ -84,6 +84,10 @@ class LearnConfig:
     """AdamW's decoupled weight decay."""
     observation_noise: float = 0.02
     """Standard deviation of the noise on normalised observations."""
+    other_fingers: float = 0.0
+    """Share of moments that are shown with the fingers of another. What the gripper is told and
+    where its fingers are agree nearly always, so a clone may read the one off the other: a hand
+    that ought to set out closed and is open for a moment then stays open. 0.03 mends that."""
     ema_decay: float = 0.99
     """Decay of the exponential moving average of the weights that is kept; 0 turns it off."""
     validation_share: float = 0.1

@@ -31,6 +31,10 @@ from generator.policies.gaussian import GaussianPolicy
 Maker = Callable[[int, int], GaussianPolicy]
 """Makes a policy from the size of its observations and the number of patterns."""
 _KIND = "learn_training"
+FINGERS = 2
+"""Last numbers of proprioception: the fingers' positions."""
+_SAME = 1e-6
+"""Difference up to which two columns hold the same numbers."""
 
 
 def learn(
@@ -64,14 +68,15 @@ def learn(
 
     Raises:
         DemonstrationError: there is nothing to learn from.
-        SettingError: a chunk without an action.
+        SettingError: a chunk without an action, or a share that is none.
     """
     _check(demonstrations, config)
     with reproducible():
         training, validation = _split(demonstrations, labels, config, seed)
         torch.manual_seed(seed)
         policy = (make or _maker(config))(training.observations.shape[1], patterns)
-        trainer = _Trainer(policy, training, validation, config, seed)
+        fingers = _fingers(demonstrations) if config.other_fingers else []
+        trainer = _Trainer(policy, training, validation, config, seed, fingers)
         state = out_dir / "training.safetensors"
         if state.exists():
             trainer.load(state)
@@ -101,6 +106,8 @@ def learn(
 
 
 def _check(demonstrations: Sequence[Demonstration], config: LearnConfig) -> None:
+    if not 0 <= config.other_fingers < 1:
+        raise SettingError(f"a share lies in [0, 1), not {config.other_fingers}")
     if config.chunk < 1:
         raise SettingError(f"a chunk has at least one action, not {config.chunk}")
     if not demonstrations:
@@ -155,6 +162,16 @@ def _split(
     return parts[0], parts[1]
 
 
+def _fingers(demonstrations: Sequence[Demonstration]) -> list[int]:
+    """Return the columns of the observations that are the fingers' positions; none in pictures."""
+    seen = np.concatenate([d.observations for d in demonstrations])
+    fingers = np.concatenate([d.proprio[:, -FINGERS:] for d in demonstrations])
+    if seen.ndim != 2 or not np.issubdtype(seen.dtype, np.floating):
+        return []
+    found = [np.abs(seen - finger[:, None]).max(0) < _SAME for finger in fingers.T]
+    return np.flatnonzero(np.any(found, axis=0)).tolist()
+
+
 def _tensor(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
 
@@ -187,7 +204,9 @@ class _Trainer:
         validation: _Data,
         config: LearnConfig,
         seed: int,
+        fingers: Sequence[int] = (),
     ) -> None:
+        self._fingers = list(fingers)
         self.training, self.validation = training, validation
         self.policy, self.config, self.seed, self._spent = policy, config, seed, 0.0
         self._started = time.process_time()
@@ -221,11 +240,21 @@ class _Trainer:
         batch = self.training[rows]
         features = policy.features(batch.observations, batch.patterns)
         noise = torch.randn((config.batch_size, policy.observation_dim), generator=rng)
+        if self._fingers:
+            self._exchange_fingers(features, rng)
         features[:, : policy.observation_dim] += config.observation_noise * noise
         self.state.descend(policy.cloning_loss(features, batch.trace, rng))
         step = self.state.step
         if step % config.validate_every == 0 or step == config.steps:
             self._validate()
+
+    def _exchange_fingers(self, features: Tensor, rng: torch.Generator) -> None:
+        """Give some moments of a minibatch the fingers of others."""
+        count = len(features)
+        others = features[torch.randperm(count, generator=rng)][:, self._fingers]
+        chosen = torch.rand(count, generator=rng) < self.config.other_fingers
+        own = features[:, self._fingers]
+        features[:, self._fingers] = torch.where(chosen[:, None], others, own)
 
     def _validate(self) -> None:
         """Fit the standard deviation to the errors on validation; keep what is better."""

@@ -106,3 +106,39 @@ def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     broken = Demonstration(first.observations, first.proprio, actions)
     with pytest.raises(DemonstrationError, match="NaN"):
         learn([broken], None, CONFIG, 0, 0, tmp_path)
+
+
+def closed_and_open(count: int = 12, steps: int = 60) -> list[Demonstration]:
+    """Return moves ahead with the gripper closed (way 0) or open (way 1): it begins open."""
+    found = []
+    for index in range(2 * count):
+        command = 1.0 if index % 2 == 0 else -1.0
+        start = np.random.default_rng(index).normal(0, 0.02)
+        ahead = np.linspace(0, 1, steps) + start
+        fingers = np.full(steps, 0.04 if command < 0 else 0.0)
+        fingers[0] = 0.04
+        observations = np.stack([ahead, fingers, -fingers], axis=1)
+        proprio = np.concatenate([np.zeros((steps, 6)), observations[:, 1:]], axis=1)
+        actions = np.zeros((steps, 7))
+        actions[:, 0], actions[:, 6] = 0.5, command
+        found.append(Demonstration(observations, proprio, actions, f"way{index % 2}"))
+    return found
+
+
+@pytest.mark.parametrize(("share", "closes"), [(0.0, False), (0.3, True)])
+def test_a_command_is_not_read_off_the_fingers(tmp_path: Path, share: float, closes: bool) -> None:
+    """Told to close, with fingers that are open yet: only the pattern says what to do."""
+    demonstrations = closed_and_open()
+    config = dataclasses.replace(CONFIG, other_fingers=share)
+    labels = way_labels(demonstrations)
+    policy, _ = learn(demonstrations, labels, config, 2, 0, tmp_path)
+    noise = [policy.noise(np.random.default_rng(i), Exploration(0)) for i in range(20)]
+    still_open = np.tile(np.array([0.2, 0.04, -0.04], np.float32), (20, 1))
+    told = policy.act(still_open, np.zeros(20, np.int64), noise).actions[:, 6]
+    assert (told > 0).mean() > 0.9 if closes else (told > 0).mean() < 0.5
+
+
+def test_a_share_is_one(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
+    config = dataclasses.replace(CONFIG, other_fingers=1.0)
+    with pytest.raises(SettingError, match="share"):
+        learn(demonstrations, None, config, 0, 0, tmp_path)
