@@ -99,7 +99,7 @@ def html(board: Scoreboard, pictures: dict[str, bytes]) -> str:
 def _others(board: Scoreboard) -> Sequence[Table]:
     makers: Sequence[Callable[[Scoreboard], Table]] = (
         tables.metrics, tables.quality, tables.tests, tables.failed, tables.weak, tables.on_paper,
-        tables.provenance,
+        tables.settings, tables.provenance,
     )  # fmt: skip
     return [make(board) for make in makers]
 

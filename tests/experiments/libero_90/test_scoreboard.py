@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def test_markdown_tells_everything(board: Scoreboard) -> None:
     assert "--collect.episodes 501 --workers 96" in text
     alone = markdown(Scoreboard([], 90))
     assert "0 of 90 tasks finished" in alone and "No finished task tells" in alone
+
+
+def test_trainings_with_other_settings_are_named(tmp_path: Path) -> None:
+    finish(tmp_path, TASKS[0])
+    usual = {"seed": 3, "learn": {"hidden": [256, 256], "steps": 3000}}
+    other = {"learn": {"hidden": [256, 256], "other_fingers": 0.03}}
+    for task, config in ((TASKS[1], usual), (TASKS[2], other)):
+        made = result(task, DLR, [50])
+        write_result(replace(made, provenance={**made.provenance, "config": config}), tmp_path)
+    table = tables.settings(Scoreboard.read(tmp_path, TASKS, 0))
+    assert table.rows == [[TASKS[2].name, DLR, "learn.other_fingers 0.03"]]
+    none = tables.settings(Scoreboard([], 90))
+    assert not none.rows and none.before == ["None had other settings."]
 
 
 class _Page(HTMLParser):
