@@ -1,12 +1,16 @@
-"""Does one thing for many tasks, each apart, and tells a line of each."""
+"""Does many tasks' work, each piece apart, and tells a line of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from common.errors import DlrError
-from common.workers import Processes, attempt_items
+from common.workers import Outcome, Processes, attempt_items
+
+if TYPE_CHECKING:
+    from generator.run_folder import RunFolder
+    from generator.work.plan import Plan
 
 
 class TaskItem(Protocol):
@@ -15,6 +19,24 @@ class TaskItem(Protocol):
     @property
     def task(self) -> str:
         """The task's key."""
+
+
+def work_plan(run: RunFolder, plan: Plan, workers: int | None) -> list[Outcome[Any]]:
+    """Do what a plan has in a run's folder, one piece a core; return those that failed.
+
+    Args:
+        run: the run, which nothing else may be working in.
+        plan: the pieces of work.
+        workers: processes; by default one for each core.
+
+    Raises:
+        BusyError: another process works in the run's folder.
+    """
+    from common.locks import lock_folder
+    from reports.run_progress import work
+
+    with lock_folder(run.root):
+        return work(run, plan, Processes(workers, bar=False)).failed
 
 
 def attempt_tasks[Item: TaskItem](

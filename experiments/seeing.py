@@ -21,7 +21,7 @@ from common.errors import DlrError
 from common.files import write_text
 from demonstrations.config import DemonstrationConfig
 from experiments.figures import short_name, write_panels
-from experiments.many import attempt_tasks
+from experiments.many import attempt_tasks, work_plan
 from experiments.robustness import (
     PROTOCOL,
     RobustnessItem,
@@ -211,17 +211,13 @@ def train(
     workers: int | None, episodes_per_way: int,
 ) -> list[str]:  # fmt: skip
     """Demonstrate and clone what is missing; return the keys of tasks for which that failed."""
-    from common.locks import lock_folder
-    from common.workers import Processes
     from generator.work.plan import Plan, Settings, plan_task
-    from reports.run_progress import work
 
     plan, shown = Plan(), DemonstrationConfig(episodes_per_way, "scripted")
     for task in tasks:
         wanted = Settings((RECIPE,), (SEED,), shown, settings, COLLECT, None)
         plan_task(plan, run, task, wanted, assets)
-    with lock_folder(run.root):
-        work(run, plan, Processes(workers, bar=False))
+    work_plan(run, plan, workers)
     return [task.key for task in tasks if not _trained(run, task)]
 
 

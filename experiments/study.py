@@ -158,10 +158,8 @@ def study(
         DlrError: something failed; the rest is done and written.
     """
     from common.files import write_text
-    from common.locks import lock_folder
-    from common.workers import Processes
+    from experiments.many import work_plan
     from generator.work.plan import Settings
-    from reports.run_progress import work
     from simulation.assets.resolve import resolve_assets
     from simulation.tasks import get_task
 
@@ -172,8 +170,7 @@ def study(
         folder, chosen = RunFolder(run), [get_task(task) for task in tasks]
         pack = resolve_assets(assets)
         plan = plan_study(folder, chosen, settings, CONTROLS if controls else (), pack, out)
-        with lock_folder(folder.root):
-            failed = work(folder, plan, Processes(workers, bar=False)).failed
+        failed = work_plan(folder, plan, workers)
     write_text(page_file, page(read_results(out)))
     print(page_file)
     if failed:

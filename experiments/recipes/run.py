@@ -192,10 +192,8 @@ def recipes(
     Raises:
         DlrError: there is no such variant, or something failed; the rest is done and written.
     """
-    from common.locks import lock_folder
-    from common.workers import Processes
+    from experiments.many import work_plan
     from generator.work.plan import Settings
-    from reports.run_progress import work
     from simulation.assets.resolve import resolve_assets
     from simulation.tasks import get_task
 
@@ -207,8 +205,7 @@ def recipes(
             run, [get_task(task) for task in tasks], chosen, settings, resolve_assets(assets),
             (out, quality_out), people,
         )  # fmt: skip
-        with lock_folder(run):
-            failed = work(RunFolder(run), plan, Processes(workers, bar=False)).failed
+        failed = work_plan(RunFolder(run), plan, workers)
     write_page(page_file, read_results(out), quality.read_qualities(quality_out))
     print(page_file)
     if failed:
