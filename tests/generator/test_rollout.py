@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import CheckpointError
 from generator.collect import to_episode
 from generator.policies.gaussian import GaussianPolicy
 from generator.policies.policy import Exploration
@@ -97,3 +98,9 @@ def test_real_simulator() -> None:
     assert episode.states.shape[0] == 5 and episode.joints.shape == (5, 7)
     assert not evaluate(policy, environments, specs[:1], 3, exploration=Exploration(0)).any()
     environments.close()
+
+
+def test_a_policy_of_other_numbers_is_one_clear_error() -> None:
+    specs = held_out_specs(range(1), 1_000_000, 3, 0.5)
+    with pytest.raises(CheckpointError, match="sees 15 numbers, but the task has 17"):
+        rollout(_policy(dim=15), PointMasses(1), specs, 30)
