@@ -164,10 +164,10 @@ def _split(
 
 def _fingers(demonstrations: Sequence[Demonstration]) -> list[int]:
     """Return the columns of the observations that are the fingers' positions; none in pictures."""
+    if not np.issubdtype(demonstrations[0].observations.dtype, np.floating):
+        return []
     seen = np.concatenate([d.observations for d in demonstrations])
     fingers = np.concatenate([d.proprio[:, -FINGERS:] for d in demonstrations])
-    if seen.ndim != 2 or not np.issubdtype(seen.dtype, np.floating):
-        return []
     found = [np.abs(seen - finger[:, None]).max(0) < _SAME for finger in fingers.T]
     return np.flatnonzero(np.any(found, axis=0)).tolist()
 
