@@ -35,6 +35,12 @@ def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y) + torch.log1p(exp(-(x - y).abs()))
 
 
+def logsumexp(x: Tensor, dim: int) -> Tensor:
+    """Return ln of the sum of e^x along a dimension, with gradients; PyTorch's own log is MKL's."""
+    most = x.detach().amax(dim, keepdim=True)
+    return log(exp(x - most).sum(dim)) + most.squeeze(dim)
+
+
 def sqrt(x: Tensor) -> Tensor:
     """Return the roots of a tensor on the CPU, without gradients."""
     return torch.from_numpy(np.sqrt(x.detach().numpy()))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from common.tensors import build_module, fitting, load_tensors, save_tensors
-from generator.arithmetic import exp, log, logaddexp
+from generator.arithmetic import exp, log, logaddexp, logsumexp
 from generator.checkpoints import versions
 from generator.config import DiscoverConfig
 from generator.networks import Linear, Normalizer
@@ -271,7 +271,7 @@ def _expectation(model: MixtureVae, states: Tensor, trajectory: Tensor, initial:
     log_r = log(initial.clamp_min(_PATH_FLOOR)) + evidence / _TEMPERATURE
     log_shares = log(initial.mean(dim=0))
     for _ in range(50):
-        log_r = log_r + log_shares - torch.logsumexp(log_r, 0) + np.log(len(log_r))
+        log_r = log_r + log_shares - logsumexp(log_r, 0) + np.log(len(log_r))
         log_r = torch.log_softmax(log_r, dim=-1)
     return exp(log_r)
 

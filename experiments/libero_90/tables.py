@@ -34,9 +34,10 @@ INTRODUCTION = (
     "no claim of one task."
 )
 REPEAT = (
-    "The same task run twice on one machine gives the same files, bit for bit, however often it "
-    "was killed. Other types of processor round differently, and what PPO makes of that can differ "
-    "as much as another seed does; generate.md says what is pinned against it."
+    "The same task run twice gives the same policies and episodes, bit for bit, however often it "
+    "was killed, on processors of two makers, too: two of these tasks were run whole on an AMD EPYC "
+    "and on an Intel Xeon, and no weight and no stored number differed; generate.md says what is "
+    "pinned for it."
 )
 
 

@@ -21,7 +21,7 @@ import dataclasses, hashlib
 import numpy as np
 import torch
 from generator import discover
-from generator.arithmetic import exp, log, sqrt
+from generator.arithmetic import exp, log, logsumexp, sqrt
 from generator.config import DiscoverConfig
 from generator.networks import mlp
 from generator.policies.gaussian import GaussianPolicy
@@ -42,7 +42,7 @@ for _ in range(20):
     optimizer.step()
 show(*network.parameters())
 with torch.no_grad():
-    show(network(x), sqrt(x.abs()))
+    show(network(x), sqrt(x.abs()), logsumexp(3 * x, 1), logsumexp(3 * x, 0))
 
 policy = GaussianPolicy(60, 3, (64, 64))
 optimizer = torch.optim.Adam([*policy.network.parameters()], 1e-3, fused=True)
@@ -134,6 +134,12 @@ def test_functions_are_exact_to_rounding_and_have_gradients() -> None:
     for mine, other in zip(
         *(torch.autograd.grad(t.sum(), (a, b)) for t in (ours, theirs)), strict=True
     ):
+        torch.testing.assert_close(mine, other)
+    table = torch.randn((40, 3), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for dim in (0, 1):
+        ours, theirs = arithmetic.logsumexp(table, dim), torch.logsumexp(table, dim)
+        torch.testing.assert_close(ours, theirs)
+        (mine,), (other,) = (torch.autograd.grad(t.sum(), table) for t in (ours, theirs))
         torch.testing.assert_close(mine, other)
     assert torch.equal(arithmetic.sqrt(y.detach()), torch.from_numpy(np.sqrt(y.detach().numpy())))
 
