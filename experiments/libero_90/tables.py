@@ -35,9 +35,9 @@ INTRODUCTION = (
 )
 REPEAT = (
     "The same task run twice gives the same policies and episodes, bit for bit, however often it "
-    "was killed, on processors of two makers, too: two of these tasks were run whole on an AMD EPYC "
-    "and on an Intel Xeon, and no weight and no stored number differed; generate.md says what is "
-    "pinned for it."
+    "was killed, on processors of two makers, too: two of these tasks were run whole on an AMD "
+    "EPYC and on an Intel Xeon, and no weight of a policy and no number of the episodes that were "
+    "compared differed; generate.md says what is pinned for it."
 )
 
 
