@@ -36,8 +36,8 @@ INTRODUCTION = (
 REPEAT = (
     "The same task run twice gives the same policies and episodes, bit for bit, however often it "
     "was killed, on processors of two makers, too: two of these tasks were run whole on an AMD "
-    "EPYC and on an Intel Xeon, and no weight of a policy and no number of the episodes that were "
-    "compared differed; generate.md says what is pinned for it."
+    "EPYC and on an Intel Xeon, and no weight of a policy, no number of an episode and no figure "
+    "differed; generate.md says what is pinned for it."
 )
 
 
