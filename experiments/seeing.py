@@ -33,7 +33,6 @@ from experiments.robustness import (
 from experiments.study import EPISODES_PER_WAY, head
 from experiments.study import TASKS as STUDY
 from generator.config import CollectConfig, EvaluationConfig, GeneratorConfig, ObserveConfig
-from generator.recipes import SUMMARY
 from generator.run_folder import RunFolder
 from reports.robustness.curves import Curve, draw_retained
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -217,12 +216,8 @@ def train(
     for task in tasks:
         wanted = Settings((RECIPE,), (SEED,), shown, settings, COLLECT, None)
         plan_task(plan, run, task, wanted, assets)
-    work_plan(run, plan, workers)
-    return [task.key for task in tasks if not _trained(run, task)]
-
-
-def _trained(run: RunFolder, task: Task) -> bool:
-    return (run.policies(task, RECIPE, SEED) / SUMMARY).exists()
+    failed = work_plan(run, plan, workers)
+    return [plan.items[outcome.index].task for outcome in failed]
 
 
 def seeing(

@@ -31,7 +31,7 @@ from generator.policies.gaussian import GaussianPolicy
 Maker = Callable[[int, int], GaussianPolicy]
 """Makes a policy from the size of its observations and the number of patterns."""
 _KIND = "learn_training"
-FINGERS = 2
+_FINGERS = 2
 """Last numbers of proprioception: the fingers' positions."""
 _SAME = 1e-6
 """Difference up to which two columns hold the same numbers."""
@@ -167,7 +167,7 @@ def _fingers(demonstrations: Sequence[Demonstration]) -> list[int]:
     if not np.issubdtype(demonstrations[0].observations.dtype, np.floating):
         return []
     seen = np.concatenate([d.observations for d in demonstrations])
-    fingers = np.concatenate([d.proprio[:, -FINGERS:] for d in demonstrations])
+    fingers = np.concatenate([d.proprio[:, -_FINGERS:] for d in demonstrations])
     found = [np.abs(seen - finger[:, None]).max(0) < _SAME for finger in fingers.T]
     return np.flatnonzero(np.any(found, axis=0)).tolist()
 
@@ -204,10 +204,9 @@ class _Trainer:
         validation: _Data,
         config: LearnConfig,
         seed: int,
-        fingers: Sequence[int] = (),
+        fingers: Sequence[int],
     ) -> None:
-        self._fingers = list(fingers)
-        self.training, self.validation = training, validation
+        self.training, self.validation, self._fingers = training, validation, list(fingers)
         self.policy, self.config, self.seed, self._spent = policy, config, seed, 0.0
         self._started = time.process_time()
         actions = training.trace["chosen"].flatten(0, -2)

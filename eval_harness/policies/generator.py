@@ -100,7 +100,7 @@ class GeneratorPolicy(Policy):
         if wrong := [s.shape for s in states if len(s) != size]:
             raise PolicyError(
                 f"the policy sees {size} numbers, but the task has {wrong[0][0]}: it was trained "
-                "on another task"
+                "on another task, or by an earlier version"
             )
         return np.stack(states)
 

@@ -133,17 +133,17 @@ def _drag(
         turned = float(np.arctan2(np.cross(base, door.along)[2], base @ door.along))
         return part.swung(env, at, step), first + turned + step * env.data.xaxis[part.joint][2]
 
+    done = partial(holds, env, atom)
     at, yaw = pose(0.0)
     yield Waypoint(at + 0.10 * _UP, yaw, OPEN, 0.03, level=0.2)
     yield Waypoint(at, yaw, OPEN, 0.008, exact=True, speed=0.7, level=0.15)
     yield Waypoint(at, yaw, CLOSED, 0.05, dwell=6, exact=True)
     for _ in range(_MOVES):
         lost = np.linalg.norm((hand.position(env) - pose(0.0)[0])[:2]) > _LOST
-        if holds(env, atom) or abs(part.value(env) - start) > until or lost:
+        if done() or abs(part.value(env) - start) > until or lost:
             break
         at, yaw = pose(sense * _STEP)
-        there = partial(holds, env, atom)
-        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7, until=there)
+        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7, until=done)
     here = hand.position(env)
     yield Waypoint(here, yaw, OPEN, 0.02, dwell=4)
     yield Waypoint(here + 0.09 * _UP, yaw, OPEN, 0.02)
@@ -172,6 +172,7 @@ def _push(
         at[2] = door.edge - _BELOW
         return part.swung(env, at, ahead), _nearest(door.along)
 
+    done = partial(holds, env, atom)
     at, yaw = contact(0.0, 0.03)
     here = hand.position(env)
     high = max(read_door(env, part).edge + 0.08, at[2] + 0.08)
@@ -179,11 +180,10 @@ def _push(
     yield Waypoint(np.array([*at[:2], high]), yaw, CLOSED, 0.03, level=0.3)
     yield Waypoint(at, yaw, CLOSED, 0.012, exact=True, level=0.2)
     for _ in range(_MOVES):
-        if holds(env, atom):
+        if done():
             break
         at, yaw = contact(sense * _STEP, 0.0)
-        there = partial(holds, env, atom)
-        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7, until=there)
+        yield Waypoint(at, yaw, CLOSED, 0.02, dwell=2, exact=True, speed=0.7, until=done)
     yield Waypoint(hand.position(env) + 0.08 * _UP, yaw, CLOSED, 0.03)
 
 

@@ -124,8 +124,9 @@ class OpenDrawer(Skill):
         yield Waypoint(
             at, _yaw(handle), gripper, 0.006, exact=True, tilt=tilt, speed=0.7, level=0.12
         )
+        far = partial(_open, env, drawer)
         for _ in range(_PULLS):
-            if _open(env, drawer):
+            if far():
                 break
             handle = drawer_handle(env, drawer)
             lean = max(_lean(env, handle, side), lean - 0.15)
@@ -137,7 +138,7 @@ class OpenDrawer(Skill):
             pulled = at + _STEP * handle.outward + down
             yield Waypoint(
                 pulled, _yaw(handle), gripper, 0.02, dwell=2, exact=True, tilt=tilt, speed=_PULL,
-                until=lambda: _open(env, drawer),
+                until=far,
             )  # fmt: skip
         here = hand.position(env)
         yield Waypoint(here + 0.08 * axis, _yaw(handle), gripper, 0.03, tilt=tilt)
@@ -224,11 +225,12 @@ class CloseDrawer(Skill):
         yield Waypoint(before, push.yaw, push.gripper, 0.04)
         yield Waypoint(clear, push.yaw, push.gripper, 0.012)
         travel = abs(drawer.value(env)) + _PUSH + push.stand_off
+        shut = partial(holds, env, atom)
         for share in (0.2, 0.4, 0.6, 0.8, 1.0):
-            if share > 0.5 and holds(env, atom):
+            if share > 0.5 and shut():
                 break
             through = clear - share * travel * handle.outward
-            yield Waypoint(through, push.yaw, push.gripper, 0.02, until=partial(holds, env, atom))
+            yield Waypoint(through, push.yaw, push.gripper, 0.02, until=shut)
         yield from _away(env, handle, push.yaw, push.gripper, (0.0, 0.0))
 
 
@@ -244,14 +246,12 @@ def _push_leaning(
     yield Waypoint(above, yaw, CLOSED, 0.03, tilt=tilt, level=0.3)
     yield Waypoint(before, yaw, CLOSED, 0.012, tilt=tilt, level=0.2)
     travel = abs(drawer.value(env)) + 0.05
+    shut = partial(holds, env, atom)
     for share in np.linspace(0.0, 1.0, 7)[1:]:
-        if holds(env, atom):
+        if shut():
             break
         through = at - share * travel * handle.outward
-        yield Waypoint(
-            through, yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8,
-            until=partial(holds, env, atom),
-        )  # fmt: skip
+        yield Waypoint(through, yaw, CLOSED, 0.02, exact=True, tilt=tilt, speed=0.8, until=shut)
     yield from _away(env, handle, yaw, CLOSED, tilt)
 
 

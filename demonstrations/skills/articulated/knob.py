@@ -110,14 +110,13 @@ def _turn(
     yield Waypoint(at + 0.08 * _UP, yaw, OPEN, 0.02, level=0.2)
     yield Waypoint(at, yaw, OPEN, 0.008, exact=True, speed=0.7, level=0.15)
     yield Waypoint(at, yaw, CLOSED, 0.05, dwell=6, exact=True)
-    turned = 0.0
+    turned, done = 0.0, partial(holds, env, atom)
     for move in range(1, _MOVES):
-        if holds(env, atom):
+        if done():
             break
         turned = sense * min(_STEP * move, abs(travel) + _BEYOND)
         at = centre + hand.rotation(turned) @ length
-        there = partial(holds, env, atom)
-        yield Waypoint(at, yaw + turned, CLOSED, 0.05, dwell=2, exact=True, until=there)
+        yield Waypoint(at, yaw + turned, CLOSED, 0.05, dwell=2, exact=True, until=done)
     here = hand.position(env)
     yield Waypoint(here, yaw + turned, OPEN, 0.02, dwell=4)
     yield Waypoint(here + 0.08 * _UP, yaw + turned, OPEN, 0.03)
