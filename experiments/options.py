@@ -1,39 +1,69 @@
-"""`python -m experiments.options TASK`: what each option of PPO gives, from one and the same clone.
+"""`python -m experiments.options`: what does each option of PPO give, from one and the same clone?
 
 A recipe is trained once without options and once with each: starts along demonstrations, replay of
-successes, a residual on the frozen clone, and thrice the steps. `results/ablations/SUITE/TASK.json`
-has success before and after, the budget that was chosen, environment steps, minutes, and every
-iteration's measures.
+successes, a residual on the frozen clone, larger updates, filtered cloning first, and thrice the
+steps. `results/ablations/SUITE/TASK.json` has success before and after, the budget that was chosen,
+environment steps, minutes, and every iteration's measures.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DlrError
 from common.files import write_json
 from common.machine import describe_machine
+from experiments.many import attempt_tasks
 from generator.config import BudgetConfig, GeneratorConfig
+from simulation.assets.resolve import AssetPack, resolve_assets
 
 if TYPE_CHECKING:
     from demonstrations.demonstration import Demonstration
     from generator.rollout import Environments
     from simulation.tasks import Task
 
+TASKS = (
+    "libero_spatial/pick_up_the_black_bowl_from_table_center_and_place_it_on_the_plate",
+    "libero_90/KITCHEN_SCENE10_put_the_black_bowl_in_the_top_drawer_of_the_cabinet",
+    "libero_90/KITCHEN_SCENE3_put_the_frying_pan_on_the_stove",
+)
+"""Three whose clones are weak, so that PPO has something to do."""
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "none": {},
     "demonstration_starts": {"demonstration_starts": 0.5},
     "replay": {"replay": 0.1},
     "residual": {"residual": True},
+    "larger_updates": {"desired_kl": 0.06, "clip": 0.4},
+    "filtered_cloning_first": {"budget": BudgetConfig(weak=0.95)},
     "thrice_the_steps": {"budget": BudgetConfig(steps=600_000)},
 }
 """Name -> what it changes in `ReinforceConfig`."""
 MEASURES = ("success", "held_out_success", "kl", "clip_fraction", "explained_variance", "reach")
 """What is kept of an iteration, for each pattern where there is one."""
+
+
+@dataclass(frozen=True)
+class OptionsItem:
+    """A task's trainings, as one work item."""
+
+    task: str
+    """The task's key."""
+    recipe: str
+    """One that ends with `reinforce`."""
+    episodes_per_way: int
+    """Demonstrations of each way."""
+    assets: AssetPack
+    """Asset pack."""
+    run: Path
+    """Folder of demonstrations and trainings."""
+    out: Path
+    """Folder of the result."""
+    config: GeneratorConfig
+    """Settings and seed."""
 
 
 def compare(
@@ -86,52 +116,69 @@ def _kept(measures: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def options(
-    task: str,
-    /,
-    recipe: str = "dlr",
-    run: Path = Path("runs/default"),
-    episodes_per_way: int = 80,
-    assets: Path | None = None,
-    out: Path = Path("results/ablations"),
-    config: GeneratorConfig = GeneratorConfig(),
-) -> None:
-    """Train a recipe on a run's demonstrations without and with each option of PPO.
-
-    Args:
-        task: a task, as `suite/name`.
-        recipe: one that ends with `reinforce`.
-        run: folder of the run that has demonstrations of the task.
-        episodes_per_way: demonstrations of each way that are learnt from, the first ones.
-        assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
-        out: folder of the result.
-        config: settings and seed.
-    """
-    from generator.run_folder import SLOTS, RunFolder, load_demonstrations
-    from simulation.assets.resolve import resolve_assets
-    from simulation.environment import BatchEnvironment
+def try_options(item: OptionsItem) -> str:
+    """Demonstrate, train without and with each option, write the result; return lines on it."""
+    from demonstrations.config import DemonstrationConfig
+    from demonstrations.make import make_demonstrations, observe
+    from generator.run_folder import SLOTS, RunFolder
+    from simulation.environment import BatchEnvironment, Environment
     from simulation.tasks import get_task
 
-    chosen, pack = get_task(task), resolve_assets(assets)
-    found = load_demonstrations(RunFolder(run), chosen, pack)
-    ways = {d.way: [e for e in found if e.way == d.way] for d in found}
-    taken = [d for mine in ways.values() for d in mine[:episodes_per_way]]
-    environments = BatchEnvironment(chosen, SLOTS, pack)
-    work = run / "options" / chosen.key / recipe
-    rows = compare(recipe, chosen, environments, taken, config, work)
+    task, run = get_task(item.task), RunFolder(item.run)
+    source = DemonstrationConfig(item.episodes_per_way, "scripted", seed=item.config.seed)
+    with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
+        demonstrations = observe(file, Environment(task, item.assets))
+    environments = BatchEnvironment(task, SLOTS, item.assets, num_threads=1)
+    rows = compare(
+        item.recipe, task, environments, demonstrations, item.config,
+        item.run / "options" / task.key / item.recipe,
+    )  # fmt: skip
     result = {
-        "task": chosen.key,
-        "pack": pack.name,
-        "recipe": recipe,
-        "seed": config.seed,
-        "demonstrations": len(taken),
+        "task": task.key,
+        "pack": item.assets.name,
+        "recipe": item.recipe,
+        "seed": item.config.seed,
+        "demonstrations": len(demonstrations),
         "options": rows,
         "machine": describe_machine(),
     }
-    write_json(out / f"{chosen.key}.json", result)
-    for name, row in rows.items():
-        rates = (" ".join(f"{r['success']:.0%}" for r in row[when]) for when in ("before", "after"))
-        print(f"{name:<22} {' -> '.join(rates)}, {row['environment_steps']['total']} steps")
+    write_json(item.out / f"{task.key}.json", result)
+    return "".join(f"\n  {_line(name, row)}" for name, row in rows.items())
+
+
+def _line(name: str, row: Mapping[str, Any]) -> str:
+    rates = (" ".join(f"{r['success']:.0%}" for r in row[when]) for when in ("before", "after"))
+    return f"{name:<22} {' -> '.join(rates)}, {row['environment_steps']['total']} steps"
+
+
+def options(
+    tasks: tuple[str, ...] = TASKS,
+    recipe: str = "dlr",
+    run: Path = Path("runs/options"),
+    episodes_per_way: int = 40,
+    assets: Path | None = None,
+    out: Path = Path("results/ablations"),
+    workers: int | None = None,
+    config: GeneratorConfig = GeneratorConfig(),
+) -> None:
+    """Train a recipe on scripted demonstrations without and with each option of PPO.
+
+    Args:
+        tasks: the tasks, as `suite/name`.
+        recipe: one that ends with `reinforce`.
+        run: folder of demonstrations and trainings; what is there is not made again.
+        episodes_per_way: demonstrations of each way.
+        assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
+        out: folder of the results.
+        workers: processes; by default one for each core.
+        config: settings and seed.
+
+    Raises:
+        DlrError: tasks failed; the others' results are written.
+    """
+    pack = resolve_assets(assets)
+    items = [OptionsItem(task, recipe, episodes_per_way, pack, run, out, config) for task in tasks]
+    attempt_tasks(try_options, items, workers, "options of PPO")
 
 
 if __name__ == "__main__":

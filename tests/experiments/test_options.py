@@ -16,6 +16,6 @@ def test_options_share_a_clone(tmp_path: Path) -> None:
     assert len({str(row["before"]) for row in rows.values()}) == 1
     made = [path.name.split("-")[0] for path in (tmp_path / "stages").glob("[!.]*")]
     assert made.count("learn") == 1 and made.count("reinforce") == len(OPTIONS)
-    assert made.count("filter") == 2  # which budget comes next is another with thrice the steps
+    assert made.count("filter") == 3  # whose thresholds and next budget two options change
     assert "reach/0" in rows["demonstration_starts"]["history"][0]
     assert all(row["cost"]["cpu_minutes"] > 0 for row in rows.values())
