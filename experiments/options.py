@@ -2,19 +2,19 @@
 
 A recipe is trained once without options and once with each: starts along demonstrations, replay of
 successes, a residual on the frozen clone, larger updates, filtered cloning first, and thrice the
-steps. `results/ablations/SUITE/TASK.json` has success before and after, the budget that was chosen,
-environment steps, minutes, and every iteration's measures.
+steps. `results/ablations/SUITE/TASK/OPTION.json` has success before and after, the budget that was
+chosen, environment steps, minutes, and every iteration's measures.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import DlrError
+from common.errors import DlrError, UsageError
 from common.files import write_json
 from common.machine import describe_machine
 from experiments.many import attempt_tasks
@@ -54,6 +54,8 @@ class OptionsItem:
     """The task's key."""
     recipe: str
     """One that ends with `reinforce`."""
+    options: tuple[str, ...]
+    """Of `OPTIONS`, one after the other."""
     episodes_per_way: int
     """Demonstrations of each way."""
     assets: AssetPack
@@ -66,7 +68,8 @@ class OptionsItem:
     """Settings and seed."""
 
 
-def compare(
+def train(
+    option: str,
     recipe: str,
     task: Task,
     environments: Environments,
@@ -74,39 +77,35 @@ def compare(
     config: GeneratorConfig,
     work: Path,
 ) -> dict[str, Any]:
-    """Train a recipe with each option; stages that are there are not run again.
+    """Train a recipe with an option and return what came of it; finished stages are not run again.
 
     Args:
+        option: of `OPTIONS`.
         recipe: one that ends with `reinforce`.
         task: the task.
         environments: slots of the task.
         demonstrations: what it learns from.
         config: settings and seed without options.
-        work: folder of the stages, which the trainings share up to `reinforce`.
-
-    Returns:
-        a row for each option.
+        work: folder of the stages, which all options share up to the first that differs.
     """
     from generator.checkpoints import read_cost
     from generator.recipes import get_recipe, run_recipe
 
-    rows = {}
-    for name, changes in OPTIONS.items():
-        folder = work / name
-        folder.mkdir(parents=True, exist_ok=True)
-        changed = replace(config, reinforce=replace(config.reinforce, **changes))
-        trained = run_recipe(
-            get_recipe(recipe), task, environments, demonstrations, changed, folder, work / "stages"
-        )
-        before, after = (trained.reports[stage] for stage in ("filter", "reinforce"))
-        rows[name] = {
-            "before": before["held_out_success"],
-            "after": after["held_out_success"],
-            **{key: after[key] for key in ("budget", "stopped", "environment_steps", "theorem")},
-            "cost": read_cost(folder / "reinforce"),
-            "history": [_kept(measures) for measures in after["history"]],
-        }
-    return rows
+    folder = work / option
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = replace(config, reinforce=replace(config.reinforce, **OPTIONS[option]))
+    trained = run_recipe(
+        get_recipe(recipe), task, environments, demonstrations, changed, folder, work / "stages"
+    )
+    before, after = (trained.reports[stage] for stage in ("filter", "reinforce"))
+    return {
+        "config": asdict(changed),
+        "before": before["held_out_success"],
+        "after": after["held_out_success"],
+        **{key: after[key] for key in ("budget", "stopped", "environment_steps", "theorem")},
+        "cost": read_cost(folder / "reinforce"),
+        "history": [_kept(measures) for measures in after["history"]],
+    }
 
 
 def _kept(measures: Mapping[str, float]) -> dict[str, float]:
@@ -117,7 +116,7 @@ def _kept(measures: Mapping[str, float]) -> dict[str, float]:
 
 
 def try_options(item: OptionsItem) -> str:
-    """Demonstrate, train without and with each option, write the result; return lines on it."""
+    """Demonstrate, train without and with each option, write each result; return lines on them."""
     from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
     from generator.run_folder import SLOTS, RunFolder
@@ -129,21 +128,22 @@ def try_options(item: OptionsItem) -> str:
     with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
         demonstrations = observe(file, Environment(task, item.assets))
     environments = BatchEnvironment(task, SLOTS, item.assets, num_threads=1)
-    rows = compare(
-        item.recipe, task, environments, demonstrations, item.config,
-        item.run / "options" / task.key / item.recipe,
-    )  # fmt: skip
-    result = {
-        "task": task.key,
-        "pack": item.assets.name,
-        "recipe": item.recipe,
-        "seed": item.config.seed,
-        "demonstrations": len(demonstrations),
-        "options": rows,
-        "machine": describe_machine(),
-    }
-    write_json(item.out / f"{task.key}.json", result)
-    return "".join(f"\n  {_line(name, row)}" for name, row in rows.items())
+    work, lines = item.run / "options" / task.key / item.recipe, []
+    for option in item.options:
+        row = train(option, item.recipe, task, environments, demonstrations, item.config, work)
+        result = {
+            "task": task.key,
+            "pack": item.assets.name,
+            "recipe": item.recipe,
+            "option": option,
+            "demonstrations": len(demonstrations),
+            **row,
+            "machine": describe_machine(),
+        }
+        write_json(item.out / task.key / f"{option}.json", result)
+        lines.append(f"\n  {_line(option, row)}")
+    environments.close()
+    return "".join(lines)
 
 
 def _line(name: str, row: Mapping[str, Any]) -> str:
@@ -151,9 +151,10 @@ def _line(name: str, row: Mapping[str, Any]) -> str:
     return f"{name:<22} {' -> '.join(rates)}, {row['environment_steps']['total']} steps"
 
 
-def options(
+def try_all(
     tasks: tuple[str, ...] = TASKS,
     recipe: str = "dlr",
+    options: tuple[str, ...] = tuple(OPTIONS),
     run: Path = Path("runs/options"),
     episodes_per_way: int = 40,
     assets: Path | None = None,
@@ -166,6 +167,7 @@ def options(
     Args:
         tasks: the tasks, as `suite/name`.
         recipe: one that ends with `reinforce`.
+        options: which, in this order.
         run: folder of demonstrations and trainings; what is there is not made again.
         episodes_per_way: demonstrations of each way.
         assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
@@ -174,10 +176,16 @@ def options(
         config: settings and seed.
 
     Raises:
+        UsageError: there is no such option.
         DlrError: tasks failed; the others' results are written.
     """
+    if unknown := sorted({*options} - OPTIONS.keys()):
+        raise UsageError(f"unknown options {', '.join(unknown)}: there are {', '.join(OPTIONS)}")
     pack = resolve_assets(assets)
-    items = [OptionsItem(task, recipe, episodes_per_way, pack, run, out, config) for task in tasks]
+    items = [
+        OptionsItem(task, recipe, options, episodes_per_way, pack, run, out, config)
+        for task in tasks
+    ]
     attempt_tasks(try_options, items, workers, "options of PPO")
 
 
@@ -185,6 +193,6 @@ if __name__ == "__main__":
     import tyro
 
     try:
-        tyro.cli(options, prog="python -m experiments.options")
+        tyro.cli(try_all, prog="python -m experiments.options")
     except DlrError as error:
         sys.exit(f"experiments: {error}")
