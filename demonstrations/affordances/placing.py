@@ -54,6 +54,8 @@ def find_place(env: Environment, name: str, target: str, hold: Grasp) -> Place:
     for raised in np.arange(0.0, 0.16, 0.015):
         at = np.array([aim[0], aim[1], floor + below + _GAP + raised])
         for turn in _TURNS[np.abs(hold.yaw + _TURNS) <= 1.7]:
+            if 0.3 * abs(turn) + 4.0 * raised >= best.cost:
+                continue  # however free it is there
             points = hand.points(at + turned(held, turn), hold.yaw + turn)
             free = min(clearance(env, points, others), _ENOUGH)
             cost = 45.0 * (_ENOUGH - free) + 0.3 * abs(turn) + 4.0 * raised
