@@ -17,6 +17,13 @@ class Style:
     """Standard deviation of the correlated action noise."""
     aim: float = 0.006
     """Standard deviation of each waypoint's position, m."""
+    pushes: float = 0.0
+    """Chance, at each control step in which the hand moves freely, that something pushes it off its
+    path; what is meant all the while leads back, so that clones learn to recover."""
+    push: float = 0.8
+    """How hard, where 1 is 0.05 m a control step; in any direction."""
+    push_steps: int = 5
+    """Control steps that a push takes."""
     max_steps: int = 260
     """Control steps, for each predicate of the goal, after which an attempt is given up."""
 
@@ -42,5 +49,5 @@ class DemonstrationConfig:
     """Attempts after which a new demonstration is given up; at a way's first one, the way is."""
     seed: int = 0
     """Seed of starts, speeds and noise."""
-    style: Style = field(default_factory=Style)
-    """How the new ones move."""
+    style: Style = field(default_factory=lambda: Style(pushes=0.03))
+    """How the new ones move; `pushes` are for demonstrations that a policy is to be cloned from."""

@@ -50,8 +50,8 @@ class Scripted:
 
         The episode ends at success, or where an object is to be let go, once that is done and
         the goal still holds; at the latest when the plan or its time is over. Its actions are
-        those that were applied, its intended actions those without the tremor (DART, Laskey et
-        al. 2017).
+        those that were applied, its intended actions those without tremor and pushes (DART,
+        Laskey et al. 2017).
         """
         arm = _Arm(env, rng, style, ends=not self._skills.releases())
         most = style.max_steps * len(self._skills.steps)
@@ -73,6 +73,7 @@ class _Arm:
         self._speed = rng.uniform(*style.speed)
         self._upright = env.data.xmat[env.scene.eef_body].reshape(3, 3).copy()
         self._tremor = np.zeros(6)
+        self._push, self._pushed = np.zeros(3), 0
 
     @property
     def done(self) -> bool:
@@ -94,16 +95,34 @@ class _Arm:
                 if left == 0:
                     return
                 left -= 1
-            self._step(move, waypoint.gripper)
+            self._step(move, waypoint.gripper, free=waypoint.speed >= 1 and not waypoint.dwell)
             if self.done or (waypoint.until is not None and waypoint.until()):
                 return
 
-    def _step(self, move: np.ndarray, gripper: float) -> None:
+    def _step(self, move: np.ndarray, gripper: float, free: bool) -> None:
         noise = self._rng.normal(0.0, self._style.tremor, 6) * np.sqrt(1 - _NOISE_MEMORY**2)
         self._tremor = _NOISE_MEMORY * self._tremor + noise
-        action = np.append(_on_grid(move + self._tremor * _TREMOR_SHAPE), gripper)
+        applied = self._with_push(move, free) + self._tremor * _TREMOR_SHAPE
+        action = np.append(_on_grid(applied), gripper)
         self.recorder.before(action, np.append(_on_grid(move), gripper))
         self.success = self._env.step(action)
+
+    def _with_push(self, move: np.ndarray, free: bool) -> np.ndarray:
+        """Return the motion (6,), its translation that of a push while there is one.
+
+        A hand that moves with care, at a thing or with a thing at its place, is not pushed.
+        """
+        style = self._style
+        if not free:
+            self._pushed = 0
+        elif style.pushes and not self._pushed and self._rng.random() < style.pushes:
+            direction = self._rng.normal(size=3)
+            self._push = style.push * direction / np.linalg.norm(direction)
+            self._pushed = style.push_steps
+        if not self._pushed:
+            return move
+        self._pushed -= 1
+        return np.concatenate((self._push, move[3:]))
 
 
 def _on_grid(motion: np.ndarray) -> np.ndarray:

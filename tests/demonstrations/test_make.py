@@ -51,12 +51,13 @@ def scripted(environments: dict[Task, Environment]) -> Episode:
     return once(environments[DRAWER], "left", 11, seed=0)
 
 
-def once(env: Environment, way: str, init_index: int | None, seed: int) -> Episode:
+def once(
+    env: Environment, way: str, init_index: int | None, seed: int, style: Style = Style()
+) -> Episode:
     """Demonstrate once from an official or a fresh initial state."""
     env.reset(seed, init_index)
     env.settle()
-    rng = np.random.default_rng(seed)
-    return Scripted(env.task).demonstrate(env, way, rng, Style())
+    return Scripted(env.task).demonstrate(env, way, np.random.default_rng(seed), style)
 
 
 @pytest.mark.parametrize("init_index", [11, None], ids=["official", "fresh"])
@@ -79,6 +80,28 @@ def test_an_attempt_depends_on_its_seed_alone(environments: dict[Task, Environme
     np.testing.assert_array_equal(first.states, again.states)
     np.testing.assert_array_equal(first.actions, again.actions)
     assert len(first) != len(other) or not np.array_equal(first.states, other.states)
+
+
+def test_a_pushed_hand_means_to_come_back(environments: dict[Task, Environment]) -> None:
+    env, most = environments[BOWL], 6 * Style().tremor
+    episode = once(env, "low", 0, 0, Style(pushes=0.05, push_steps=4))
+    steps = np.flatnonzero(_apart(episode) > most)
+    assert episode.info.success and list(np.diff(steps)).count(1) == len(steps) * 3 // 4
+    assert np.abs(np.linalg.norm(episode.actions[steps, :3], axis=1) - Style().push).max() < most
+    assert (episode.actions[steps, :3] * episode.labels[steps + 1, :3]).sum(axis=1).min() < 0
+    assert _apart(once(env, "low", 0, 0)).max() < most
+
+
+def test_a_hand_at_work_is_not_pushed(environments: dict[Task, Environment]) -> None:
+    episode = once(environments[BOWL], "low", 0, 0, Style(pushes=1.0))
+    grasp = int(np.flatnonzero(np.diff(episode.actions[:, 6]) > 0)[0]) + 1
+    assert _apart(episode)[grasp : grasp + 10].max() < 6 * Style().tremor
+    assert np.mean(_apart(episode) > 6 * Style().tremor) > 0.5
+
+
+def _apart(episode: Episode) -> np.ndarray:
+    """Return how far each motion was from what was meant."""
+    return np.asarray(np.linalg.norm((episode.actions - episode.labels)[:, :3], axis=1))
 
 
 def test_the_file_is_the_same_each_time_and_holds_every_way(
