@@ -149,12 +149,14 @@ class MeasureItem:
         from generator.run_folder import final_record
 
         machine = describe_machine()
+        sources, shown = _shown(self.run.demonstrations(task))
         return {
             "assets": f"{self.assets.name} {self.assets.digest[:12]}",
             "commit": self.commit,
             "config": read_summary(self.run.policies(task, self.recipe, self.seed))["config"],
             "collect": asdict(self.collect),
-            "demonstrations": _sources(self.run.demonstrations(task)),
+            "demonstrations": sources,
+            "shown": shown,
             "machine": f"{machine['cpu']}, {machine['cores']} cores",
             "versions": final_record(self.run, task, self.recipe, self.seed)["versions"],
         }
@@ -222,17 +224,18 @@ def read_trajectories(path: Path) -> list[Trajectory]:
         return [to_trajectory(episode) for episode in file]
 
 
-def _sources(path: Path) -> dict[str, str]:
-    """Return how many demonstrations were kept of how many attempts, by source and way."""
+def _shown(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return demonstrations kept of attempts, by source and way; and how they were made."""
     from demonstrations.make import count_attempts
     from simulation.recordings.trajectories import TrajectoryFile
 
     with TrajectoryFile(path) as file:
-        counts = count_attempts(file)
-    return {
+        counts, config = count_attempts(file), file.config
+    kept = {
         f"{source} {way}".strip(): f"{kept} of {tried}"
         for (source, way), (tried, kept) in counts.items()
     }
+    return kept, config
 
 
 def _solved(path: Path) -> list[Trajectory]:

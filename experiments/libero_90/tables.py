@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from analysis.diversity import TABLE_1, Metric, metric_key
 from analysis.poses import SPACES
+from demonstrations.config import Style
 from experiments.libero_90 import scale
 from experiments.libero_90.scoreboard import (
     MARGIN,
@@ -251,18 +252,21 @@ def provenance(board: Scoreboard) -> Table:
 
 
 def settings(board: Scoreboard) -> Table:
-    """Return which trainings had other settings than the defaults, which the study had."""
-    usual = _flat(asdict(GeneratorConfig()))
-    rows = []
+    """Return which trainings had other settings than the study."""
+    usual = _flat(asdict(GeneratorConfig())) | _flat(asdict(Style()), "style.")
+    tasks: dict[str, list[str]] = defaultdict(list)
     for row in board.rows:
         for name, recipe in row.recipes.items():
-            had = _flat(recipe.result.provenance.get("config", {}))
+            facts = recipe.result.provenance
+            had = _flat(facts.get("config", {}))
+            had |= _flat(facts.get("shown", {}).get("style", {}), "style.")
             other = [f"{key} {had[key]}" for key in usual if had.get(key, usual[key]) != usual[key]]
             if other:
-                rows.append([row.name, name, ", ".join(other)])
-    if not rows:
+                tasks[", ".join(other)].append(f"{row.name} ({name})")
+    if not tasks:
         return Table("Other settings", before=["None had other settings."])
-    return Table("Other settings", ["task", "recipe", "settings"], rows)
+    rows = [[text, str(len(names)), ", ".join(names)] for text, names in tasks.items()]
+    return Table("Other settings", ["settings", "trainings", "of"], rows)
 
 
 def _flat(tree: Mapping[str, object], path: str = "") -> dict[str, str]:

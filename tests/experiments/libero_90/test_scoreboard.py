@@ -107,11 +107,22 @@ def test_trainings_with_other_settings_are_named(tmp_path: Path) -> None:
     finish(tmp_path, TASKS[0])
     usual = {"seed": 3, "learn": {"hidden": [256, 256], "steps": 3000}}
     other = {"learn": {"hidden": [256, 256], "other_fingers": 0.03}}
-    for task, config in ((TASKS[1], usual), (TASKS[2], other)):
-        made = result(task, DLR, [50])
-        write_result(replace(made, provenance={**made.provenance, "config": config}), tmp_path)
+    pushed = {"style": {"speed": [0.8, 1.15], "pushes": 0.03}}
+    calm: dict[str, object] = {}
+    for place, config, shown in (
+        (1, usual, calm),
+        (2, other, calm),
+        (3, usual, pushed),
+        (4, usual, pushed),
+    ):
+        one = result(TASKS[place], DLR, [50])
+        facts = {**one.provenance, "config": config, "shown": shown}
+        write_result(replace(one, provenance=facts), tmp_path)
     table = tables.settings(Scoreboard.read(tmp_path, TASKS, 0))
-    assert table.rows == [[TASKS[2].name, DLR, "learn.other_fingers 0.03"]]
+    assert table.rows == [
+        ["learn.other_fingers 0.03", "1", f"{TASKS[2].name} (dlr)"],
+        ["style.pushes 0.03", "2", f"{TASKS[3].name} (dlr), {TASKS[4].name} (dlr)"],
+    ]
     none = tables.settings(Scoreboard([], 90))
     assert not none.rows and none.before == ["None had other settings."]
 
