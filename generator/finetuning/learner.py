@@ -41,6 +41,9 @@ from generator.reward import Reward, SparseSuccess
 from generator.rollout import Environments, Rollout, held_out_specs, rollout, training_specs
 from simulation.starts import EVALUATION_SEED
 
+Counts = list[list[int]]
+"""Successes and episodes of each pattern."""
+
 
 @dataclass(frozen=True)
 class Finetuning:
@@ -113,10 +116,15 @@ class Learner:
         )
         self.iteration = self.episodes = self.training_steps = self.evaluation_steps = 0
         self.history: list[dict[str, float]] = []
-        self.best_success: list[float] = []
+        self.recent, self.best_seen = _none(self.groups), _none(self.groups)
         self.best_length = 0.0
         self.stale, self.solved = 0, False
         self.cost, self.seconds = Cost(), 0.0
+
+    @property
+    def best_success(self) -> list[float]:
+        """Success of each pattern of the policy to keep, over all episodes that speak for it."""
+        return _shares(self.best_seen)
 
     @property
     def steps(self) -> int:
@@ -169,6 +177,8 @@ class Learner:
         self.solved = self.solved and bool(self.history)
         episodes = self._roll_out(environments, warm)
         measures |= self._outcome(episodes) | self.curriculum.note(episodes)
+        if not warm:
+            self._count_warm_up()
         measures |= self._learn(episodes, warm)
         self.iteration += 1
         self.history.append(measures | {"evaluation_steps": 0.0})
@@ -180,6 +190,12 @@ class Learner:
         self.history[-1] = measures
         self.seconds += time.perf_counter() - began
         return measures
+
+    def _count_warm_up(self) -> None:
+        """Let the critic's episodes speak for the policy that was evaluated: it acted in them."""
+        if not self.settings.shorten:
+            self.best_seen = _sum(self.best_seen, self.recent)
+        self.recent = _none(self.groups)
 
     def _learn(self, episodes: Sequence[Rollout], warm: bool) -> dict[str, float]:
         """Train the critic and, once that is warm, the actor."""
@@ -231,24 +247,28 @@ class Learner:
     def _evaluate(self, environments: Environments) -> dict[str, float]:
         """Evaluate on held-out initial states; keep the policy if it is the one to keep.
 
-        These are the same at each evaluation, which the best of many policies passes by luck. So
-        the target is reached where the policy does so on these and as many others.
+        These states are the same at each evaluation, and few: the best of many policies passes by
+        luck. So training's episodes since the last evaluation count with them, which come from
+        nearly the same policy; and the target is reached where the policy does so on these and as
+        many other held-out states.
         """
-        n, groups = self.config.evaluation_episodes, self.groups
+        n, target = self.config.evaluation_episodes, self.config.target_success
         episodes = self._run_held_out(environments, range(n))
-        rates = _rates(episodes, groups)
+        held_out = _counted(episodes, self.groups)
+        rates = _shares(held_out)
+        self.solved = min(rates) >= target
+        if self.solved and self.settings.may_rest and self.history:
+            more = self._run_held_out(environments, range(n, 2 * n))
+            held_out = _sum(held_out, _counted(more, self.groups))
+            self.solved = min(_shares(held_out)) >= target
+        seen = held_out if self.settings.shorten else _sum(held_out, self.recent)
         lengths = [len(e) for e in episodes if e.success]
         length = float(np.mean(lengths)) if lengths else float(self.settings.horizon)
-        better = self._better(rates, length)
+        better = self.solved or self._better(_shares(seen), length)
         if better:
-            self.best_success, self.best_length = rates, length
+            self.best_seen, self.best_length = seen, length
             self.best.load_state_dict(self.policy.state_dict())
-        self.stale = 0 if better else self.stale + 1
-        target = self.config.target_success
-        self.solved = min(rates) >= target
-        if self.solved and self.settings.may_rest:
-            more = self._run_held_out(environments, range(n, 2 * n))
-            self.solved = min(_rates([*episodes, *more], groups)) >= target
+        self.recent, self.stale = _none(self.groups), 0 if better else self.stale + 1
         named = {f"held_out_success/{z}": rate for z, rate in enumerate(rates)}
         return named | {"held_out_length": length}
 
@@ -267,7 +287,7 @@ class Learner:
         is to be kept, no pattern may succeed less often than it did.
         """
         best = self.best_success
-        if not best or not self.settings.reward.of_success:
+        if not any(n for _, n in self.best_seen) or not self.settings.reward.of_success:
             return True
         if self.settings.shorten and any(r < b for r, b in zip(rates, best, strict=True)):
             return False
@@ -285,6 +305,8 @@ class Learner:
             "training_steps": float(steps),
             "episodes": float(len(episodes)),
         }
+        counts = _counted([e for e in episodes if e.spec.start is None], self.groups)
+        self.recent = _sum(self.recent, counts)
         for z in range(self.groups):
             mine = [e.success for e in whole if max(e.spec.pattern, 0) == z]
             measures[f"success/{z}"] = float(np.mean(mine)) if mine else 0.0
@@ -361,7 +383,7 @@ class Learner:
 
 _PROGRESS = (
     "initial_hash", "iteration", "episodes", "training_steps", "evaluation_steps", "history",
-    "best_success", "best_length", "stale", "solved", "seconds",
+    "recent", "best_seen", "best_length", "stale", "solved", "seconds",
 )  # fmt: skip
 
 
@@ -388,7 +410,22 @@ def _trainable(policy: Policy, settings: Finetuning) -> Policy:
     return actor
 
 
-def _rates(episodes: Sequence[Rollout], groups: int) -> list[float]:
-    """Return each pattern's success among episodes from the same starts with every pattern."""
-    success = np.array([e.success for e in episodes])
-    return np.asarray(success.reshape(-1, groups).mean(axis=0)).tolist()
+def _none(groups: int) -> Counts:
+    return [[0, 0] for _ in range(groups)]
+
+
+def _counted(episodes: Sequence[Rollout], groups: int) -> Counts:
+    """Return each pattern's successes and episodes."""
+    counts = _none(groups)
+    for episode in episodes:
+        mine = counts[max(episode.spec.pattern, 0)]
+        mine[0], mine[1] = mine[0] + int(episode.success), mine[1] + 1
+    return counts
+
+
+def _sum(some: Counts, others: Counts) -> Counts:
+    return [[a + c, b + d] for (a, b), (c, d) in zip(some, others, strict=True)]
+
+
+def _shares(counts: Counts) -> list[float]:
+    return [successes / episodes if episodes else 0.0 for successes, episodes in counts]

@@ -138,6 +138,22 @@ def test_the_target_is_not_reached_by_lucky_starts(tmp_path: Path) -> None:
         assert report["stopped"] == stopped
 
 
+def test_trainings_episodes_speak_for_the_policy_that_is_kept(tmp_path: Path) -> None:
+    config = dataclasses.replace(SHORT, target_success=1.1, iterations=7)
+    settings = Finetuning(config, horizon=75, evaluation=EvaluationConfig(fresh_share=1.0))
+    policy = clone(tmp_path / "learn")
+    _, report = reinforce(policy, LuckyStarts(), None, settings, tmp_path)
+    first, *others = report["history"]
+    n, warm, many = config.evaluation_episodes, config.warmup_episodes, config.episodes
+    seen = [[(n + warm * first[f"success/{z}"]) / (n + warm) for z in range(3)]]
+    for pair in (others[:2], others[2:4], others[4:]):
+        assert all(pair[1][f"held_out_success/{z}"] == 1 for z in range(3))
+        trained = [many * sum(m[f"success/{z}"] for m in pair) for z in range(3)]
+        seen.append([(n + successes) / (n + 2 * many) for successes in trained])
+    assert len({tuple(rates) for rates in seen}) > 1
+    assert report["best"] == pytest.approx(max(seen, key=lambda rates: (min(rates), sum(rates))))
+
+
 def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
     policy = clone(tmp_path / "learn")
     demonstrations = point_mass_demonstrations(15, 0.1)
