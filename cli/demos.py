@@ -13,7 +13,7 @@ import tyro
 
 from cli.doctor import load_mujoco
 from common.errors import DemonstrationError, UsageError
-from demonstrations.config import DemonstrationConfig, Style
+from demonstrations.config import DemonstrationConfig
 from generator.run_folder import DEFAULT_RUN, RunFolder
 
 Names = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SUITE|TASK ...")]
@@ -228,7 +228,6 @@ class Measure:
             source=self.source,  # type: ignore[arg-type]
             human_demos=self.human_demos,
             seed=self.seed,
-            style=Style(),
         )
         pack = resolve_assets(self.assets)
         items = [

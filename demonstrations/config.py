@@ -49,5 +49,5 @@ class DemonstrationConfig:
     """Attempts after which a new demonstration is given up; at a way's first one, the way is."""
     seed: int = 0
     """Seed of starts, speeds and noise."""
-    style: Style = field(default_factory=lambda: Style(pushes=0.03))
-    """How the new ones move; `pushes` are for demonstrations that a policy is to be cloned from."""
+    style: Style = field(default_factory=Style)
+    """How the new ones move."""

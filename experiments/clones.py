@@ -9,12 +9,13 @@ demonstrations beside that of those kept for validation, and the CPU seconds tha
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import DlrError
 from common.machine import describe_machine
+from demonstrations.config import Style
 from experiments.many import attempt_tasks
 from generator.config import EvaluationConfig, GeneratorConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -52,6 +53,8 @@ class CloneItem:
     """The task's key."""
     episodes_per_way: int
     """Demonstrations of each way."""
+    style: Style
+    """How the demonstrator moves."""
     config: GeneratorConfig
     """Settings and seed of `discover`, `learn` and the evaluation."""
     assets: AssetPack
@@ -76,7 +79,9 @@ def clone(item: CloneItem) -> str:
     from simulation.tasks import get_task
 
     task, run = get_task(item.task), RunFolder(item.work)
-    source = DemonstrationConfig(item.episodes_per_way, "scripted", seed=item.config.seed)
+    source = DemonstrationConfig(
+        item.episodes_per_way, "scripted", seed=item.config.seed, style=item.style
+    )
     with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
         demonstrations = observe(file, Environment(task, item.assets))
     environments = BatchEnvironment(task, 8, item.assets)
@@ -99,6 +104,7 @@ def clone(item: CloneItem) -> str:
         "task": task.key,
         "pack": item.assets.name,
         "demonstrations": len(demonstrations),
+        "style": asdict(item.style),
         "ways": sorted({demonstration.way for demonstration in demonstrations}),
         "clones": clones,
         "machine": describe_machine(),
@@ -134,6 +140,7 @@ def clones(
     work: Path = Path("runs/clones"),
     out: Path = Path("results/clones"),
     workers: int | None = None,
+    style: Style = Style(),
     config: GeneratorConfig = GeneratorConfig(evaluation=EvaluationConfig(episodes=10)),
 ) -> None:
     """Clone demonstrations of many tasks and evaluate each clone from held-out starts.
@@ -145,13 +152,14 @@ def clones(
         work: folder of demonstrations and stages; what is there is not made again.
         out: folder of the results.
         workers: processes; by default one for each core.
+        style: how the demonstrator moves.
         config: settings and seed; `evaluation.episodes` are those of each pattern.
 
     Raises:
         DlrError: tasks failed; the others' results are written.
     """
     pack = resolve_assets(assets)
-    items = [CloneItem(task, episodes_per_way, config, pack, work, out) for task in tasks]
+    items = [CloneItem(task, episodes_per_way, style, config, pack, work, out) for task in tasks]
     attempt_tasks(clone, items, workers, "cloning")
 
 

@@ -18,13 +18,14 @@ Nothing is simulated but what is missing of the demonstrations.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from common.errors import DlrError
 from common.machine import describe_machine
+from demonstrations.config import Style
 from experiments.clones import TASKS
 from experiments.many import attempt_tasks
 from generator.config import DiscoverConfig
@@ -42,6 +43,8 @@ class DiscoveryItem:
     """The task's key."""
     episodes_per_way: int
     """Demonstrations of each way."""
+    style: Style
+    """How the demonstrator moves."""
     config: DiscoverConfig
     """Settings; K is the number of ways."""
     seed: int
@@ -65,7 +68,9 @@ def discover_ways(item: DiscoveryItem) -> str:
     from simulation.tasks import get_task
 
     task = get_task(item.task)
-    source = DemonstrationConfig(item.episodes_per_way, "scripted", seed=item.seed)
+    source = DemonstrationConfig(
+        item.episodes_per_way, "scripted", seed=item.seed, style=item.style
+    )
     path = RunFolder(item.work).demonstrations(task)
     with make_demonstrations(task, path, source, item.assets) as file:
         known = [(episode.proprio, episode.info.way) for episode in file]
@@ -77,6 +82,7 @@ def discover_ways(item: DiscoveryItem) -> str:
             "task": task.key,
             "pack": item.assets.name,
             "demonstrations": len(known),
+            "style": asdict(item.style),
             "config": vars(config),
             "report": encoder.report,
             "agreement": encoder.report["agreement"],
@@ -126,6 +132,7 @@ def discovery(
     out: Path = Path("results/discovery"),
     workers: int | None = None,
     seed: int = 0,
+    style: Style = Style(),
     config: DiscoverConfig = DiscoverConfig(),
 ) -> None:
     """Discover the patterns in demonstrations of many tasks and compare them with the known ways.
@@ -138,13 +145,17 @@ def discovery(
         out: folder of the results.
         workers: processes; by default one for each core.
         seed: of demonstrations and discovery.
+        style: how the demonstrator moves.
         config: settings; K is each task's number of ways.
 
     Raises:
         DlrError: tasks failed; the others' results are written.
     """
     pack = resolve_assets(assets)
-    items = [DiscoveryItem(task, episodes_per_way, config, seed, pack, work, out) for task in tasks]
+    items = [
+        DiscoveryItem(task, episodes_per_way, style, config, seed, pack, work, out)
+        for task in tasks
+    ]
     attempt_tasks(discover_ways, items, workers, "discovery")
 
 

@@ -31,8 +31,7 @@ TASKS = (
     "libero_90/KITCHEN_SCENE10_put_the_black_bowl_in_the_top_drawer_of_the_cabinet",
     "libero_90/KITCHEN_SCENE3_put_the_frying_pan_on_the_stove",
 )
-"""Three whose clones are weak where the hand is not pushed while it demonstrates: so nothing pushes
-it here, and PPO has something to do."""
+"""Three whose clones are weak, so that PPO has something to do."""
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "none": {},
     "demonstration_starts": {"demonstration_starts": 0.5},
@@ -118,16 +117,14 @@ def _kept(measures: Mapping[str, float]) -> dict[str, float]:
 
 def try_options(item: OptionsItem) -> str:
     """Demonstrate, train without and with each option, write each result; return lines on them."""
-    from demonstrations.config import DemonstrationConfig, Style
+    from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
     from generator.run_folder import SLOTS, RunFolder
     from simulation.environment import BatchEnvironment, Environment
     from simulation.tasks import get_task
 
     task, run = get_task(item.task), RunFolder(item.run)
-    source = DemonstrationConfig(
-        item.episodes_per_way, "scripted", seed=item.config.seed, style=Style()
-    )
+    source = DemonstrationConfig(item.episodes_per_way, "scripted", seed=item.config.seed)
     with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
         demonstrations = observe(file, Environment(task, item.assets))
     environments = BatchEnvironment(task, SLOTS, item.assets, num_threads=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import DlrError
-from demonstrations.config import DemonstrationConfig, Style
+from demonstrations.config import DemonstrationConfig
 from experiments.study_items import MeasureItem, PoolItem
 from experiments.study_page import BASELINE, DLR, page
 from experiments.study_results import (
@@ -165,7 +165,7 @@ def study(
 
     failed = []
     if not report:
-        shown = DemonstrationConfig(episodes_per_way, "scripted", style=Style())
+        shown = DemonstrationConfig(episodes_per_way, "scripted")
         settings = Settings(RECIPES, seeds, shown, train, collect, collect)
         folder, chosen = RunFolder(run), [get_task(task) for task in tasks]
         pack = resolve_assets(assets)

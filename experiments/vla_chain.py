@@ -137,10 +137,10 @@ def _settings(
 def _demonstrate(task: str, per_way: int, seed: int, assets: AssetPack, work: Path) -> Path:
     """Return a dataset of a task's scripted demonstrations."""
     from dataset_builders.build import BuildConfig, build
-    from demonstrations.config import DemonstrationConfig, Style
+    from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations
 
-    config = DemonstrationConfig(episodes_per_way=per_way, seed=seed, style=Style())
+    config = DemonstrationConfig(episodes_per_way=per_way, seed=seed)
     chosen, folder = get_task(task), work / "demonstrations"
     make_demonstrations(chosen, folder / f"{chosen.name}.hdf5", config, assets).close()
     return build(BuildConfig(folder, work / "data", "demonstrations", assets=str(assets.path)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import DlrError
-from demonstrations.config import DemonstrationConfig, Style
+from demonstrations.config import DemonstrationConfig
 from experiments.recipes import quality
 from experiments.recipes.page import write_page
 from experiments.recipes.quality import QualityItem
@@ -199,7 +199,7 @@ def recipes(
 
     chosen, failed = _chosen(variants), []
     if not report:
-        shown = DemonstrationConfig(episodes_per_way, "scripted", style=Style())
+        shown = DemonstrationConfig(episodes_per_way, "scripted")
         settings = Settings((), seeds, shown, train, collect, collect, slots)
         plan = plan_recipes(
             run, [get_task(task) for task in tasks], chosen, settings, resolve_assets(assets),

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.errors import DlrError
 from common.json_files import read_sealed
 from experiments.clones import TASKS, CloneItem, clone
+from demonstrations.config import Style
 from generator.config import DiscoverConfig, EvaluationConfig, GeneratorConfig, LearnConfig
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
@@ -26,7 +27,9 @@ def test_a_clone_is_evaluated_and_written(tmp_path: Path) -> None:
     config = GeneratorConfig(
         discover=DiscoverConfig(steps=20), learn=learn, evaluation=EvaluationConfig(episodes=1)
     )
-    item = CloneItem(DRAWER, 2, config, embedded_pack(), tmp_path / "work", tmp_path / "out")
+    item = CloneItem(
+        DRAWER, 2, Style(), config, embedded_pack(), tmp_path / "work", tmp_path / "out"
+    )
     line = clone(item)
     assert line.startswith("one ") and "of 1, " in line and "of 3, " in line
     found = read_sealed(tmp_path / "out" / f"{DRAWER}.json", "a clone", DlrError, "again")

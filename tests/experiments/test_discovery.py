@@ -7,6 +7,7 @@ from pathlib import Path
 from common.errors import DlrError
 from common.json_files import read_sealed
 from experiments.discovery import DiscoveryItem, discover_ways
+from demonstrations.config import Style
 from generator.config import DiscoverConfig
 from simulation.assets.resolve import embedded_pack
 
@@ -15,7 +16,9 @@ DRAWER = "libero_goal/open_the_middle_drawer_of_the_cabinet"
 
 def test_ways_of_a_real_task_are_found_and_counted(tmp_path: Path) -> None:
     config = DiscoverConfig(steps=300)
-    item = DiscoveryItem(DRAWER, 8, config, 0, embedded_pack(), tmp_path / "work", tmp_path / "out")
+    item = DiscoveryItem(
+        DRAWER, 8, Style(), config, 0, embedded_pack(), tmp_path / "work", tmp_path / "out"
+    )
     assert discover_ways(item).endswith("3 ways of 3")
     found = read_sealed(tmp_path / "out" / f"{DRAWER}.json", "a discovery", DlrError, "again")
     assert found["demonstrations"] == 24 and found["config"]["patterns"] == 3
