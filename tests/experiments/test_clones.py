@@ -7,8 +7,8 @@ from pathlib import Path
 
 from common.errors import DlrError
 from common.json_files import read_sealed
-from experiments.clones import TASKS, CloneItem, clone
 from demonstrations.config import Style
+from experiments.clones import TASKS, CloneItem, clone
 from generator.config import DiscoverConfig, EvaluationConfig, GeneratorConfig, LearnConfig
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from common.errors import DlrError
 from common.json_files import read_sealed
-from experiments.discovery import DiscoveryItem, discover_ways
 from demonstrations.config import Style
+from experiments.discovery import DiscoveryItem, discover_ways
 from generator.config import DiscoverConfig
 from simulation.assets.resolve import embedded_pack
 
