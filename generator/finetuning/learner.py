@@ -264,7 +264,8 @@ class Learner:
         seen = held_out if self.settings.shorten else _sum(held_out, self.recent)
         lengths = [len(e) for e in episodes if e.success]
         length = float(np.mean(lengths)) if lengths else float(self.settings.horizon)
-        better = self.solved or self._better(_shares(seen), length)
+        rests = self.solved and self.settings.may_rest
+        better = rests or self._better(_shares(seen), length)
         if better:
             self.best_seen, self.best_length = seen, length
             self.best.load_state_dict(self.policy.state_dict())

@@ -20,7 +20,7 @@ from generator.finetuning.replay import Replay
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
 from generator.reinforce import Finetuning, reinforce
-from generator.rollout import rollout, training_specs
+from generator.rollout import Environments, Rollout, held_out_specs, rollout, training_specs
 from simulation.starts import EVALUATION_SEED
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
 from tests.generator.test_learn import way_labels
@@ -152,6 +152,35 @@ def test_trainings_episodes_speak_for_the_policy_that_is_kept(tmp_path: Path) ->
         seen.append([(n + successes) / (n + 2 * many) for successes in trained])
     assert len({tuple(rates) for rates in seen}) > 1
     assert report["best"] == pytest.approx(max(seen, key=lambda rates: (min(rates), sum(rates))))
+
+
+class Told(Learner):
+    """Its evaluations say what they are told: lengths of 20 episodes a pattern, 0 a failure."""
+
+    told: Sequence[Sequence[int]]
+
+    def _run_held_out(self, environments: Environments, starts: range) -> list[Rollout]:
+        lengths = np.array(self.told).T.ravel()
+        specs = held_out_specs(starts, EVALUATION_SEED, 3, 1.0)
+        taken = [np.zeros((max(n, 9), 1)) for n in lengths]
+        return [
+            Rollout(spec, steps, steps, steps, {}, bool(n))
+            for n, spec, steps in zip(lengths, specs, taken, strict=True)
+        ]
+
+
+def test_what_shortens_episodes_may_cost_no_success(tmp_path: Path) -> None:
+    config = dataclasses.replace(SHORT, evaluation_episodes=20)
+    learner = Told(clone(tmp_path), None, Finetuning(config, horizon=75, shorten=True))
+    all_of_them, one_fails = [50] * 20, [0] + [20] * 19
+    for told, kept in (
+        ([all_of_them] * 3, 50.0),
+        ([all_of_them, one_fails, all_of_them], 50.0),
+        ([[40] * 20] * 3, 40.0),
+    ):
+        learner.told = told
+        learner._evaluate(PointMasses())
+        assert learner.best_length == kept and learner.best_success == [1.0] * 3
 
 
 def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
