@@ -254,7 +254,7 @@ def provenance(board: Scoreboard) -> Table:
 def settings(board: Scoreboard) -> Table:
     """Return which trainings had other settings than the study."""
     usual = _flat(asdict(GeneratorConfig())) | _flat(asdict(Style()), "style.")
-    tasks: dict[str, list[str]] = defaultdict(list)
+    tasks: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in board.rows:
         for name, recipe in row.recipes.items():
             facts = recipe.result.provenance
@@ -262,11 +262,14 @@ def settings(board: Scoreboard) -> Table:
             had |= _flat(facts.get("shown", {}).get("style", {}), "style.")
             other = [f"{key} {had[key]}" for key in usual if had.get(key, usual[key]) != usual[key]]
             if other:
-                tasks[", ".join(other)].append(f"{row.name} ({name})")
+                tasks[", ".join(other)][row.name].append(name)
     if not tasks:
         return Table("Other settings", before=["None had other settings."])
-    rows = [[text, str(len(names)), ", ".join(names)] for text, names in tasks.items()]
-    return Table("Other settings", ["settings", "trainings", "of"], rows)
+    rows = [
+        [text, ", ".join(f"{name} ({' and '.join(recipes)})" for name, recipes in those.items())]
+        for text, those in tasks.items()
+    ]
+    return Table("Other settings", ["settings", "tasks"], rows)
 
 
 def _flat(tree: Mapping[str, object], path: str = "") -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.errors import CheckpointError, SettingError
+from common.errors import CheckpointError
 from common.tensors import (
     fitting,
     load_module,
@@ -27,22 +27,19 @@ from demonstrations.demonstration import Demonstration
 from generator.checkpoints import policy_hash
 from generator.config import Annealing, EvaluationConfig, NoiseConfig, ReinforceConfig
 from generator.discover import PatternEncoder
+from generator.finetuning.actor import trainable
 from generator.finetuning.batch import make_batch
+from generator.finetuning.counts import added, counted, no_episodes, shares
 from generator.finetuning.critic import make_critic
 from generator.finetuning.replay import Replay
 from generator.finetuning.starts import Curriculum
 from generator.finetuning.theorem import joint_leakage
 from generator.finetuning.update import Update
-from generator.policies.gaussian import GaussianPolicy
 from generator.policies.observers import Cost
 from generator.policies.policy import Exploration, Policy
-from generator.policies.residual import ResidualPolicy
 from generator.reward import Reward, SparseSuccess
 from generator.rollout import Environments, Rollout, held_out_specs, rollout, training_specs
 from simulation.starts import EVALUATION_SEED
-
-Counts = list[list[int]]
-"""Successes and episodes of each pattern."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Learner:
         self.config = config = settings.config
         self.initial_hash = policy_hash(policy)
         self.groups = max(policy.patterns, 1)
-        self.policy = _trainable(policy, settings)
+        self.policy = trainable(policy, settings.noise.std, config.residual, settings.seed)
         self.reference = copy.deepcopy(policy).requires_grad_(False)
         self.reference.explore(settings.noise.std)
         self.best = copy.deepcopy(self.policy).requires_grad_(False)
@@ -116,7 +113,7 @@ class Learner:
         )
         self.iteration = self.episodes = self.training_steps = self.evaluation_steps = 0
         self.history: list[dict[str, float]] = []
-        self.recent, self.best_seen = _none(self.groups), _none(self.groups)
+        self.recent, self.best_seen = no_episodes(self.groups), no_episodes(self.groups)
         self.best_length = 0.0
         self.stale, self.solved = 0, False
         self.cost, self.seconds = Cost(), 0.0
@@ -124,7 +121,7 @@ class Learner:
     @property
     def best_success(self) -> list[float]:
         """Success of each pattern of the policy to keep, over all episodes that speak for it."""
-        return _shares(self.best_seen)
+        return shares(self.best_seen)
 
     @property
     def steps(self) -> int:
@@ -194,8 +191,8 @@ class Learner:
     def _count_warm_up(self) -> None:
         """Let the critic's episodes speak for the policy that was evaluated: it acted in them."""
         if not self.settings.shorten:
-            self.best_seen = _sum(self.best_seen, self.recent)
-        self.recent = _none(self.groups)
+            self.best_seen = added(self.best_seen, self.recent)
+        self.recent = no_episodes(self.groups)
 
     def _learn(self, episodes: Sequence[Rollout], warm: bool) -> dict[str, float]:
         """Train the critic and, once that is warm, the actor."""
@@ -254,22 +251,22 @@ class Learner:
         """
         n, target = self.config.evaluation_episodes, self.config.target_success
         episodes = self._run_held_out(environments, range(n))
-        held_out = _counted(episodes, self.groups)
-        rates = _shares(held_out)
+        held_out = counted(episodes, self.groups)
+        rates = shares(held_out)
         self.solved = min(rates) >= target
         if self.solved and self.settings.may_rest and self.history:
             more = self._run_held_out(environments, range(n, 2 * n))
-            held_out = _sum(held_out, _counted(more, self.groups))
-            self.solved = min(_shares(held_out)) >= target
-        seen = held_out if self.settings.shorten else _sum(held_out, self.recent)
+            held_out = added(held_out, counted(more, self.groups))
+            self.solved = min(shares(held_out)) >= target
+        seen = held_out if self.settings.shorten else added(held_out, self.recent)
         lengths = [len(e) for e in episodes if e.success]
         length = float(np.mean(lengths)) if lengths else float(self.settings.horizon)
         rests = self.solved and self.settings.may_rest
-        better = rests or self._better(_shares(seen), length)
+        better = rests or self._better(shares(seen), length)
         if better:
             self.best_seen, self.best_length = seen, length
             self.best.load_state_dict(self.policy.state_dict())
-        self.recent, self.stale = _none(self.groups), 0 if better else self.stale + 1
+        self.recent, self.stale = no_episodes(self.groups), 0 if better else self.stale + 1
         named = {f"held_out_success/{z}": rate for z, rate in enumerate(rates)}
         return named | {"held_out_length": length}
 
@@ -306,8 +303,8 @@ class Learner:
             "training_steps": float(steps),
             "episodes": float(len(episodes)),
         }
-        counts = _counted([e for e in episodes if e.spec.start is None], self.groups)
-        self.recent = _sum(self.recent, counts)
+        counts = counted([e for e in episodes if e.spec.start is None], self.groups)
+        self.recent = added(self.recent, counts)
         for z in range(self.groups):
             mine = [e.success for e in whole if max(e.spec.pattern, 0) == z]
             measures[f"success/{z}"] = float(np.mean(mine)) if mine else 0.0
@@ -386,47 +383,3 @@ _PROGRESS = (
     "initial_hash", "iteration", "episodes", "training_steps", "evaluation_steps", "history",
     "recent", "best_seen", "best_length", "stale", "solved", "seconds",
 )  # fmt: skip
-
-
-def _trainable(policy: Policy, settings: Finetuning) -> Policy:
-    """Return a copy that is trained, scoring with the std of the noise that it acts with.
-
-    Raises:
-        SettingError: the policy cannot score that noise, or has no residual.
-    """
-    if not settings.config.residual:
-        actor = copy.deepcopy(policy)
-    elif type(policy) is GaussianPolicy:
-        torch.manual_seed(settings.seed)
-        actor = ResidualPolicy.on(policy)
-    else:
-        raise SettingError(f"residual wants a Gaussian policy, not a {type(policy).__name__}")
-    actor.requires_grad_(True)
-    actor.explore(settings.noise.std)
-    if not torch.allclose(actor.std, torch.tensor(settings.noise.std), rtol=1e-4):
-        raise SettingError(
-            f"PPO cannot learn with noise of the std {settings.noise.std}: "
-            f"{actor.std.mean():.3f} is the nearest that the policy can score"
-        )
-    return actor
-
-
-def _none(groups: int) -> Counts:
-    return [[0, 0] for _ in range(groups)]
-
-
-def _counted(episodes: Sequence[Rollout], groups: int) -> Counts:
-    """Return each pattern's successes and episodes."""
-    counts = _none(groups)
-    for episode in episodes:
-        mine = counts[max(episode.spec.pattern, 0)]
-        mine[0], mine[1] = mine[0] + int(episode.success), mine[1] + 1
-    return counts
-
-
-def _sum(some: Counts, others: Counts) -> Counts:
-    return [[a + c, b + d] for (a, b), (c, d) in zip(some, others, strict=True)]
-
-
-def _shares(counts: Counts) -> list[float]:
-    return [successes / episodes if episodes else 0.0 for successes, episodes in counts]

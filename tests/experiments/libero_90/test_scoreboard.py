@@ -120,8 +120,8 @@ def test_trainings_with_other_settings_are_named(tmp_path: Path) -> None:
         write_result(replace(one, provenance=facts), tmp_path)
     table = tables.settings(Scoreboard.read(tmp_path, TASKS, 0))
     assert table.rows == [
-        ["learn.other_fingers 0.03", "1", f"{TASKS[2].name} (dlr)"],
-        ["style.pushes 0.03", "2", f"{TASKS[3].name} (dlr), {TASKS[4].name} (dlr)"],
+        ["learn.other_fingers 0.03", f"{TASKS[2].name} (dlr)"],
+        ["style.pushes 0.03", f"{TASKS[3].name} (dlr), {TASKS[4].name} (dlr)"],
     ]
     none = tables.settings(Scoreboard([], 90))
     assert not none.rows and none.before == ["None had other settings."]
