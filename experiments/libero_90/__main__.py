@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from common.errors import DlrError
-from demonstrations.config import DemonstrationConfig
+from demonstrations.config import DemonstrationConfig, Style
 from experiments.study import COLLECT, EPISODES_PER_WAY, RECIPES
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import RunFolder
@@ -32,6 +32,7 @@ def libero_90(
     episodes_per_way: int = EPISODES_PER_WAY,
     human_demos: str = "official",
     assets: Path = Path("libero"),
+    style: Style = Style(),
     train: GeneratorConfig = GeneratorConfig(),
     collect: CollectConfig = COLLECT,
 ) -> None:
@@ -51,6 +52,7 @@ def libero_90(
         human_demos: people's demonstrations to mix in where a task has some: a folder, or
             `official` for what `dlr demos download` fetched; empty for none.
         assets: `libero`, `embedded` or a folder.
+        style: how the scripted demonstrator moves.
         train: settings of the trainings.
         collect: which episodes the measures are of.
 
@@ -67,7 +69,7 @@ def libero_90(
     chosen = [get_task(name) for name in tasks] or list_tasks(SUITE)
     failed = 0
     if not report:
-        shown = DemonstrationConfig(episodes_per_way, "scripted")
+        shown = DemonstrationConfig(episodes_per_way, "scripted", style=style)
         settings = Settings(RECIPES, (SEED,), shown, train, collect, collect)
         campaign = Campaign(RunFolder(run), out, settings, resolve_assets(assets), human_demos)
         failed = len(campaign.work(chosen, workers, minutes, item_minutes).failed)
