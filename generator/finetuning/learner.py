@@ -174,8 +174,9 @@ class Learner:
         self.solved = self.solved and bool(self.history)
         episodes = self._roll_out(environments, warm)
         measures |= self._outcome(episodes) | self.curriculum.note(episodes)
-        if not warm:
-            self._count_warm_up()
+        if not warm:  # of the policy that was evaluated
+            self.best_seen = added(self.best_seen, self.recent)
+            self.recent = no_episodes(self.groups)
         measures |= self._learn(episodes, warm)
         self.iteration += 1
         self.history.append(measures | {"evaluation_steps": 0.0})
@@ -187,12 +188,6 @@ class Learner:
         self.history[-1] = measures
         self.seconds += time.perf_counter() - began
         return measures
-
-    def _count_warm_up(self) -> None:
-        """Let the critic's episodes speak for the policy that was evaluated: it acted in them."""
-        if not self.settings.shorten:
-            self.best_seen = added(self.best_seen, self.recent)
-        self.recent = no_episodes(self.groups)
 
     def _learn(self, episodes: Sequence[Rollout], warm: bool) -> dict[str, float]:
         """Train the critic and, once that is warm, the actor."""
@@ -258,7 +253,7 @@ class Learner:
             more = self._run_held_out(environments, range(n, 2 * n))
             held_out = added(held_out, counted(more, self.groups))
             self.solved = min(shares(held_out)) >= target
-        seen = held_out if self.settings.shorten else added(held_out, self.recent)
+        seen = added(held_out, self.recent)
         lengths = [len(e) for e in episodes if e.success]
         length = float(np.mean(lengths)) if lengths else float(self.settings.horizon)
         rests = self.solved and self.settings.may_rest
@@ -303,11 +298,11 @@ class Learner:
             "training_steps": float(steps),
             "episodes": float(len(episodes)),
         }
-        counts = counted([e for e in episodes if e.spec.start is None], self.groups)
-        self.recent = added(self.recent, counts)
-        for z in range(self.groups):
-            mine = [e.success for e in whole if max(e.spec.pattern, 0) == z]
-            measures[f"success/{z}"] = float(np.mean(mine)) if mine else 0.0
+        if not self.settings.shorten:  # which compares the same starts alone
+            counts = counted([e for e in episodes if e.spec.start is None], self.groups)
+            self.recent = added(self.recent, counts)
+        for z, rate in enumerate(shares(counted(whole, self.groups))):
+            measures[f"success/{z}"] = rate
             if self.encoder is not None:
                 measures[f"leakage/{z}"] = joint_leakage(whole, self.encoder, z)
         return measures
