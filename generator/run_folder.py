@@ -12,7 +12,7 @@ from common.errors import UsageError
 if TYPE_CHECKING:
     from demonstrations.demonstration import Demonstration
     from generator.collect import CollectReport
-    from generator.config import CollectConfig, GeneratorConfig
+    from generator.config import CollectConfig, GeneratorConfig, NoiseConfig
     from generator.pixels.encoder import Device
     from generator.recipes import TrainedRecipe
     from simulation.assets.resolve import AssetPack
@@ -140,19 +140,31 @@ def collect_episodes(
     environments: BatchEnvironment,
     assets: AssetPack,
     config: CollectConfig,
+    noise: NoiseConfig | None = None,
+    path: Path | None = None,
 ) -> CollectReport:
     """Collect with the run's final policy of a recipe.
 
+    Args:
+        run: the run.
+        recipe: the recipe's name.
+        seed: of its training.
+        environments: slots of the task.
+        assets: asset pack of the environments.
+        config: which episodes.
+        noise: of the motion; by default as the policy was trained and evaluated with.
+        path: the file to write; by default the run's of the recipe's episodes.
+
     Raises:
         UsageError: the recipe's training in this run is not finished.
-        CollectionError: the policy succeeds too seldom.
-        OutputError: the run's folder cannot be written.
+        CollectionError: the policy succeeds too seldom, and the settings want all episodes.
+        OutputError: the file cannot be written.
     """
     from generator.recipes import get_recipe
 
-    path = run.trajectories(environments.task, recipe, seed)
+    path = path or run.trajectories(environments.task, recipe, seed)
     stage = get_recipe(recipe).stages[-1].name
-    return _collect(run, recipe, seed, stage, environments, assets, config, recipe, path)
+    return _collect(run, recipe, seed, stage, environments, assets, config, recipe, path, noise)
 
 
 def collect_learned(
@@ -185,6 +197,7 @@ def _collect(
     config: CollectConfig,
     method: str,
     path: Path,
+    noise: NoiseConfig | None = None,
 ) -> CollectReport:
     from generator.collect import collect
     from generator.config import NoiseConfig
@@ -198,7 +211,7 @@ def _collect(
     record, provenance = read_provenance(folder)
     device: Device = read_summary(folder.parent)["config"]["device"] if has_gpu() else "cpu"
     policy = place(maker.load(folder), device)
-    noise = NoiseConfig(**record["settings"]["noise"])
+    noise = noise or NoiseConfig(**record["settings"]["noise"])
     return collect(policy, environments, task, assets, method, config, noise, path, provenance)
 
 

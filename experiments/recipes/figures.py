@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.figures import short_name, write_panels
-from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality
+from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality, TaskQuality
 from experiments.recipes.variants import BETAS
 from experiments.study_results import StudyResult
 
@@ -79,15 +79,26 @@ def _draw_betas(axes: Axes, rows: Sequence[tuple[float, float, float | None]]) -
     return "; ".join(f"beta {beta:g}: success {success:.0%}" for beta, success, _ in rows)
 
 
-def figure_6(qualities: Mapping[str, Mapping[str, Quality]], path: Path) -> bool:
+def figure_6(qualities: Mapping[str, TaskQuality], path: Path) -> bool:
     """Draw length and mean squared jerk of each task's sources; return whether there are any."""
     if not qualities:
         return False
+    noisy = {task: found.sources for task, found in qualities.items()}
+    quiet = {
+        task: {n: q for n, q in found.sources.items() if n in (PEOPLE, SCRIPTED)}
+        | dict(found.without_noise)
+        for task, found in qualities.items()
+        if found.without_noise
+    }
     draws = [
-        ("Length, control steps", partial(_draw_bars, qualities=qualities, field="lengths")),
-        ("Mean squared jerk, m²/s⁶", partial(_draw_bars, qualities=qualities, field="jerks")),
+        ("Length, control steps", partial(_draw_bars, qualities=noisy, field="lengths")),
+        ("Mean squared jerk, m²/s⁶", partial(_draw_bars, qualities=noisy, field="jerks")),
     ]
-    write_panels(path, draws, _names(qualities), width=480)
+    if quiet:
+        draws.append(
+            ("The same without noise", partial(_draw_bars, qualities=quiet, field="jerks"))
+        )
+    write_panels(path, draws, _names(noisy), width=480 if not quiet else 360)
     return True
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from common.files import write_text
 from common.intervals import wilson_interval
 from experiments.recipes import figures
-from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality
+from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality, TaskQuality
 from experiments.recipes.variants import VARIANTS
 from experiments.study_page import FEWEST, LEARN, environment_steps, row, rule, wrap
 from experiments.study_results import POOLED, Measured, StageResult, StudyResult
@@ -21,7 +21,7 @@ _OURS, _GAUSSIAN = "diffusion_rl", "gaussian_rl"
 
 
 def write_page(
-    path: Path, results: Sequence[StudyResult], qualities: Mapping[str, Mapping[str, Quality]]
+    path: Path, results: Sequence[StudyResult], qualities: Mapping[str, TaskQuality]
 ) -> None:
     """Write the page, Markdown, and its figures into a folder of its name beside it.
 
@@ -32,7 +32,7 @@ def write_page(
     results = [r for r in results if r.seed != POOLED]
     tasks = sorted({r.task for r in results})
     parts = [_introduction(results)]
-    parts += [f"## `{task}`\n\n" + _task(results, qualities.get(task, {}), task) for task in tasks]
+    parts += [f"## `{task}`\n\n" + _task(results, qualities.get(task), task) for task in tasks]
     if figures.over_beta(results, pictures / "beta.png"):
         parts.append(_section("Mutual information as a reward", pictures / "beta.png", _BETA))
     if figures.figure_6(qualities, pictures / "figure_6.png"):
@@ -40,7 +40,7 @@ def write_page(
         parts.append(_section("Length and jerk", pictures / "figure_6.png", f"{_SIX} {told}."))
     for number, (task, found) in enumerate(qualities.items(), 1):
         drawn = pictures / f"figure_7_{number}.png"
-        if figures.figure_7(found, drawn):
+        if figures.figure_7(found.sources, drawn):
             parts.append(_section(f"Actions over time, `{task}`", drawn, _SEVEN))
     parts.append("## What the second paper claims\n\n" + claims(results, qualities))
     write_text(path, "\n\n".join(parts) + "\n")
@@ -53,7 +53,8 @@ _BETA = (
 )
 _SIX = (
     "As Figure 6 of the second paper has them: means over successful episodes, with their standard "
-    "deviation. Seed 0."
+    "deviation. Seed 0. On the right what policies do when nothing is added to their motion, "
+    "beside the same demonstrations."
 )
 _SEVEN = (
     "As Figure 7 of the second paper has it: the y action's mean over successful episodes and its "
@@ -88,7 +89,7 @@ _HEAD = (
 )  # fmt: skip
 
 
-def _task(results: Sequence[StudyResult], found: Mapping[str, Quality], task: str) -> str:
+def _task(results: Sequence[StudyResult], found: TaskQuality | None, task: str) -> str:
     mine = [r for r in results if r.task == task]
     lines = [row(_HEAD), rule(len(_HEAD))]
     lines.append(row(["demonstrations", *["-"] * 6, *_motion([mine[0].demonstrations])]))
@@ -97,7 +98,8 @@ def _task(results: Sequence[StudyResult], found: Mapping[str, Quality], task: st
         runs = [r for r in mine if r.recipe == name]
         lines.append(row([_LABELS[name], str(len(runs)), *_outcome(runs), *_motion(_ends(runs))]))
     if found:
-        lines += ["", wrap(_no_ops(found))]
+        lines += ["", wrap(_no_ops(found.sources))]
+        lines += ["", _noise(found)] if found.without_noise else []
     return "\n".join(lines)
 
 
@@ -148,7 +150,31 @@ def _no_ops(found: Mapping[str, Quality]) -> str:
     return f"No-ops of the first seed: {', '.join(parts)}."
 
 
-def claims(results: Sequence[StudyResult], qualities: Mapping[str, Mapping[str, Quality]]) -> str:
+def _noise(found: TaskQuality) -> str:
+    """Return what the motion's noise does to the first seed's episodes, a row a source."""
+    head = (
+        "first seed",
+        "jerk, m²/s⁶",
+        "without noise",
+        "length",
+        "without noise",
+        "no-ops without",
+    )
+    lines = [row(head), rule(len(head))]
+    for name, noisy in found.sources.items():
+        quiet = found.without_noise.get(name)
+        cells = [f"{statistics.fmean(noisy.jerks):.3g}", f"{statistics.fmean(noisy.lengths):.3g}"]
+        if quiet is None:
+            told = [cells[0], "-", cells[1], "-", "-"]
+        else:
+            jerk, length = statistics.fmean(quiet.jerks), statistics.fmean(quiet.lengths)
+            told = [cells[0], f"{jerk:.3g}", cells[1], f"{length:.3g}"]
+            told.append(f"{sum(quiet.no_ops)} in {len(quiet.no_ops)}")
+        lines.append(row([_LABELS.get(name, name), *told]))
+    return "\n".join(lines)
+
+
+def claims(results: Sequence[StudyResult], qualities: Mapping[str, TaskQuality]) -> str:
     """Return which of the second paper's claims hold here, each with its figures."""
     lines = []
     for task in sorted({r.task for r in results}):
@@ -156,21 +182,31 @@ def claims(results: Sequence[StudyResult], qualities: Mapping[str, Mapping[str, 
         if runs:
             ends = [r.stages[r.final] for r in runs]
             rate = statistics.fmean(c.rate for stage in ends for c in stage.success)
-            holds = "yes" if rate >= _WANTED else "no"
-            lines.append(f"- `{task}`: success of {_WANTED:.0%} or more: {holds} ({pooled(ends)}).")
-        found = qualities.get(task, {})
-        if _OURS in found:
-            ours = found[_OURS]
-            jerk = statistics.fmean(ours.jerks)
-            for other in (_GAUSSIAN, SCRIPTED, PEOPLE):
-                if other in found:
-                    theirs = statistics.fmean(found[other].jerks)
-                    lines.append(
-                        f"- `{task}`: less jerk than {_LABELS.get(other, other)}: "
-                        f"{'yes' if jerk < theirs else 'no'} ({jerk:.3g} against {theirs:.3g})."
-                    )
-            lines.append(
-                f"- `{task}`: no no-op: {'no' if sum(ours.no_ops) else 'yes'} "
-                f"({sum(ours.no_ops)} in {len(ours.no_ops)} episodes)."
-            )
+            told = f"success of {_WANTED:.0%} or more: {_yes(rate >= _WANTED)} ({pooled(ends)})"
+            lines.append(f"- `{task}`: {told}.")
+        if found := qualities.get(task):
+            quiet = {**found.sources, **found.without_noise} if found.without_noise else {}
+            parts = (("", found.sources), (" without noise", quiet))
+            lines += [f"- `{task}`: {c}." for what, part in parts for c in _smoothness(part, what)]
     return "\n".join(lines) if lines else "Diffusion RL is not trained yet."
+
+
+def _smoothness(found: Mapping[str, Quality], what: str) -> list[str]:
+    """Return what the second paper claims of one task's episodes, each with its figures."""
+    if _OURS not in found:
+        return []
+    ours, told = found[_OURS], []
+    jerk = statistics.fmean(ours.jerks)
+    for other in (_GAUSSIAN, SCRIPTED, PEOPLE):
+        if other in found:
+            theirs = statistics.fmean(found[other].jerks)
+            told.append(
+                f"less jerk{what} than {_LABELS.get(other, other)}: {_yes(jerk < theirs)} "
+                f"({jerk:.3g} against {theirs:.3g})"
+            )
+    count = f"{sum(ours.no_ops)} in {len(ours.no_ops)} episodes"
+    return [*told, f"no no-op{what}: {_yes(not sum(ours.no_ops))} ({count})"]
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"

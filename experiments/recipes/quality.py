@@ -2,14 +2,15 @@
 
 One sealed file a task, `results/quality/TASK.json`: of people's demonstrations where they
 are given, of scripted ones, and of every variant, no-ops, length and mean squared jerk of each
-episode, and the actions' mean and standard deviation over time (its Figures 6 and 7).
+episode, and the actions' mean and standard deviation over time (its Figures 6 and 7). Of every
+variant also without the noise that all rollouts add to the motion, which makes jerk of its own.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ from experiments.recipes.variants import Variant
 
 if TYPE_CHECKING:
     from analysis.trajectories import Trajectory
+    from generator.config import CollectConfig
     from generator.work.items import Result
+    from simulation.assets.resolve import AssetPack
 
 PEOPLE, SCRIPTED = "people", "scripted"
 """Sources that are no variant."""
@@ -48,6 +51,16 @@ class Quality:
     """Over episodes, at moments of equal progress. Shape: (M, 7)."""
     deviation: Sequence[Sequence[float]]
     """Standard deviation over episodes. Shape: (M, 7); empty of a single episode."""
+
+
+@dataclass(frozen=True)
+class TaskQuality:
+    """What a task's episodes are like, by source."""
+
+    sources: Mapping[str, Quality]
+    """Demonstrations as they are, variants as they are collected: with the noise of the motion."""
+    without_noise: Mapping[str, Quality] = field(default_factory=dict)
+    """Variants with no noise but the policy's own: the gripper's draws, a diffusion chain's."""
 
 
 def measure(trajectories: Sequence[Trajectory]) -> Quality | None:
@@ -88,6 +101,12 @@ class QualityItem:
     """Folder of a run whose demonstrations are people's, no-ops and all; it need not be there."""
     out: Path
     """Folder of the results."""
+    collect: CollectConfig
+    """Which episodes are collected without noise, beside those that the run has."""
+    assets: AssetPack
+    """Asset pack of the run."""
+    slots: int
+    """Environments stepped together."""
 
     @property
     def what(self) -> str:
@@ -95,22 +114,21 @@ class QualityItem:
         return "quality of episodes"
 
     def __call__(self) -> Result:
-        """Measure and write; sources without a success are left out."""
-        from experiments.study_items import read_trajectories
+        """Collect without noise, measure and write; sources without a success are left out.
 
+        Raises:
+            OutputError: the run's folder or that of the results cannot be written.
+        """
         began = time.monotonic()
-        found = {
-            name: quality
-            for name, path in self._sources().items()
-            if path.exists() and (quality := measure(read_trajectories(path)))
-        }
         path = self.out / f"{self.task}.json"
-        write_sealed(path, {"task": self.task, "sources": {n: asdict(q) for n, q in found.items()}})
+        found = TaskQuality(_measured(self._sources()), _measured(self._without_noise()))
+        write_sealed(path, {"task": self.task, **asdict(found)})
         return {"path": str(path), "seconds": {"measure": time.monotonic() - began}}
 
     def describe(self, result: Result) -> str:
         """Return how many sources there are."""
-        return f"{len(read_quality(Path(result['path'])))} sources"
+        found = read_quality(Path(result["path"]))
+        return f"{len(found.sources)} sources, {len(found.without_noise)} without noise"
 
     def _sources(self) -> dict[str, Path]:
         from generator.run_folder import RunFolder
@@ -125,22 +143,57 @@ class QualityItem:
             for v in self.variants
         }
 
+    def _without_noise(self) -> dict[str, Path]:
+        """Collect with the final policies of what is trained; return the files, some not there."""
+        from generator.config import NoiseConfig
+        from generator.run_folder import collect_episodes
+        from simulation.environment import BatchEnvironment
+        from simulation.tasks import get_task
 
-def read_quality(path: Path) -> dict[str, Quality]:
-    """Read what a task's sources are like.
+        task, paths = get_task(self.task), {}
+        environments = BatchEnvironment(task, self.slots, self.assets)
+        for variant in self.variants:
+            run = variant.folder(self.root)
+            if run.trajectories(task, variant.recipe, self.seed).exists():
+                path = variant.folder(self.root / "without_noise").trajectories(
+                    task, variant.recipe, self.seed
+                )
+                collect_episodes(
+                    run, variant.recipe, self.seed, environments, self.assets, self.collect,
+                    NoiseConfig(0.0, 0.0), path,
+                )  # fmt: skip
+                paths[variant.name] = path
+        environments.close()
+        return paths
+
+
+def _measured(sources: Mapping[str, Path]) -> dict[str, Quality]:
+    """Return what the episodes of each source are like, of those that have a success."""
+    from experiments.study_items import read_trajectories
+
+    return {
+        name: quality
+        for name, path in sources.items()
+        if path.exists() and (quality := measure(read_trajectories(path)))
+    }
+
+
+def read_quality(path: Path) -> TaskQuality:
+    """Read what a task's episodes are like.
 
     Raises:
         QualityError: the file is missing, damaged or of another format.
     """
     content: Mapping[str, Any] = read_sealed(path, "episodes' quality", QualityError, _REMEDY)
     try:
-        return {name: Quality(**fields) for name, fields in content["sources"].items()}
+        parts = (content["sources"], content.get("without_noise", {}))
+        return TaskQuality(*({n: Quality(**f) for n, f in part.items()} for part in parts))
     except (KeyError, TypeError, AttributeError) as error:
         raise QualityError(f"{path} is of another format ({error}): {_REMEDY}") from error
 
 
-def read_qualities(folder: Path) -> dict[str, dict[str, Quality]]:
-    """Return task -> source -> what its episodes are like, of all files below a folder.
+def read_qualities(folder: Path) -> dict[str, TaskQuality]:
+    """Return task -> what its episodes are like, of all files below a folder.
 
     Raises:
         QualityError: one is damaged.

@@ -91,7 +91,10 @@ def plan_recipes(
                 measured.append(planned.plan.add(Demonstrate(of_people, replayed)))
             if task.key in told:
                 measured.append(told[task.key])
-            item = QualityItem(task.key, root, tuple(variants), seed, of_people.root, out[1])
+            item = QualityItem(
+                task.key, root, tuple(variants), seed, of_people.root, out[1], settings.collect,
+                assets, settings.slots,
+            )  # fmt: skip
             told[task.key] = planned.plan.add(item, ended=measured)
     return planned.plan
 

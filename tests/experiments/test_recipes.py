@@ -16,7 +16,13 @@ from common.errors import DlrError
 from demonstrations.config import DemonstrationConfig
 from experiments.recipes import figures
 from experiments.recipes.page import claims
-from experiments.recipes.quality import Quality, QualityError, measure, read_quality
+from experiments.recipes.quality import (
+    Quality,
+    QualityError,
+    TaskQuality,
+    measure,
+    read_quality,
+)
 from experiments.recipes.run import TASKS, WANTED, plan_recipes, recipes
 from experiments.recipes.variants import ABLATIONS, BETAS, VARIANTS
 from experiments.study_results import Measured, StageResult, StudyResult, read_results
@@ -107,7 +113,11 @@ def test_a_task_is_trained_measured_and_told(tmp_path: Path) -> None:
     assert found["mi_shaped_beta_0.1"].provenance["config"]["information"]["beta"] == 0.1
     assert len(found["dlr"].stages["reinforce"].success) == 3
     assert len(found["diffusion_rl"].stages["reinforce"].success) == 1
-    assert "scripted" in read_quality(tmp_path / "quality" / f"{DRAWER}.json")
+    kept = read_quality(tmp_path / "quality" / f"{DRAWER}.json")
+    assert "scripted" in kept.sources
+    assert set(kept.without_noise) <= set(kept.sources) - {"scripted"}
+    for name, quiet in kept.without_noise.items():
+        assert list(quiet.jerks) != list(kept.sources[name].jerks)
     assert "| Diffusion RL: MLP for U-Net | 1 |" in told.read_text()
     assert (tmp_path / "told" / "beta.png").exists()
     stages = sorted(path.name for path in (tmp_path / "run/policies" / DRAWER / "stages").iterdir())
@@ -136,12 +146,16 @@ def quality(jerk: float, no_ops: int = 0) -> Quality:
 
 
 def test_claims_hold_or_do_not() -> None:
-    found = {"diffusion_rl": quality(20.0, 1), "gaussian_rl": quality(30.0), "people": quality(9.0)}
+    noisy = {"diffusion_rl": quality(20.0, 1), "gaussian_rl": quality(30.0), "people": quality(9.0)}
+    found = TaskQuality(noisy, {"diffusion_rl": quality(8.0), "gaussian_rl": quality(7.0)})
     told = claims([result("diffusion_rl", 46, {})], {"suite/task": found})
     assert "success of 90% or more: yes (92% (81% to 97%) of 50)" in told
     assert "less jerk than Gaussian RL, the same network: yes (20 against 30)" in told
     assert "less jerk than people: no (20 against 9)" in told
     assert "no no-op: no (1 in 2 episodes)" in told
+    assert "less jerk without noise than Gaussian RL, the same network: no (8 against 7)" in told
+    assert "less jerk without noise than people: yes (8 against 9)" in told
+    assert "no no-op without noise: yes (0 in 2 episodes)" in told
 
 
 def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:
@@ -150,7 +164,8 @@ def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:
     assert figures.over_beta(runs, tmp_path / "beta.png")
     assert not figures.over_beta(runs[:1], tmp_path / "none.png")
     sources = {"people": quality(3.0), "diffusion_rl": quality(2.0)}
-    assert figures.figure_6({"suite/task": sources}, tmp_path / "six.png")
+    quiet = {"diffusion_rl": quality(1.0)}
+    assert figures.figure_6({"suite/task": TaskQuality(sources, quiet)}, tmp_path / "six.png")
     assert figures.figure_7(sources, tmp_path / "seven.png")
     assert not figures.figure_6({}, tmp_path / "none.png")
     assert not figures.figure_7({}, tmp_path / "none.png")

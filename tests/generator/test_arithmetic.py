@@ -154,6 +154,12 @@ def test_numpy_takes_none_but_the_pinned_instructions() -> None:
     assert run_python(code).strip() == "['X86_V3']"
 
 
+def test_a_large_product_ends_with_the_pinned_instructions() -> None:
+    """OpenBLAS 0.3.34 overruns its stack on AMD's Zen 4 there, and the process dies."""
+    code = "import numpy as np; print((np.ones((64, 1000)) @ np.ones((1000, 64)))[0, 0])"
+    assert run_python(code).strip() == "1000.0"
+
+
 @pytest.mark.skipif(not instruction_sets(), reason="a processor without AVX2")
 @pytest.mark.skipif(not shutil.which(EMULATOR), reason="needs the package qemu-user")
 @pytest.mark.parametrize("processor", ["Haswell-v4", "EPYC"])
