@@ -36,7 +36,10 @@ def write_page(
     if figures.over_beta(results, pictures / "beta.png"):
         parts.append(_section("Mutual information as a reward", pictures / "beta.png", _BETA))
     if figures.figure_6(qualities, pictures / "figure_6.png"):
-        told = "; ".join(f"task {n + 1} is `{task}`" for n, task in enumerate(qualities))
+        told = "; ".join(
+            f"task {n + 1} is `{task}`, seed {found.seed}"
+            for n, (task, found) in enumerate(qualities.items())
+        )
         parts.append(_section("Length and jerk", pictures / "figure_6.png", f"{_SIX} {told}."))
     for number, (task, found) in enumerate(qualities.items(), 1):
         drawn = pictures / f"figure_7_{number}.png"
@@ -53,13 +56,13 @@ _BETA = (
 )
 _SIX = (
     "As Figure 6 of the second paper has them: means over successful episodes, with their standard "
-    "deviation. Seed 0. On the right what policies do when nothing is added to their motion, "
-    "beside the same demonstrations."
+    "deviation. On the right what policies do when nothing is added to their motion, beside the "
+    "same demonstrations."
 )
 _SEVEN = (
     "As Figure 7 of the second paper has it: the y action's mean over successful episodes and its "
-    "standard deviation, at moments of equal progress. Seed 0. Sources that show several ways "
-    "spread for that alone."
+    "standard deviation, at moments of equal progress. Sources that show several ways spread for "
+    "that alone."
 )
 
 
@@ -98,7 +101,7 @@ def _task(results: Sequence[StudyResult], found: TaskQuality | None, task: str) 
         runs = [r for r in mine if r.recipe == name]
         lines.append(row([_LABELS[name], str(len(runs)), *_outcome(runs), *_motion(_ends(runs))]))
     if found:
-        lines += ["", wrap(_no_ops(found.sources))]
+        lines += ["", wrap(_no_ops(found))]
         lines += ["", _noise(found)] if found.without_noise else []
     return "\n".join(lines)
 
@@ -142,12 +145,12 @@ def _motion(measured: Sequence[Measured]) -> list[str]:
     return cells
 
 
-def _no_ops(found: Mapping[str, Quality]) -> str:
+def _no_ops(found: TaskQuality) -> str:
     parts = [
         f"{_LABELS.get(name, name)} {sum(q.no_ops)} in {len(q.no_ops)} episodes"
-        for name, q in found.items()
+        for name, q in found.sources.items()
     ]
-    return f"No-ops of the first seed: {', '.join(parts)}."
+    return f"No-ops of seed {found.seed}: {', '.join(parts)}."
 
 
 def _noise(found: TaskQuality) -> str:

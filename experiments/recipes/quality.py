@@ -57,6 +57,8 @@ class Quality:
 class TaskQuality:
     """What a task's episodes are like, by source."""
 
+    seed: int
+    """Of the trainings."""
     sources: Mapping[str, Quality]
     """Demonstrations as they are, variants as they are collected: with the noise of the motion."""
     without_noise: Mapping[str, Quality] = field(default_factory=dict)
@@ -121,7 +123,7 @@ class QualityItem:
         """
         began = time.monotonic()
         path = self.out / f"{self.task}.json"
-        found = TaskQuality(_measured(self._sources()), _measured(self._without_noise()))
+        found = TaskQuality(self.seed, _measured(self._sources()), _measured(self._without_noise()))
         write_sealed(path, {"task": self.task, **asdict(found)})
         return {"path": str(path), "seconds": {"measure": time.monotonic() - began}}
 
@@ -187,7 +189,8 @@ def read_quality(path: Path) -> TaskQuality:
     content: Mapping[str, Any] = read_sealed(path, "episodes' quality", QualityError, _REMEDY)
     try:
         parts = (content["sources"], content.get("without_noise", {}))
-        return TaskQuality(*({n: Quality(**f) for n, f in part.items()} for part in parts))
+        measured = ({n: Quality(**f) for n, f in part.items()} for part in parts)
+        return TaskQuality(content.get("seed", 0), *measured)
     except (KeyError, TypeError, AttributeError) as error:
         raise QualityError(f"{path} is of another format ({error}): {_REMEDY}") from error
 

@@ -147,7 +147,7 @@ def quality(jerk: float, no_ops: int = 0) -> Quality:
 
 def test_claims_hold_or_do_not() -> None:
     noisy = {"diffusion_rl": quality(20.0, 1), "gaussian_rl": quality(30.0), "people": quality(9.0)}
-    found = TaskQuality(noisy, {"diffusion_rl": quality(8.0), "gaussian_rl": quality(7.0)})
+    found = TaskQuality(0, noisy, {"diffusion_rl": quality(8.0), "gaussian_rl": quality(7.0)})
     told = claims([result("diffusion_rl", 46, {})], {"suite/task": found})
     assert "success of 90% or more: yes (92% (81% to 97%) of 50)" in told
     assert "less jerk than Gaussian RL, the same network: yes (20 against 30)" in told
@@ -165,7 +165,7 @@ def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:
     assert not figures.over_beta(runs[:1], tmp_path / "none.png")
     sources = {"people": quality(3.0), "diffusion_rl": quality(2.0)}
     quiet = {"diffusion_rl": quality(1.0)}
-    assert figures.figure_6({"suite/task": TaskQuality(sources, quiet)}, tmp_path / "six.png")
+    assert figures.figure_6({"suite/task": TaskQuality(0, sources, quiet)}, tmp_path / "six.png")
     assert figures.figure_7(sources, tmp_path / "seven.png")
     assert not figures.figure_6({}, tmp_path / "none.png")
     assert not figures.figure_7({}, tmp_path / "none.png")
