@@ -40,6 +40,9 @@ class Grasp:
     """Hand's yaw from the arm's initial pose, rad."""
     cost: float
     """What speaks against it: things in the way, a turned wrist, a side that was not asked for."""
+    side: float = 0.0
+    """Which of an object's grasps it is: direction from the axis to a grasp of its wall, from world
+    x, or the hand's yaw at a grasp of its body, rad."""
 
 
 def is_hollow(env: Environment, name: str) -> bool:
@@ -69,7 +72,7 @@ def body_grasps(env: Environment, name: str) -> list[Grasp]:
         middle = _middle(along) * axis + _middle(piece[:, :2] @ across) * across
         at = np.array([*middle, height])
         for yaw in hand.yaws_along(angle)[:1]:
-            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 8.0 * wide))
+            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 8.0 * wide, yaw))
     return sorted(found, key=lambda grasp: grasp.cost)
 
 
@@ -101,7 +104,8 @@ def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = np.p
         for yaw in hand.yaws_along(azimuth + turn)[:1]:
             beside = clearance(env, hand.fingers(at, yaw), own)
             handle = 2.0 * (beside < _BESIDE)
-            found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 0.3 * abs(turn) + handle))
+            against = cost(env, at, yaw, name) + 0.3 * abs(turn) + handle
+            found.append(Grasp(at, yaw, against, azimuth + turn))
     return sorted(found, key=lambda grasp: grasp.cost)
 
 

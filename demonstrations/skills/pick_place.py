@@ -9,20 +9,19 @@ from typing import ClassVar
 import numpy as np
 
 from demonstrations.affordances import hand
+from demonstrations.affordances.choosing import choose_grasp
 from demonstrations.affordances.geometry import (
     bounds,
     corridor_height,
     obstacle_geoms,
     pose,
 )
-from demonstrations.affordances.grasps import Grasp, body_grasps, is_hollow, rim_grasps
+from demonstrations.affordances.grasps import Grasp
 from demonstrations.affordances.placing import find_place, turned
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
-_CANDIDATES = 12
-"""Grasps, the best at the object, of which the best at the target is taken."""
 _MARGIN = 0.03
 """Height of a carried object's bottom over what it passes, m."""
 
@@ -63,17 +62,9 @@ class PickPlace(Skill):
         """Yield: over the object, down, grasp, lift, arc, over the target, down, release."""
         _, name, target = atom
         chosen = self._ways[way]
-        grasp = self._grasp(env, name, target, chosen)
+        grasp = choose_grasp(env, name, target, chosen.azimuth)
         yield from pick(grasp, rng)
         yield from carry(env, name, target, grasp.yaw, chosen, rng)
-
-    def _grasp(self, env: Environment, name: str, target: str, way: Way) -> Grasp:
-        """Return the grasp that costs least at the object and, so held, at the target."""
-        found = body_grasps(env, name)
-        if is_hollow(env, name) or not found:
-            found = rim_grasps(env, name, way.azimuth) or found
-        costs = [g.cost + find_place(env, name, target, g).cost for g in found[:_CANDIDATES]]
-        return found[int(np.argmin(costs))]
 
 
 def pick(grasp: Grasp, rng: np.random.Generator) -> Iterator[Waypoint]:

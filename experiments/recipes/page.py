@@ -156,7 +156,7 @@ def _no_ops(found: TaskQuality) -> str:
 def _noise(found: TaskQuality) -> str:
     """Return what the motion's noise does to the first seed's episodes, a row a source."""
     head = (
-        "first seed",
+        f"seed {found.seed}",
         "jerk, m²/s⁶",
         "without noise",
         "length",
