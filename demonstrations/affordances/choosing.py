@@ -29,8 +29,7 @@ def choose_grasp(env: Environment, name: str, target: str, azimuth: float) -> Gr
     """Return the grasp that costs least at the object and, so held, at the target.
 
     Another one than the task's usual costs more. By which of many things that stand a little
-    elsewhere a demonstrator takes another side, a clone cannot tell: it aims between the sides,
-    and its fingers come down on the wall.
+    elsewhere a demonstrator takes another side, a clone can hardly tell.
 
     Args:
         env: the environment, in a state before the object is grasped.
