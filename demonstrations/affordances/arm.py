@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from demonstrations.affordances import hand
-from demonstrations.affordances.geometry import obstacle_geoms
+from demonstrations.affordances.geometry import obstacle_geoms, turn_between
 from simulation.environment import Environment
 from simulation.scene import Scene
 
@@ -57,19 +57,21 @@ def clearance(env: Environment, at: np.ndarray, yaw: float) -> float:
 
 
 def _reach(
-    scene: Scene, model: mujoco.MjModel, data: mujoco.MjData, at: np.ndarray, turn: np.ndarray
+    scene: Scene, model: mujoco.MjModel, data: mujoco.MjData, at: np.ndarray, pose: np.ndarray
 ) -> None:
     """Move the arm's joints so that the hand comes to a pose, near the initial posture."""
-    joints, dofs, home, upright = _initial(scene)
+    joints, dofs = scene.robot.qpos, scene.robot.qvel
+    home, upright = _initial(scene)
     data.qpos[joints] = home
-    target, site = turn @ upright, scene.robot.site
+    target, site = pose @ upright, scene.robot.site
     jacobian = np.zeros((6, model.nv))
     for _ in range(_STEPS):
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_jacSite(model, data, jacobian[:3], jacobian[3:], site)
         part = jacobian[:, dofs]
-        error = np.append(at - data.site_xpos[site], _turn(target, data, scene.eef_body))
+        turn = turn_between(data.xmat[scene.eef_body].reshape(3, 3), target)
+        error = np.append(at - data.site_xpos[site], turn)
         inverse = part.T @ np.linalg.inv(part @ part.T + _DAMPING * np.eye(6))
         homing = _HOMING * (home - data.qpos[joints])
         step = inverse @ error + homing - inverse @ (part @ homing)
@@ -77,24 +79,12 @@ def _reach(
     mujoco.mj_kinematics(model, data)
 
 
-def _turn(target: np.ndarray, data: mujoco.MjData, body: int) -> np.ndarray:
-    """Return the rotation (3,), rad, that is left to a target (3, 3) of the hand."""
-    quaternion, turn = np.zeros(4), np.zeros(3)
-    matrix = target @ data.xmat[body].reshape(3, 3).T
-    mujoco.mju_mat2Quat(quaternion, matrix.ravel())
-    mujoco.mju_quat2Vel(turn, quaternion, 1.0)
-    return turn
-
-
 @lru_cache(maxsize=2)
-def _initial(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return places of the arm's joints in qpos and qvel, and its initial posture and hand."""
+def _initial(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Return the arm's initial posture, rad, (7,), and its hand's rotation (3, 3) there."""
     model = scene.new_model()
     data = mujoco.MjData(model)
     data.qpos[:] = scene.sample_placement(0).qpos
     mujoco.mj_kinematics(model, data)
-    names = [f"robot0_joint{i}" for i in range(1, 8)]
-    joints = np.array([int(model.joint(name).qposadr[0]) for name in names])
-    dofs = np.array([int(model.joint(name).dofadr[0]) for name in names])
     upright = data.xmat[scene.eef_body].reshape(3, 3).copy()
-    return joints, dofs, data.qpos[joints].copy(), upright
+    return data.qpos[scene.robot.qpos].copy(), upright

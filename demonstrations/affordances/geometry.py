@@ -59,6 +59,14 @@ def pose(env: Environment, name: str) -> tuple[np.ndarray, np.ndarray]:
     return env.data.xpos[body].copy(), env.data.xmat[body].reshape(3, 3).copy()
 
 
+def turn_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the rotation (3,), rad, world frame, from one orientation (3, 3) to another."""
+    quaternion, turn = np.zeros(4), np.zeros(3)
+    mujoco.mju_mat2Quat(quaternion, (after @ before.T).ravel())
+    mujoco.mju_quat2Vel(turn, quaternion, 1.0)
+    return turn
+
+
 def geoms(env: Environment, name: str) -> np.ndarray:
     """Return the ids of an object's or fixture's geoms, those of its doors and drawers included.
 

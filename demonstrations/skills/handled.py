@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import mujoco
 import numpy as np
 
 from demonstrations.affordances import hand
@@ -18,6 +17,7 @@ from demonstrations.affordances.geometry import (
     obstacle_geoms,
     parent,
     pose,
+    turn_between,
 )
 from demonstrations.affordances.grasps import Grasp
 from demonstrations.affordances.parts import ROOM, Part, find_parts
@@ -203,11 +203,7 @@ def _settle(
 
 def _lean(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return the rotation (3,), rad, about horizontal axes that an object has leaned by."""
-    quaternion, lean = np.zeros(4), np.zeros(3)
-    mujoco.mju_mat2Quat(quaternion, (after @ before.T).ravel())
-    mujoco.mju_quat2Vel(lean, quaternion, 1.0)
-    lean[2] = 0.0
-    return lean
+    return turn_between(before, after) * [1.0, 1.0, 0.0]
 
 
 def _tilt(lean: np.ndarray) -> tuple[float, float]:

@@ -84,12 +84,7 @@ def figure_6(qualities: Mapping[str, TaskQuality], path: Path) -> bool:
     if not qualities:
         return False
     noisy = {task: found.sources for task, found in qualities.items()}
-    quiet = {
-        task: {n: q for n, q in found.sources.items() if n in (PEOPLE, SCRIPTED)}
-        | dict(found.without_noise)
-        for task, found in qualities.items()
-        if found.without_noise
-    }
+    quiet = {task: found.quiet for task, found in qualities.items() if found.quiet}
     draws = [
         ("Length, control steps", partial(_draw_bars, qualities=noisy, field="lengths")),
         ("Mean squared jerk, m²/s⁶", partial(_draw_bars, qualities=noisy, field="jerks")),

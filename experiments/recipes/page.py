@@ -154,27 +154,23 @@ def _no_ops(found: TaskQuality) -> str:
 
 
 def _noise(found: TaskQuality) -> str:
-    """Return what the motion's noise does to the first seed's episodes, a row a source."""
+    """Return what the motion's noise does to a seed's episodes, a row a source."""
     head = (
-        f"seed {found.seed}",
-        "jerk, m²/s⁶",
-        "without noise",
-        "length",
-        "without noise",
+        f"seed {found.seed}", "jerk, m²/s⁶", "without noise", "length", "without noise",
         "no-ops without",
-    )
+    )  # fmt: skip
     lines = [row(head), rule(len(head))]
     for name, noisy in found.sources.items():
         quiet = found.without_noise.get(name)
-        cells = [f"{statistics.fmean(noisy.jerks):.3g}", f"{statistics.fmean(noisy.lengths):.3g}"]
-        if quiet is None:
-            told = [cells[0], "-", cells[1], "-", "-"]
-        else:
-            jerk, length = statistics.fmean(quiet.jerks), statistics.fmean(quiet.lengths)
-            told = [cells[0], f"{jerk:.3g}", cells[1], f"{length:.3g}"]
-            told.append(f"{sum(quiet.no_ops)} in {len(quiet.no_ops)}")
-        lines.append(row([_LABELS.get(name, name), *told]))
+        still = f"{sum(quiet.no_ops)} in {len(quiet.no_ops)}" if quiet else "-"
+        jerks = _mean(noisy.jerks), _mean(quiet.jerks) if quiet else "-"
+        lengths = _mean(noisy.lengths), _mean(quiet.lengths) if quiet else "-"
+        lines.append(row([_LABELS.get(name, name), *jerks, *lengths, still]))
     return "\n".join(lines)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.3g}"
 
 
 def claims(results: Sequence[StudyResult], qualities: Mapping[str, TaskQuality]) -> str:
@@ -188,8 +184,7 @@ def claims(results: Sequence[StudyResult], qualities: Mapping[str, TaskQuality])
             told = f"success of {_WANTED:.0%} or more: {_yes(rate >= _WANTED)} ({pooled(ends)})"
             lines.append(f"- `{task}`: {told}.")
         if found := qualities.get(task):
-            quiet = {**found.sources, **found.without_noise} if found.without_noise else {}
-            parts = (("", found.sources), (" without noise", quiet))
+            parts = (("", found.sources), (" without noise", found.quiet))
             lines += [f"- `{task}`: {c}." for what, part in parts for c in _smoothness(part, what)]
     return "\n".join(lines) if lines else "Diffusion RL is not trained yet."
 

@@ -64,6 +64,12 @@ class TaskQuality:
     without_noise: Mapping[str, Quality] = field(default_factory=dict)
     """Variants with no noise but the policy's own: the gripper's draws, a diffusion chain's."""
 
+    @property
+    def quiet(self) -> dict[str, Quality]:
+        """Demonstrations beside variants without noise; empty where there is none of these."""
+        shown = {name: q for name, q in self.sources.items() if name in (PEOPLE, SCRIPTED)}
+        return {**shown, **self.without_noise} if self.without_noise else {}
+
 
 def measure(trajectories: Sequence[Trajectory]) -> Quality | None:
     """Return what successes of one source are like; None without any.

@@ -156,6 +156,10 @@ def test_claims_hold_or_do_not() -> None:
     assert "less jerk without noise than Gaussian RL, the same network: no (8 against 7)" in told
     assert "less jerk without noise than people: yes (8 against 9)" in told
     assert "no no-op without noise: yes (0 in 2 episodes)" in told
+    alone = TaskQuality(0, noisy, {"diffusion_rl": quality(8.0)})
+    told = claims([], {"suite/task": alone}) + claims([result("dlr", 9, {})], {"suite/task": alone})
+    assert "less jerk without noise than people: yes" in told
+    assert "without noise than Gaussian" not in told
 
 
 def test_figures_are_drawn_of_what_is_there(tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ def test_the_hand_comes_to_its_pose(env: Environment, yaw: float) -> None:
     data.qpos[:] = env.data.qpos
     arm._reach(env.scene, env.model, data, at, hand.rotation(yaw))
     np.testing.assert_allclose(data.site_xpos[env.scene.robot.site], at, atol=2e-3)
-    initial = arm._initial(env.scene)
-    assert np.abs(data.qpos[initial[0]] - initial[2]).max() < 1.7
+    home, upright = arm._initial(env.scene)
+    assert np.abs(data.qpos[env.scene.robot.qpos] - home).max() < 1.7
     turned = data.xmat[env.scene.eef_body].reshape(3, 3)
-    np.testing.assert_allclose(turned, hand.rotation(yaw) @ initial[3], atol=0.02)
+    np.testing.assert_allclose(turned, hand.rotation(yaw) @ upright, atol=0.02)
 
 
 def test_the_arm_is_free_over_the_table_and_not_in_a_cabinet(env: Environment) -> None:
