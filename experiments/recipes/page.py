@@ -101,8 +101,7 @@ def _task(results: Sequence[StudyResult], found: TaskQuality | None, task: str) 
         runs = [r for r in mine if r.recipe == name]
         lines.append(row([_LABELS[name], str(len(runs)), *_outcome(runs), *_motion(_ends(runs))]))
     if found:
-        lines += ["", wrap(_no_ops(found))]
-        lines += ["", _noise(found)] if found.without_noise else []
+        lines += ["", _noise(found)]
     return "\n".join(lines)
 
 
@@ -145,32 +144,28 @@ def _motion(measured: Sequence[Measured]) -> list[str]:
     return cells
 
 
-def _no_ops(found: TaskQuality) -> str:
-    parts = [
-        f"{_LABELS.get(name, name)} {sum(q.no_ops)} in {len(q.no_ops)} episodes"
-        for name, q in found.sources.items()
-    ]
-    return f"No-ops of seed {found.seed}: {', '.join(parts)}."
-
-
 def _noise(found: TaskQuality) -> str:
     """Return what the motion's noise does to a seed's episodes, a row a source."""
     head = (
         f"seed {found.seed}", "jerk, m²/s⁶", "without noise", "length", "without noise",
-        "no-ops without",
+        "no-ops in episodes", "without noise",
     )  # fmt: skip
     lines = [row(head), rule(len(head))]
     for name, noisy in found.sources.items():
         quiet = found.without_noise.get(name)
-        still = f"{sum(quiet.no_ops)} in {len(quiet.no_ops)}" if quiet else "-"
+        still = _count(noisy.no_ops), _count(quiet.no_ops) if quiet else "-"
         jerks = _mean(noisy.jerks), _mean(quiet.jerks) if quiet else "-"
         lengths = _mean(noisy.lengths), _mean(quiet.lengths) if quiet else "-"
-        lines.append(row([_LABELS.get(name, name), *jerks, *lengths, still]))
+        lines.append(row([_LABELS.get(name, name), *jerks, *lengths, *still]))
     return "\n".join(lines)
 
 
 def _mean(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.3g}"
+
+
+def _count(values: Sequence[int]) -> str:
+    return f"{sum(values)} in {len(values)}"
 
 
 def claims(results: Sequence[StudyResult], qualities: Mapping[str, TaskQuality]) -> str:
@@ -202,7 +197,7 @@ def _smoothness(found: Mapping[str, Quality], what: str) -> list[str]:
                 f"less jerk{what} than {_LABELS.get(other, other)}: {_yes(jerk < theirs)} "
                 f"({jerk:.3g} against {theirs:.3g})"
             )
-    count = f"{sum(ours.no_ops)} in {len(ours.no_ops)} episodes"
+    count = f"{_count(ours.no_ops)} episodes"
     return [*told, f"no no-op{what}: {_yes(not sum(ours.no_ops))} ({count})"]
 
 
