@@ -54,7 +54,7 @@ class Distractor:
         low, radius = _reach(env.scene, stranger)
         ground = Ground(start, env)
         where = f"{stranger.kind} at ({self.x:.2f}, {self.y:.2f}) m"
-        if not ground.carries(self.x, self.y):
+        if not ground.carries(np.array([[self.x, self.y]])).all():
             raise PerturbationError(f"{where} would stand off the table of {env.task.key}")
         if not ground.is_free((self.x, self.y), radius, (stranger.name,), 0.0):
             raise PerturbationError(f"{where} would collide, or be out of reach: move it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from eval_harness.perturbations.base import WorldStart
 from eval_harness.perturbations.surfaces import (
     arena_geoms,
     bounding_boxes,
-    height_at,
+    heights_at,
     robot_geoms,
 )
 from simulation.environment import Environment
@@ -139,17 +140,13 @@ class Ground:
         scene, model = env.scene, env.model
         env.reset(env.seed, init_state=start.state, fixtures=start.fixtures)
         self.boxes = bounding_boxes(model, env.data)
-        arena = arena_geoms(scene)
         self.base = env.data.xpos[model.body("robot0_base").id][:2].copy()
-        robot = robot_geoms(model)
-        solid = (model.geom_contype | model.geom_conaffinity) != 0
-        others = np.setdiff1d(np.flatnonzero(solid), np.union1d(arena, robot))
-        self._surfaces = self.boxes[[g for g in arena if solid[g]]]
-        self.top = height_at(self._surfaces, 0.0, 0.0)
+        geoms = _geoms_of(scene)
+        self._surfaces = self.boxes[geoms.surfaces]
+        self.top = float(heights_at(self._surfaces, np.zeros((1, 2)))[0])
         """Height of the table, or of the floor where there is none, m."""
-        owners = _owners(scene)
-        self._others = others
-        self.owners = [owners[geom] for geom in others]
+        self._others = others = geoms.others
+        self.owners = [geoms.owners[geom] for geom in others]
         """The object or fixture that each of the rectangles is part of."""
         self.rectangles = self.boxes[others, :, :2].copy()
         """Least and greatest corner of what stands there, seen from above, m, (n, 2, 2)."""
@@ -178,9 +175,9 @@ class Ground:
         env.data.qpos[address] = own
         mujoco.mj_kinematics(model, env.data)
 
-    def carries(self, x: float, y: float) -> bool:
-        """Return whether a point is on the table, or on the floor where there is no table."""
-        return abs(height_at(self._surfaces, x, y) - self.top) < _EVEN
+    def carries(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return whether points (m, 2) are on the table, or on the floor if there is none, (m,)."""
+        return np.abs(heights_at(self._surfaces, points) - self.top) < _EVEN
 
     def is_free(
         self,
@@ -201,7 +198,7 @@ class Ground:
         if not NEAREST <= np.linalg.norm(point - self.base) <= FARTHEST:
             return False
         rim = point + radius * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
-        if not all(self.carries(x, y) for x, y in rim):
+        if not self.carries(rim).all():
             return False
         taken = [r for r in (self._without(without), self.reserved) if len(r)]
         for low, high in (np.moveaxis(rectangles, 1, 0) for rectangles in taken):
@@ -236,9 +233,9 @@ class Ground:
         if not len(own):
             return True
         low, high = own[:, 0].min(axis=0), own[:, 1].max(axis=0)
-        for corner in (low, high, np.array([low[0], high[1]]), np.array([high[0], low[1]])):
-            if self.carries(*corner.tolist()) and not self.carries(*(corner + step).tolist()):
-                return False
+        corners = np.array([low, high, (low[0], high[1]), (high[0], low[1])])
+        if np.any(self.carries(corners) & ~self.carries(corners + step)):
+            return False
         others = self._without(beside)
         if not set(names) & set(self.about):
             others = np.concatenate((others, self.reserved))
@@ -276,9 +273,7 @@ def stands(
 def _touching(start: WorldStart, env: Environment) -> dict[tuple[str, str], float]:
     """Return how deeply things overlap at a start, m, by their names in order; touching is 0."""
     env.reset(env.seed, init_state=start.state, fixtures=start.fixtures)
-    owner = _owners(env.scene)
-    for geom in arena_geoms(env.scene):
-        owner[geom] = _ARENA
+    owner = _geoms_of(env.scene).owners
     found: dict[tuple[str, str], float] = {}
     contacts = zip(env.data.contact.geom[: env.data.ncon], env.data.contact.dist, strict=False)
     for (first, second), distance in contacts:
@@ -293,15 +288,32 @@ def _distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.ND
     return np.linalg.norm(np.maximum(away, 0.0), axis=-1)
 
 
-def _owners(scene: Scene) -> list[str]:
-    """Return the object or fixture that each geom is part of, or an empty text."""
-    model = scene.model
+@dataclass(frozen=True, eq=False)
+class _Geoms:
+    """Whose the geoms of a scene are."""
+
+    owners: tuple[str, ...]
+    """The object or fixture that each is part of, the room, or an empty text."""
+    surfaces: npt.NDArray[np.int64]
+    """Solid ones of the room."""
+    others: npt.NDArray[np.int64]
+    """Solid ones of neither the room nor the robot."""
+
+
+@functools.lru_cache(maxsize=64)
+def _geoms_of(scene: Scene) -> _Geoms:
+    model, arena = scene.model, arena_geoms(scene)
     names = {entry.body: entry.name for entry in (*scene.objects, *scene.strangers)}
     names |= dict(zip(scene.fixture_bodies.tolist(), scene.fixture_names, strict=True))
     of_body = [""] * model.nbody
     for body in range(1, model.nbody):
         of_body[body] = names.get(body, of_body[model.body_parentid[body]])
-    return [of_body[body] for body in model.geom_bodyid]
+    owners = [of_body[body] for body in model.geom_bodyid]
+    for geom in arena:
+        owners[geom] = _ARENA
+    solid = np.flatnonzero(model.geom_contype | model.geom_conaffinity)
+    others = np.setdiff1d(solid, np.union1d(arena, robot_geoms(model)))
+    return _Geoms(tuple(owners), np.intersect1d(arena, solid), others)
 
 
 def _is_of(name: str, member: str) -> bool:

@@ -66,14 +66,15 @@ def robot_geoms(model: mujoco.MjModel) -> npt.NDArray[np.int64]:
     return np.flatnonzero(np.array(of_robot)[model.geom_bodyid])
 
 
-def height_at(boxes: npt.NDArray[np.float64], x: float, y: float) -> float:
-    """Return the top of the highest box over a point of the ground, m; -inf where there is none.
+def heights_at(
+    boxes: npt.NDArray[np.float64], points: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the top of the highest box over each point, m, (m,); -inf where there is none.
 
     Args:
         boxes: of `bounding_boxes`, those of the arena, (n, 2, 3).
-        x: m, world frame.
-        y: m, world frame.
+        points: m, world frame, (m, 2).
     """
-    low, high = boxes[:, 0], boxes[:, 1]
-    over = (low[:, 0] <= x) & (x <= high[:, 0]) & (low[:, 1] <= y) & (y <= high[:, 1])
-    return float(high[over, 2].max(initial=-np.inf))
+    at = points[:, None]
+    over = np.all((boxes[:, 0, :2] <= at) & (at <= boxes[:, 1, :2]), axis=-1)
+    return np.where(over, boxes[:, 1, 2], -np.inf).max(axis=1, initial=-np.inf)

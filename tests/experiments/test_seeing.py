@@ -41,6 +41,7 @@ def test_they_are_evaluated_and_told_and_one_that_fails_stops_no_other(tmp_path:
     settings = replace(
         TRAIN,
         observe=observe,
+        discover=replace(TRAIN.discover, steps=50),
         learn=replace(TRAIN.learn, steps=50),
         evaluation=replace(TRAIN.evaluation, episodes=1),
     )
