@@ -279,7 +279,7 @@ _Command = Download | Make | Show | Audit | Measure | Table
 
 
 def demos(
-    command: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[_Command]],
+    command: Annotated[tyro.conf.OmitSubcommandPrefixes[_Command], tyro.conf.arg(name="")],
 ) -> None:
     """Demonstrations of many tasks: download, make, show, audit, measure, table."""
     command()

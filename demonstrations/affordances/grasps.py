@@ -20,6 +20,10 @@ _WIDEST = 0.072
 """Widest body that the fingers are laid around, m."""
 _DEPTH = 0.03
 """How far the grip site reaches below the top of what is grasped, m."""
+_PADS = 0.014
+"""How far the fingers' pads reach above the grip site, m."""
+_DEEPEST = hand.PALM - 0.005
+"""How far the grip site may reach below the top, so that the palm stays clear of it, m."""
 _RIM_DEPTH = 0.018
 """The same on a rim, m."""
 _BAND = 0.02
@@ -57,10 +61,7 @@ def is_hollow(env: Environment, name: str) -> bool:
 
 def body_grasps(env: Environment, name: str) -> list[Grasp]:
     """Return grasps across an object's narrow sides, the freest and least turned first."""
-    points = corners(env, geoms(env, name)).reshape(-1, 3)
-    top, bottom = points[:, 2].max(), points[:, 2].min()
-    height = max(top - _DEPTH, min(bottom + hand.FINGER_TIP + 0.002, top - 0.008))
-    height = min(height, top - 0.008) if top - bottom > 0.02 else bottom + hand.FINGER_TIP
+    height = _grip_height(corners(env, geoms(env, name))[..., 2])
     piece = band(env, name, height - 0.5 * _BAND, height + 0.5 * _BAND)
     found = []
     for angle in np.linspace(0.0, np.pi, 36, endpoint=False):
@@ -74,6 +75,23 @@ def body_grasps(env: Environment, name: str) -> list[Grasp]:
         for yaw in hand.yaws_along(angle)[:1]:
             found.append(Grasp(at, yaw, cost(env, at, yaw, name) + 8.0 * wide, yaw))
     return sorted(found, key=lambda grasp: grasp.cost)
+
+
+def _grip_height(heights: np.ndarray) -> float:
+    """Return at which height a body is grasped, m, of its pieces' corners' (pieces, corners).
+
+    Where a piece begins at the pads' upper half, the hand goes down until they are under it: an
+    opening finger hooks into the seam under a carton's roof, and takes the carton along.
+    """
+    top, bottom = float(heights.max()), float(heights.min())
+    if top - bottom <= 0.02:
+        return bottom + hand.FINGER_TIP
+    height = max(top - _DEPTH, min(bottom + hand.FINGER_TIP + 0.002, top - 0.008))
+    height = min(height, top - 0.008)
+    begin = heights.min(axis=1)
+    seams = begin[(height < begin) & (begin < height + _PADS)]
+    below = float(seams.min()) - _PADS if seams.size else height
+    return below if below >= top - _DEEPEST else height
 
 
 def rim_grasps(env: Environment, name: str, azimuth: float, spread: float = np.pi) -> list[Grasp]:

@@ -44,6 +44,11 @@ def position(env: Environment) -> np.ndarray:
     return env.data.site_xpos[env.scene.robot.site].copy()
 
 
+def gap(env: Environment) -> float:
+    """Return the distance between the fingers, m: 0 where they touch, 0.08 where they are open."""
+    return float(np.ptp(env.data.qpos[env.scene.gripper_qpos]))
+
+
 def closing_axis(yaw: float) -> np.ndarray:
     """Return the horizontal direction along which the fingers close, world frame, (3,)."""
     return np.array([np.sin(yaw), -np.cos(yaw), 0.0])

@@ -21,7 +21,7 @@ from demonstrations.affordances.geometry import (
     surface_height,
     width,
 )
-from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
@@ -126,7 +126,7 @@ def _insert(
         yield Waypoint(at, yaw + turn, CLOSED, tolerance, exact=True, level=level)
     yield from _lower(env, name, rest, yaw + turn)
     here = hand.position(env)
-    yield Waypoint(here, yaw + turn, OPEN, 0.02, dwell=9 if rest.lean else 6, tilt=rest.tilt)
+    yield from let_go(env, yaw + turn, 9 if rest.lean else 6, rest.tilt)
     away = here + 0.09 * _rotation(rest.tilt) @ _UP
     yield Waypoint(away, yaw + turn, OPEN, 0.02, dwell=3, tilt=rest.tilt)
 

@@ -21,7 +21,7 @@ from demonstrations.affordances.geometry import (
     region,
 )
 from demonstrations.affordances.placing import turned
-from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
@@ -132,7 +132,7 @@ def _put_in(
             at + held, yaw, CLOSED, tolerance, exact=True, tilt=tilt, level=0.15, speed=0.8
         )
     here = hand.position(env)
-    yield Waypoint(here, yaw, OPEN, 0.02, dwell=5, tilt=tilt)
+    yield from let_go(env, yaw, 5, tilt)
     away = here - 0.09 * hold.fingers(turn)
     yield Waypoint(away, yaw, OPEN, 0.02, tilt=tilt)
     here = hand.position(env)

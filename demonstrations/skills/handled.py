@@ -22,7 +22,7 @@ from demonstrations.affordances.geometry import (
 from demonstrations.affordances.grasps import Grasp
 from demonstrations.affordances.parts import ROOM, Part, find_parts
 from demonstrations.affordances.placing import turned
-from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
@@ -157,7 +157,7 @@ def _carry(
     tilt = _tilt(turned(-lean, slot.yaw - yaw))
     yield from _settle(env, name, slot, tilt)
     here = hand.position(env)
-    yield Waypoint(here, slot.yaw, OPEN, 0.02, dwell=6, tilt=tilt)
+    yield from let_go(env, slot.yaw, tilt=tilt)
     back = 0.06 * slot.outward if slot.slides else np.zeros(3)
     yield Waypoint(here + 0.05 * _UP, slot.yaw, OPEN, 0.02)
     yield Waypoint(here + back + 0.09 * _UP, slot.yaw, OPEN, 0.02, dwell=4)

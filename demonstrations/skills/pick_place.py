@@ -18,7 +18,7 @@ from demonstrations.affordances.geometry import (
 )
 from demonstrations.affordances.grasps import Grasp
 from demonstrations.affordances.placing import find_place, turned
-from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
@@ -107,5 +107,5 @@ def carry(
         down = place.position + above * _UP + held
         yield Waypoint(down, place.yaw, CLOSED, tolerance, exact=True, speed=0.8, dwell=1)
     here = hand.position(env)
-    yield Waypoint(here, place.yaw, OPEN, 0.02, dwell=6)
+    yield from let_go(env, place.yaw)
     yield Waypoint(here + 0.09 * _UP, place.yaw, OPEN, 0.02, dwell=4)

@@ -21,7 +21,7 @@ from demonstrations.affordances.geometry import (
 )
 from demonstrations.affordances.grasps import Grasp, body_grasps
 from demonstrations.skills.pick_place import pick
-from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
@@ -146,7 +146,7 @@ def _lay(
         )
     here = hand.position(env)
     leaned, tilt = leans[2]
-    yield Waypoint(here, leaned, OPEN, 0.02, dwell=8, tilt=tilt)
+    yield from let_go(env, leaned, 8, tilt)
     yield Waypoint(here + 0.08 * bed.rising + 0.02 * _UP, leaned, OPEN, 0.04, dwell=3, tilt=tilt)
 
 

@@ -21,7 +21,7 @@ from demonstrations.affordances.geometry import (
     width,
 )
 from demonstrations.skills.caddy import grasp_top, grasp_yaw
-from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint
+from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
 
 _UP = np.array([0.0, 0.0, 1.0])
@@ -103,7 +103,7 @@ def _push_in(
         at = end + held * axis
         yield Waypoint(at, laid, CLOSED, 0.012, exact=True, speed=0.8, tilt=tilt, level=0.1)
     here = hand.position(env)
-    yield Waypoint(here, laid, OPEN, 0.02, dwell=8, tilt=tilt)
+    yield from let_go(env, laid, 8, tilt)
     if height > _FINGER:
         here = np.array([*(here + 0.01 * out)[:2], floor + _FINGER])
         yield Waypoint(here, laid, OPEN, 0.01, tilt=tilt)

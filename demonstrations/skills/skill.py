@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from demonstrations.affordances import hand
 from simulation.environment import Environment
 
 Atom = tuple[str, ...]
@@ -41,6 +43,28 @@ class Waypoint:
     until: Callable[[], bool] | None = None
     """What the move is for: it ends as this holds. A hand that goes on pushing a shut drawer gives
     a policy without a clock nothing to tell by when to turn to what comes next."""
+
+
+_LET_GO = 0.008
+"""How much wider than what they held the fingers are when they have let go, m."""
+_LONGEST = 10
+"""Further control steps to wait for that; between walls the fingers may never get so far."""
+
+
+def let_go(
+    env: Environment, yaw: float, dwell: int = 6, tilt: tuple[float, float] = (0.0, 0.0)
+) -> Iterator[Waypoint]:
+    """Yield: stay until the fingers have opened.
+
+    The command to them ramps, so that they let go of wide things later than of narrow ones. A
+    hand that left before they moved would leave where a policy without a clock still has to wait.
+    """
+    here, held = hand.position(env), hand.gap(env)
+    steps = itertools.chain((dwell,), itertools.repeat(1, _LONGEST))
+    for more in steps:
+        yield Waypoint(here, yaw, OPEN, 0.02, dwell=more, tilt=tilt)
+        if hand.gap(env) > held + _LET_GO:
+            return
 
 
 class Skill(ABC):

@@ -127,6 +127,12 @@ class TaskRow:
         return self.least >= TARGET
 
     @property
+    def shown_by_people(self) -> bool:
+        """Whether people's demonstrations were among those that it was trained on."""
+        shown = (one.result.provenance.get("demonstrations", {}) for one in self.recipes.values())
+        return any("human" in ways for ways in shown)
+
+    @property
     def several_ways(self) -> bool:
         """Whether DLR keeps two ways or more."""
         ways = self.recipes[DLR].ways if DLR in self.recipes else None

@@ -27,7 +27,8 @@ NONE = "–"
 TITLE = "LIBERO-90"
 INTRODUCTION = (
     "Both recipes on every task of LIBERO-90, seed 0, with the settings of the study unless the "
-    "end of the page says otherwise: 40 scripted demonstrations of each way, LIBERO's own assets, "
+    "end of the page says otherwise: 40 scripted demonstrations of each way, beside one person's "
+    "where that is said, LIBERO's own assets, "
     "success of 50 held-out episodes a pattern at one absolute action noise, metrics of up to 36 "
     "successes from the same starts. Rates have 95% Wilson intervals. Mode entropy is relative to "
     "the demonstrations': 1 where all of their modes are equally frequent, 0 where one is left. A "
@@ -76,6 +77,8 @@ def totals(board: Scoreboard) -> list[str]:
             f"wall clock {board.hours:.1f} h one after the other, {board.hours / 2:.1f} h with two "
             "at a time."
         )
+    people = sum(row.shown_by_people for row in rows)
+    lines.append(f"Trained on a person's demonstration, too: {people} of the tasks.")
     return [*lines, f"Tasks in which something failed, see below: {failed}."]
 
 
