@@ -16,7 +16,7 @@ from analysis.modes import ModeFinder, entropy, normalised_entropy, spread
 from analysis.poses import SPACES, Space, path_lengths, straightness
 from analysis.quality import mean_action_variance, mean_squared_jerk, no_ops
 from analysis.recognition import Confusion, confusion
-from analysis.statistics import Estimate, bootstrap, bootstrap_weights, estimate, pair_means
+from analysis.statistics import Estimate, bootstrap_weights, estimate, pair_means
 from analysis.trajectories import DiversityError, Trajectory
 from analysis.ways import WayClassifier, name_held_out
 
@@ -158,7 +158,7 @@ def profile(
 
 
 def _motion(trajectories: Sequence[Trajectory], resamples: int, seed: int) -> dict[str, Estimate]:
-    """Return what single episodes have, as means with intervals over episodes."""
+    """Return what single episodes have, as means with intervals over starts."""
     paths = [t.proprio for t in trajectories]
     values: dict[str, Sequence[float] | FloatArray] = {
         metric_key("path_length", space): path_lengths(paths, space) for space in SPACES
@@ -170,9 +170,9 @@ def _motion(trajectories: Sequence[Trajectory], resamples: int, seed: int) -> di
     }
     if all(len(path) >= 4 for path in paths):
         values["mean_squared_jerk"] = [mean_squared_jerk(path) for path in paths]
-    return {
-        key: bootstrap(sample, resamples=resamples, seed=seed) for key, sample in values.items()
-    }
+    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return {key: estimate(weights @ np.asarray(v, float)) for key, v in values.items()}
 
 
 def _pairs(

@@ -57,7 +57,7 @@ def train(
         run: Folder that all stages share.
         assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
         slots: Environments stepped together; more use more memory, the result is the same.
-        horizon_factor: Training episodes end after the longest demonstration times this.
+        horizon_factor: Training episodes end after this times what 95% of demonstrations take.
         discover: Stage 1.
         learn: Stage 2.
         reinforce: Stage 3.

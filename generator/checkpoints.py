@@ -24,6 +24,15 @@ from generator.policies.policy import Policy
 
 COST = "cost.json"
 """File beside a stage's result that says what it took; it differs from run to run."""
+TRAINING = "training.safetensors"
+"""What cloning and PPO go on from."""
+GATHERED = "gathered.safetensors"
+"""Successes of filtered cloning so far."""
+ENCODER, ENCODER_TRAINING = "encoder.safetensors", "encoder_training.safetensors"
+"""An encoder that is trained, or is still being."""
+UNFINISHED = frozenset((TRAINING, GATHERED, ENCODER, ENCODER_TRAINING))
+"""Files in a stage's folder from which it goes on, until its record is there. Where one is what
+the stage makes, as `discover` an encoder, it stays."""
 _RECORDED_PACKAGES = ("torch", "numpy", "scikit-learn", "mujoco", "robosuite", "hf-libero")
 
 

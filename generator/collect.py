@@ -32,6 +32,7 @@ from simulation.recordings.trajectories import (
     EpisodeInfo,
     TrajectoryFile,
     TrajectoryWriter,
+    simulator_versions,
 )
 from simulation.starts import COLLECTION_SEED, stored_index
 from simulation.tasks import Task
@@ -107,7 +108,8 @@ def collect(
     settings = describe_collection(policy_hash(policy), method, config, noise, provenance or {})
     expected = config.episodes if config.require_all else 1
     with TrajectoryWriter(path, task, assets, settings, expected) as writer:
-        ledger = _Ledger(_attempts(path), settings, config)
+        simulated = {"assets": assets.digest, "versions": simulator_versions()}
+        ledger = _Ledger(_attempts(path), settings, config, simulated)
         if not writer.finished:
             ledger.forget_lost(writer.done)
             exploration = Exploration(noise.std, noise.memory)
@@ -211,14 +213,24 @@ def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
 class _Ledger(Attempts):
     """Attempts, on disk."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], config: CollectConfig) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        config: CollectConfig,
+        simulated: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Read those that are there, of the same settings and, if it is given, simulation."""
         super().__init__(config)
-        self.path = path
+        self.path, self.simulated = path, simulated
         self.settings = json.loads(json.dumps(settings, default=str))
         self.cpu_seconds = 0.0
         if path.exists():
             content = read_sealed(path, _LIST, CollectionError, _REMEDY)
-            if content["settings"] == self.settings:
+            if content["settings"] == self.settings and simulated in (
+                None,
+                content.get("simulated", simulated),
+            ):
                 self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
                 self.unreleased = set(content["unreleased"])
                 self.cpu_seconds = content["cpu_seconds"]
@@ -243,6 +255,7 @@ class _Ledger(Attempts):
         ordered = {str(k): self.outcomes[k] for k in sorted(self.outcomes)}
         content = {
             "settings": self.settings,
+            "simulated": self.simulated,
             "outcomes": ordered,
             "unreleased": sorted(self.unreleased),
             "cpu_seconds": self.cpu_seconds,

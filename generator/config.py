@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.errors import SettingError
+from simulation.starts import TRAINING_SEEDS
+
 
 @dataclass(frozen=True)
 class DiscoverConfig:
@@ -340,7 +343,8 @@ class GeneratorConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How success is measured."""
     horizon_factor: float = 1.5
-    """Training episodes last this times the longest demonstration, or the task's horizon."""
+    """Training episodes last this times the length that 95% of the demonstrations keep to, or the
+    task's horizon."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     """Noise of every rollout."""
     filtered: FilterConfig = field(default_factory=FilterConfig)
@@ -353,3 +357,33 @@ class GeneratorConfig:
     """What policies observe."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where pictures are encoded; all else is small, and stays on the CPU."""
+
+
+_AT_LEAST_ONE = {
+    "discover": ("patterns", "most_patterns", "latent_dim", "hidden", "steps", "restarts"),
+    "learn": ("steps", "batch_size", "validate_every", "checkpoint_every"),
+    "evaluation": ("episodes",),
+    "filtered": ("episodes", "wave"),
+    "reinforce": ("episodes", "evaluate_every", "evaluation_episodes"),
+}
+"""Settings of which less makes no sense, by stage."""
+
+
+def check_settings(config: GeneratorConfig) -> None:
+    """Look at numbers that would end a training late, or with an error that says nothing.
+
+    Raises:
+        SettingError: one is out of its range.
+    """
+    for stage, names in _AT_LEAST_ONE.items():
+        for name in names:
+            value = getattr(getattr(config, stage), name)
+            if value < 1:
+                option = f"--{stage}.{name}".replace("_", "-")
+                raise SettingError(f"{option} is 1 or more, not {value}")
+    if not 0 <= config.learn.validation_share < 1:
+        raise SettingError(
+            f"--learn.validation-share lies in [0, 1), not {config.learn.validation_share}"
+        )
+    if config.seed not in range(TRAINING_SEEDS):
+        raise SettingError(f"--seed lies in 0 to {TRAINING_SEEDS - 1}, not {config.seed}")

@@ -23,7 +23,10 @@ def held_out(
     horizon: int,
     config: GeneratorConfig,
 ) -> tuple[dict[str, Any], list[Rollout]]:
-    """Evaluate on episodes that selected nothing.
+    """Evaluate on episodes of which none selected anything.
+
+    Their seeds, and so fresh starts, fixtures and noise, are their own; the 15 official states that
+    training leaves out are those of PPO's checks as well, so that half of the starts resemble them.
 
     Args:
         policy: of any stage.

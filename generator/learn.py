@@ -23,7 +23,7 @@ from common.reproducible import reproducible
 from common.tensors import fitting
 from common.workers.progress import Bar
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import add_cost, save_policy
+from generator.checkpoints import TRAINING, add_cost, save_policy
 from generator.config import LearnConfig
 from generator.policies.chunk import ChunkPolicy, chunks
 from generator.policies.gaussian import GaussianPolicy
@@ -77,7 +77,7 @@ def learn(
         policy = (make or _maker(config))(training.observations.shape[1], patterns)
         fingers = _fingers(demonstrations) if config.other_fingers else []
         trainer = _Trainer(policy, training, validation, config, seed, fingers)
-        state = out_dir / "training.safetensors"
+        state = out_dir / TRAINING
         if state.exists():
             trainer.load(state)
         with Bar("learn", config.steps, trainer.state.step) as bar:
@@ -101,7 +101,6 @@ def learn(
         out_dir / "policy.safetensors", policy, {"config": asdict(config), "seed": seed, **report}
     )
     add_cost(out_dir, {"cpu_seconds": trainer.cpu_seconds})
-    state.unlink(missing_ok=True)
     return policy, report
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.errors import CheckpointError, DemonstrationError, DlrError
+from common.errors import CheckpointError, DemonstrationError, DlrError, SettingError
 from common.json_files import read_sealed, write_sealed
 from demonstrations.demonstration import Demonstration
-from generator.config import GeneratorConfig
+from generator.config import GeneratorConfig, check_settings
 from generator.context import Context
 from generator.stages import (
     Discover,
@@ -197,7 +197,16 @@ def run_recipe(
 
     Raises:
         DemonstrationError: there are no demonstrations.
+        SettingError: a setting is out of its range.
     """
+    check_settings(config)
+    if config.reinforce.demonstration_starts and any(
+        getattr(stage, "shuffled", False) for stage in recipe.stages
+    ):
+        raise SettingError(
+            f"{recipe.name} is a control whose labels are shuffled: starts along demonstrations "
+            "would tell it the patterns; leave --reinforce.demonstration-starts at 0"
+        )
     if not demonstrations:
         raise DemonstrationError(f"there are no demonstrations of {task.key}")
     context = Context(task, environments, demonstrations, config)

@@ -13,7 +13,7 @@ from typing import Any
 from common.reproducible import reproducible
 from common.scalars import ScalarWriter
 from common.workers.progress import Bar
-from generator.checkpoints import add_cost, policy_hash, save_policy
+from generator.checkpoints import TRAINING, add_cost, policy_hash, save_policy
 from generator.discover import PatternEncoder
 from generator.finetuning.learner import Finetuning, Learner
 from generator.policies.policy import Policy
@@ -51,7 +51,7 @@ def reinforce(
         CheckpointError: the checkpoint in `out_dir` continues another policy.
     """
     config = settings.config
-    state = out_dir / "training.safetensors"
+    state = out_dir / TRAINING
     with reproducible():
         learner = Learner(policy, encoder, settings)
         if state.exists():
@@ -78,5 +78,4 @@ def reinforce(
     }
     save_policy(out_dir / "policy.safetensors", learner.best, metadata | report)
     add_cost(out_dir, learner.minutes())
-    state.unlink(missing_ok=True)
     return learner.best, report

@@ -11,7 +11,8 @@ TRAINING_SEEDS = 100
 STARTS_PER_TRAINING_SEED = EVALUATION_SEED // TRAINING_SEEDS
 """Seeds of initial states that a training of one seed has to itself."""
 FINAL_EVALUATION_SEED = 1_500_000
-"""Seeds from here on belong to the evaluation that is reported, after model selection."""
+"""Seeds from here on belong to the evaluation that is reported, after model selection. Official
+states are no seeds: the held-out ones are those of the selection, too."""
 COLLECTION_SEED = 2_000_000
 """Seeds from here on belong to the collection of the published trajectories."""
 NOT_OFFICIAL = -1

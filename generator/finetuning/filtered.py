@@ -13,7 +13,7 @@ import torch
 from common.reproducible import reproducible
 from common.tensors import load_tensors, save_tensors, select
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import policy_hash, save_policy
+from generator.checkpoints import GATHERED, policy_hash, save_policy
 from generator.config import GeneratorConfig
 from generator.discover import PatternEncoder
 from generator.learn import learn
@@ -55,7 +55,7 @@ def filtered_clone(
         the new policy and a report: the cloning's, and episodes, successes and steps.
     """
     whole, policy = policy, policy.frozen() if isinstance(policy, SeeingPolicy) else policy
-    found = _Gathered(out_dir / "gathered.safetensors", policy_hash(policy))
+    found = _Gathered(out_dir / GATHERED, policy_hash(policy))
     count = config.filtered.episodes * max(policy.patterns, 1)
     specs = training_specs(
         _FIRST * max(policy.patterns, 1), count, policy.patterns, 0.5, config.seed
@@ -73,7 +73,6 @@ def filtered_clone(
     if isinstance(whole, SeeingPolicy):
         clone = whole.with_head(clone)
         save_policy(out_dir / "policy.safetensors", clone, {"config": asdict(config), **report})
-    found.path.unlink()
     kept = [found.patterns.count(z) for z in (range(policy.patterns) or (-1,))]
     taken = {"episodes": count, "kept": kept, "environment_steps": found.steps}
     return clone, {**report, "gathered": taken}

@@ -258,10 +258,11 @@ class Learner:
         length = float(np.mean(lengths)) if lengths else float(self.settings.horizon)
         rests = self.solved and self.settings.may_rest
         better = rests or self._better(shares(seen), length)
+        rises = better and (shares(seen), length) != (self.best_success, self.best_length)
         if better:
             self.best_seen, self.best_length = seen, length
             self.best.load_state_dict(self.policy.state_dict())
-        self.recent, self.stale = no_episodes(self.groups), 0 if better else self.stale + 1
+        self.recent, self.stale = no_episodes(self.groups), 0 if rises else self.stale + 1
         named = {f"held_out_success/{z}": rate for z, rate in enumerate(rates)}
         return named | {"held_out_length": length}
 

@@ -15,7 +15,7 @@ import torch
 from common.reproducible import reproducible
 from common.tensors import build_module, load_tensors, save_tensors
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import save_policy
+from generator.checkpoints import ENCODER, ENCODER_TRAINING, save_policy
 from generator.config import GeneratorConfig
 from generator.context import Context
 from generator.pixels.backbones import Norm, load_backbone, weights_file
@@ -85,12 +85,7 @@ def learn_seeing(
     ).to_device(encoder.device)
     report = {**learned, "encoder": report}
     save_policy(folder / "policy.safetensors", policy, {"config": asdict(config), **report})
-    for name in (_ENCODER, _STATE):
-        (folder / name).unlink(missing_ok=True)
     return policy, report
-
-
-_ENCODER, _STATE = "encoder.safetensors", "encoder_training.safetensors"
 
 
 def seen_demonstrations(context: Context, policy: Policy, folder: Path) -> Sequence[Demonstration]:
@@ -135,7 +130,7 @@ def _encoder(
     folder: Path,
 ) -> tuple[Encoder, dict[str, Any]]:
     """Return the encoder, trained as asked, and what it is; one that is finished is read."""
-    observe, seed, path = context.config.observe, context.config.seed, folder / _ENCODER
+    observe, seed, path = context.config.observe, context.config.seed, folder / ENCODER
     trained, source = observe.train_encoder != "no", weights_file(observe.encoder, observe.weights)
     device = choose_device(context.config.device)
 
@@ -160,7 +155,7 @@ def _encoder(
         encoder.backbone = load_backbone(observe.encoder, source)
     encoder.to(device).eval()
     if trained:
-        moments, state = _moments(context, pictures, labels), folder / _STATE
+        moments, state = _moments(context, pictures, labels), folder / ENCODER_TRAINING
         report |= train_encoder(encoder, moments, context.patterns, observe, seed, state)
     else:
         step = -(-sum(len(d.actions) for d in context.demonstrations) // _FEW)

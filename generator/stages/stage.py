@@ -67,7 +67,7 @@ def run_stage(
         BusyError: another process is running this very stage there.
         OutputError: the folder cannot be written.
     """
-    from generator.checkpoints import add_cost, versions
+    from generator.checkpoints import UNFINISHED, add_cost, versions
     from generator.policies.seeing import place
 
     read = {
@@ -87,6 +87,8 @@ def run_stage(
             content = {**read, "versions": versions(), "report": report}
             add_cost(folder, {"stage_cpu_seconds": time.process_time() - began})
             write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
+            for name in UNFINISHED - {stage.file}:
+                (folder / name).unlink(missing_ok=True)
     record = read_record(folder)
     if record["result"] != _sha256(folder / stage.file):
         raise CheckpointError(

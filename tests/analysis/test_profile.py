@@ -22,6 +22,16 @@ def measured(trajectories: list[Trajectory], repertoire: Repertoire | None = Non
     }
 
 
+def test_episodes_of_one_start_are_drawn_together() -> None:
+    """Three copies from each start tell no more than one, so the interval is as wide."""
+    lone = [trajectory(t.proprio, seed) for seed, t in enumerate(three_ways(4))]
+    thrice = [one for one in lone for _ in range(3)]
+    once, three = (profile(episodes, resamples=500).figures for episodes in (lone, thrice))
+    for key in ("path_length_positions", "straightness", "mean_squared_jerk"):
+        assert three[key].low == pytest.approx(once[key].low)
+        assert three[key].high == pytest.approx(once[key].high)
+
+
 def test_all_ways_are_kept(repertoire: Repertoire) -> None:
     found = profile(three_ways(5, seed=1, named=False), repertoire, resamples=20)
     figures = {key: value.value for key, value in found.figures.items()}

@@ -1,5 +1,6 @@
 """Collection keeps the same number of successes per group and survives kill -9."""
 
+import json
 import math
 import os
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.json_files import write_sealed
 from generator.collect import CollectionError, CollectReport, collect, read_report
 from generator.config import CollectConfig, LearnConfig, NoiseConfig
 from generator.learn import learn
@@ -85,6 +87,23 @@ def test_finished_file_is_not_made_again(tmp_path: Path) -> None:
     rows = run(tmp_path / "x.hdf5", environments=environments).rates()
     assert environments.steps == 0 and all(math.isnan(row["success"]) for row in rows)
     assert [(row["low"], row["high"], row["attempts"]) for row in rows] == [(0, 1, 0)] * 3
+
+
+def test_attempts_in_another_world_do_not_count(tmp_path: Path) -> None:
+    """A file made with one asset pack and then with another is of the other alone."""
+    other, policy = AssetPack("other", Path(), "1" * 64), trained(0)
+
+    def made(pack: AssetPack, name: str) -> CollectReport:
+        return collect(policy, PointMasses(), TASK, pack, "o2o_rl", CONFIG, NOISE, tmp_path / name)
+
+    first = made(PACK, "x.hdf5")
+    attempts = tmp_path / "x.hdf5.attempts.json"
+    content = json.loads(attempts.read_text())
+    content["outcomes"] |= {str(18 * 3 + n): False for n in range(3)}  # (failures of that world)
+    del content["sha256"]
+    write_sealed(attempts, content)
+    assert sum(read_report(tmp_path / "x.hdf5").attempts) == sum(first.attempts) + 3
+    assert made(other, "x.hdf5").attempts == made(other, "y.hdf5").attempts
 
 
 def test_a_damaged_list_of_attempts_is_refused(tmp_path: Path) -> None:

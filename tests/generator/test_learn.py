@@ -94,7 +94,6 @@ def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
     kill_when(state.exists, command)
     assert state.exists() and not (tmp_path / "b" / "policy.safetensors").exists()
     assert policy_hash(run(tmp_path / "b")) == undisturbed
-    assert not state.exists()
 
 
 def test_bad_input(tmp_path: Path, demonstrations: list[Demonstration]) -> None:

@@ -3,14 +3,15 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from common.errors import CheckpointError, DemonstrationError
+from common.errors import CheckpointError, DemonstrationError, SettingError
 from common.json_files import write_sealed
 from demonstrations.demonstration import Demonstration
-from generator.checkpoints import load_policy, policy_hash
+from generator.checkpoints import UNFINISHED, load_policy, policy_hash
 from generator.config import (
     BudgetConfig,
     ChunkFinetuningConfig,
@@ -23,10 +24,12 @@ from generator.config import (
     LearnConfig,
     ReinforceConfig,
 )
+from generator.context import Context
 from generator.policies.diffusion import DiffusionPolicy
 from generator.policies.network_chunk import NetworkChunkPolicy
+from generator.policies.policy import Policy
 from generator.recipes import RECIPES, RecipeError, TrainedRecipe, get_recipe, run_recipe
-from generator.stages import RECORD, read_record
+from generator.stages import RECORD, dlr, read_record
 from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses
 
@@ -68,6 +71,70 @@ def run(
         folder,
         root / "stages",
     )
+
+
+@pytest.mark.parametrize("evaluation", [1, 2, 3])
+def test_what_ends_a_stage_can_be_killed_and_costs_nothing(
+    tmp_path: Path,
+    demonstrations: list[Demonstration],
+    evaluation: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of `o2o_rl`'s three trained stages, whose evaluation comes when all else is done."""
+    config = dataclasses.replace(
+        CONFIG, filtered=FilterConfig(episodes=6, wave=3),
+        reinforce=dataclasses.replace(CONFIG.reinforce, budget=BudgetConfig(weak=1.01)),
+    )  # fmt: skip
+    whole, begun = PointMasses(), PointMasses()
+    expected = run(tmp_path / "a", demonstrations, "o2o_rl", config, whole)
+    measure, calls = dlr._held_out, iter(range(1, 4))
+
+    def killed(context: Context, policy: Policy) -> Any:
+        if next(calls) == evaluation:
+            raise KeyboardInterrupt
+        return measure(context, policy)
+
+    monkeypatch.setattr(dlr, "_held_out", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", demonstrations, "o2o_rl", config, begun)
+    monkeypatch.setattr(dlr, "_held_out", measure)
+    again = run(tmp_path / "b", demonstrations, "o2o_rl", config, begun)
+    assert policy_hash(again.policy) == policy_hash(expected.policy)
+    assert again.reports == expected.reports
+    assert begun.steps == whole.steps
+    left = {path.name for path in (tmp_path / "b" / "stages").glob("*/*")}
+    assert left.isdisjoint(UNFINISHED)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changed", "message"),
+    [
+        ("discover", {"patterns": 0}, "--discover.patterns is 1 or more, not 0"),
+        ("learn", {"validate_every": 0}, "--learn.validate-every is 1 or more"),
+        ("learn", {"validation_share": 1.0}, r"--learn.validation-share lies in \[0, 1\)"),
+        ("evaluation", {"episodes": 0}, "--evaluation.episodes is 1 or more"),
+        ("", {"seed": 100}, "--seed lies in 0 to 99, not 100"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_is_trained(
+    tmp_path: Path,
+    demonstrations: list[Demonstration],
+    stage: str,
+    changed: dict[str, Any],
+    message: str,
+) -> None:
+    changes = {stage: dataclasses.replace(getattr(CONFIG, stage), **changed)} if stage else changed
+    with pytest.raises(SettingError, match=message):
+        run(tmp_path, demonstrations, config=dataclasses.replace(CONFIG, **changes))
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_shuffled_control_does_not_start_where_patterns_are_told(
+    tmp_path: Path, demonstrations: list[Demonstration]
+) -> None:
+    along = dataclasses.replace(CONFIG.reinforce, demonstration_starts=0.5)
+    with pytest.raises(SettingError, match="would tell it the patterns"):
+        run(tmp_path, demonstrations, "dlr_shuffled", dataclasses.replace(CONFIG, reinforce=along))
 
 
 def stages(root: Path) -> list[str]:

@@ -248,6 +248,14 @@ def test_continues_after_sigkill_with_equal_weights(tmp_path: Path) -> None:
     assert short_run(tmp_path / "b") == undisturbed
 
 
+def test_a_hopeless_policy_is_given_up(tmp_path: Path) -> None:
+    """Evaluations that are all alike are no better ones: nothing reaches a goal in five steps."""
+    config = dataclasses.replace(SHORT, iterations=99, evaluate_every=1, patience=2)
+    settings = Finetuning(config, horizon=5)
+    _, report = reinforce(GaussianPolicy(17, 3, (8,)), PointMasses(), None, settings, tmp_path)
+    assert report["stopped"] == "no better evaluation" and len(report["history"]) < 9
+
+
 def test_refuses_another_policys_checkpoint(tmp_path: Path) -> None:
     policy = clone(tmp_path / "learn")
     state = tmp_path / "training.safetensors"
