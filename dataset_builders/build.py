@@ -92,8 +92,9 @@ def build_in_this_process(config: BuildConfig) -> Path:
 
     chosen = _builder_config(config)
     settings = {"data_dir": config.data_dir, "config": chosen, "file_format": config.file_format}
-    folder = Path(LiberoRl(**settings).data_path)
+    folder = Path(LiberoRl(data_dir=config.data_dir, config=chosen).data_path)
     with lock_file(folder) as lock, making_way(folder, config.overwrite):
+        _check_same_format(LiberoRl(data_dir=config.data_dir, config=chosen), config)
         builder = LiberoRl(**settings)
         if builder.is_prepared():
             _check_same_content(builder, config)
@@ -190,6 +191,16 @@ def _beam_options(config: BuildConfig) -> Any:
     return PipelineOptions(list(beam_options(config.beam_pipeline_options)))
 
 
+def _check_same_format(present: LiberoRl, config: BuildConfig) -> None:
+    """Raise DatasetError if there is a dataset of another file format."""
+    wanted = config.file_format
+    if present.is_prepared() and present.info.file_format.value != wanted:
+        raise DatasetError(
+            f"{present.data_path} holds a dataset in {present.info.file_format.value}, not "
+            f"{wanted}: choose another data_dir, or replace it with --overwrite"
+        )
+
+
 def _check_same_content(builder: LiberoRl, config: BuildConfig) -> None:
     """Raise DatasetError if the dataset on disk was built from other trajectories or policies."""
     from dataset_builders.provenance import describe_dataset
@@ -197,13 +208,15 @@ def _check_same_content(builder: LiberoRl, config: BuildConfig) -> None:
 
     chosen, present = builder.builder_config, dict(builder.info.metadata or {})
     found = find(config.trajectories, chosen.choice, config.collect, config.assets)
-    if found.policies:
+    if dict(present.get("cameras", {})) != dict(chosen.cameras):
+        same = False
+    elif found.policies:
         same = found.same_sources(present.get("sources", []))
     else:
         wanted = describe_dataset(found.choose(), chosen.resolution, chosen.cameras)
         same = all(present.get(name) == wanted[name] for name in ("sources", "episodes"))
     if not same:
         raise DatasetError(
-            f"{builder.data_path} holds a dataset built from other trajectories: choose another "
-            "data_dir, or replace it with --overwrite"
+            f"{builder.data_path} holds a dataset built from other trajectories or with other "
+            "names of cameras: choose another data_dir, or replace it with --overwrite"
         )

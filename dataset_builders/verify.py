@@ -24,7 +24,7 @@ from dataset_builders.parts import numbers
 from dataset_builders.records.examples import decode
 from dataset_builders.records.formats import TFRECORD, format_of
 from dataset_builders.records.tfrecords import parse_example
-from dataset_builders.sources import FAILURES, start_name
+from dataset_builders.sources import FAILURES, TRAJECTORIES, start_name
 from dataset_builders.verification.episodes import episode_faults
 from dataset_builders.verification.replays import ReplayItem, replay_faults, show_all
 from dataset_builders.verification.shards import FoundRecord, file_sha256, framing_fault, read_shard
@@ -290,6 +290,9 @@ def _source_faults(sources: Iterable[dict[str, Any]], trajectories: Path) -> lis
     faults = []
     for source in sources:
         path = _below(trajectories, source["file"])
+        if not path.is_file():  # (a run's folder may have been built, or what lies in it)
+            inside = _below(trajectories / TRAJECTORIES, source["file"])
+            path = inside if inside.is_file() else path
         if not path.is_file():
             faults.append(f"{path}, which the dataset was built from, is not there")
         elif file_sha256(path) != source["sha256"]:

@@ -55,6 +55,33 @@ def test_building_again_keeps_the_dataset_unless_the_trajectories_changed(
     os.link(trajectories / "libero_90.hdf5", other)
     with pytest.raises(DatasetError, match="other trajectories"):
         build(dataclasses.replace(config, trajectories=tmp_path))
+    with pytest.raises(DatasetError, match=r"in tfrecord, not array_record: .*--overwrite"):
+        build(dataclasses.replace(config, file_format="array_record"))
+
+
+def test_a_dataset_makes_way_for_one_of_another_file_format(
+    dataset: Path, trajectories: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset.parents[2], tmp_path / "data")
+    resolution = int(dataset.parent.name.removeprefix("dlr_").removesuffix("px"))
+    config = BuildConfig(
+        trajectories, tmp_path / "data", resolution=resolution, file_format="array_record",
+        overwrite=True,
+    )  # fmt: skip
+    assert list(build(config).glob("*.array_record*"))
+
+
+def test_other_names_of_the_cameras_are_another_dataset(
+    dataset: Path, trajectories: Path, tmp_path: Path
+) -> None:
+    resolution = int(dataset.parent.name.removeprefix("dlr_").removesuffix("px"))
+    config = BuildConfig(
+        trajectories, tmp_path, resolution=resolution,
+        cameras=("front=agentview", "wrist=robot0_eye_in_hand"),
+    )  # fmt: skip
+    assert build(config) == build(config)
+    with pytest.raises(DatasetError, match="with other names of cameras"):
+        build(dataclasses.replace(config, cameras=("image=agentview", "wrist=robot0_eye_in_hand")))
 
 
 def test_missing_trajectories(tmp_path: Path) -> None:

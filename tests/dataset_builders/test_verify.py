@@ -46,6 +46,14 @@ def test_a_built_dataset_is_accepted(dataset: Path, trajectories: Path) -> None:
     assert "2 episodes, 7 steps" in str(report)
 
 
+def test_the_run_that_it_was_built_from_does_as_well(
+    dataset: Path, trajectories: Path, tmp_path: Path
+) -> None:
+    """A source is told by its path below a run's trajectories, whichever folder was given."""
+    (tmp_path / "trajectories").symlink_to(trajectories)
+    assert verify(dataset, tmp_path, replay=0).episodes == 2
+
+
 def damage(shard: Path, offset: int, bit: int) -> None:
     content = bytearray(shard.read_bytes())
     content[offset] ^= 1 << bit

@@ -83,7 +83,9 @@ class ValidationConfig:
     validation_episodes: int = 10
     """Episodes of each task."""
     validation_seed: int = 1
-    """Draws the scenes; those of seed 0 are the test's."""
+    """Draws fixtures and noise; those of seed 0 are the test's. The official start states have no
+    seed: the first ones, from which most protocols begin, are the test's as well, so that the best
+    epoch is a little favoured there."""
     patience: int = 1
     """Evaluations without a better one after which the training ends."""
 
@@ -170,6 +172,8 @@ class TrainConfig:
                 raise SettingError(f"{name} must be at least {bound}, not {value}")
         if (self.model, self.train) not in PRESETS:
             raise SettingError(f"{self.model} has no action expert: train it full or lora")
+        if self.tokenizer and (self.model != "pi0" or self.init is None):
+            raise SettingError("--tokenizer is of pi0 with --init; elsewhere nothing reads it")
         wanted = self.validation
         if min(wanted.patience, wanted.validation_episodes) < 1:
             raise SettingError("patience and validation_episodes must be at least 1")

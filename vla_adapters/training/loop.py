@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from common.files import write_json
+from common.json_files import read_json
 from common.locks import lock_folder
 from common.manifest import write_manifest
 from common.versions import package_versions
@@ -31,6 +32,7 @@ from vla_adapters.samples import Statistics
 from vla_adapters.statistics import statistics_of
 from vla_adapters.training.checkpoints import (
     DESCRIPTION,
+    State,
     TrainingError,
     atomic_folder,
     check_same,
@@ -93,6 +95,10 @@ def _train(config: TrainConfig, accelerator: Accelerator) -> Path:
     episodes = choose_episodes(records, config.where, config.episodes)
     statistics = statistics_of(records, episodes)
     validated = config.validation.evaluate_every_epochs > 0
+    if validated:
+        from eval_harness.plan import choose_tasks
+
+        choose_tasks(config.validation.validation_tasks, config.validation.validation_suites)
     assets = choose_assets(config.validation, records, episodes) if validated else None
     adapter = make_adapter(config, statistics)
     reader = _make_reader(config, adapter, accelerator)
@@ -207,6 +213,7 @@ class _Trainer:
         """Return the steps taken, after putting back what they left."""
         state = load_state(self.config.out)
         if state is None:
+            self._check_folder()
             if self.accelerator.is_main_process:
                 write_json(self.config.out / DESCRIPTION, self._describe(0))
             return 0
@@ -215,6 +222,17 @@ class _Trainer:
         taken = state.step * self.config.accumulate
         self.reader.seek(Position(*divmod(taken, self.reader.batches_per_epoch)))
         return state.step
+
+    def _check_folder(self) -> None:
+        """Refuse what another training left before its first state, or where its states are gone.
+
+        Raises:
+            TrainingError: there is something of other settings.
+        """
+        path = self.config.out / DESCRIPTION
+        if path.exists():
+            begun = read_json(path, "what a training says of itself", TrainingError, "delete it")
+            check_same(State(0, begun["settings"], {}), self.decisive, self.config.out)
 
     def _batches(self) -> Iterator[Batch]:
         while True:

@@ -118,8 +118,9 @@ def evaluate_policy(
     Raises:
         SettingError: no task is named, or there is no such protocol.
         PolicyError: the checkpoint cannot be run.
+        TrainingError: episodes ended with errors; those alone are run again.
     """
-    from eval_harness.evaluation import evaluate
+    from eval_harness.evaluation import evaluate, is_complete
     from eval_harness.plan import choose_tasks
     from eval_harness.policies import load_policy
     from eval_harness.results import summarise
@@ -132,6 +133,12 @@ def evaluate_policy(
         results = evaluate(policy, protocol, tasks, out, episodes, seed=seed, assets=assets)
     finally:
         policy.close()
+    if not is_complete(results):
+        errors = [episode.error for episode in results.episodes if episode.error is not None]
+        raise TrainingError(
+            f"{len(errors)} episodes of the validation in {out} ended with errors, such as "
+            f"{(errors or ['none was told'])[-1]!r}: once that is mended, the same command goes on"
+        )
     found = summarise(results)["all"]
     successes, ended = found["successes"], found["done"]
     return Evaluation(epoch, successes, ended, *wilson_interval(successes, ended))

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -306,6 +307,13 @@ def test_going_on_with_other_settings_is_refused(config):
     train(dataclasses.replace(config, workers=1, log_every=2, keep_every=2, keep_epochs=9))
 
 
+def test_what_another_training_left_is_refused_where_its_states_are_gone(config):
+    train(config)
+    shutil.rmtree(config.out / "resume")
+    with pytest.raises(TrainingError, match=r"learning_rate was 0\.001 and is 0\.01"):
+        train(dataclasses.replace(config, learning_rate=1e-2))
+
+
 def test_data_that_changed_is_noticed(config):
     train(config)
     with pytest.raises(TrainingError, match="data_digest was"):
@@ -319,8 +327,10 @@ def test_data_that_changed_is_noticed(config):
         ({"init": "no/where/at/all"}, "there is no folder no/where"),
         ({"batch": 100_000}, "fill no batch"),
         ({"episodes": 1000}, "1000 episodes"),
+        ({"tokenizer": "some/folder"}, "--tokenizer is of pi0 with --init"),
+        ({"validation": ValidationConfig(1, ("libero_spatal",))}, "libero_spatal"),
     ],
-    ids=["data", "init", "batch", "episodes"],
+    ids=["data", "init", "batch", "episodes", "tokenizer", "validation"],
 )
 def test_mistakes_are_one_clear_line(config, change, message):
     with pytest.raises(DlrError, match=message):
