@@ -54,15 +54,14 @@ CALLED = "import numba\n@numba.njit(cache=True)\ndef addend():\n    return {}\n"
 
 
 def test_what_was_compiled_of_other_sources_is_compiled_again(tmp_path):
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"  # bytecode knows its source by second and size only
     (tmp_path / "caller.py").write_text(CALLER)
     printed = []
     for addend in (2, 2, 5):
         (tmp_path / "called.py").write_text(CALLED.format(addend))
         command = [sys.executable, str(tmp_path / "caller.py")]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )  # fmt: skip
+        result = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
         printed.append(result.stdout.split()[0])
     assert printed == ["3", "3", "6"]
     assert (tmp_path / "__pycache__" / "sources.sha256").exists()
