@@ -109,8 +109,9 @@ class Learner:
         )  # fmt: skip
         self.replay = Replay(config.replay_iterations if config.replay else 0)
         self.curriculum = Curriculum(
-            settings.demonstrations, settings.labels, self.groups, config.demonstration_starts
-        )
+            settings.demonstrations, settings.labels, self.groups,
+            config.demonstration_starts, settings.horizon,
+        )  # fmt: skip
         self.iteration = self.episodes = self.training_steps = self.evaluation_steps = 0
         self.history: list[dict[str, float]] = []
         self.recent, self.best_seen = no_episodes(self.groups), no_episodes(self.groups)

@@ -25,9 +25,12 @@ class Curriculum:
         patterns: each demonstration's pattern; all 0 for a policy without.
         groups: number of patterns, at least 1.
         share: of a pattern's episodes that start there.
+        horizon: control steps of an episode at most. Steps before a start count, so that a longer
+            demonstration's end would leave none: such a demonstration is not started from.
 
     Raises:
-        SettingError: starts are asked for, and a pattern has no demonstration with its moments.
+        SettingError: starts are asked for, and a pattern has no demonstration with its moments
+            that fits the horizon.
     """
 
     def __init__(
@@ -36,17 +39,18 @@ class Curriculum:
         patterns: Sequence[int],
         groups: int,
         share: float,
+        horizon: int,
     ) -> None:
         self.share = share
         self.reach = [FIRST_REACH] * groups
         self._demonstrations: list[list[Demonstration]] = [[] for _ in range(groups)]
         for demonstration, pattern in zip(demonstrations, patterns, strict=True):
-            if demonstration.moments is not None:
+            if demonstration.moments is not None and len(demonstration.actions) <= horizon:
                 self._demonstrations[pattern].append(demonstration)
         if share and not all(self._demonstrations):
             raise SettingError(
                 "demonstration_starts wants demonstrations of every pattern with the simulator's "
-                "states: set it to 0"
+                f"states, of {horizon} steps at most: set it to 0"
             )
 
     def place(self, specs: Sequence[EpisodeSpec], seed: Sequence[int]) -> list[EpisodeSpec]:

@@ -16,6 +16,7 @@ from generator.run_folder import RunFolder
 from generator.work.outcomes import Attempts, CollectionError, describe_collection, grouped
 from simulation.recordings.episode import Episode, EpisodeInfo
 from simulation.recordings.stored_episode import episode_digest
+from simulation.recordings.trajectories import simulator_versions
 from simulation.tasks import get_task
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Trained:
     """Which attempts; its settings say how many groups there are."""
     policy_hash: str
     """The policy's hash."""
+    noise: NoiseConfig
+    """What it acts with."""
     file_sha256: str
     """Digest of its file."""
     description: dict[str, Any]
@@ -121,6 +124,8 @@ class AttemptsItem:
     """With which policy."""
     policy_hash: str
     """The policy's hash."""
+    noise: NoiseConfig
+    """What it acts with."""
     attempts: tuple[int, ...]
     """Their numbers."""
     folder: str
@@ -128,8 +133,9 @@ class AttemptsItem:
 
     @property
     def path(self) -> Path:
-        """The file that is kept."""
+        """The file that is kept: another one where the simulator is of another version."""
         settings = {name: v for name, v in asdict(self).items() if name != "folder"}
+        settings["versions"] = simulator_versions()
         text = json.dumps(settings, default=str, sort_keys=True)
         return Path(self.folder) / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
@@ -157,7 +163,7 @@ def _inspect(collections: Sequence[Collection]) -> list[Trained]:
         digest, noise = policy_hash(policy), NoiseConfig(**record["settings"]["noise"])
         described = describe_collection(digest, collection.recipe, config, noise, provenance)
         collection = replace(collection, config=config)
-        found.append(Trained(collection, digest, record["result"], described))
+        found.append(Trained(collection, digest, noise, record["result"], described))
     return found
 
 
@@ -238,7 +244,8 @@ def make_all(
         items, owners = [], []
         for number, policy in enumerate(policies):
             for some in _in_parts(_next(ledgers[number], policy.collection)):
-                items.append(AttemptsItem(policy.collection, policy.policy_hash, some, str(folder)))
+                made_by = policy.collection, policy.policy_hash, policy.noise
+                items.append(AttemptsItem(*made_by, some, str(folder)))
                 owners.append(number)
         if not items:
             break

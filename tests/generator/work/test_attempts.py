@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from generator.config import CollectConfig
+from generator.config import CollectConfig, NoiseConfig
+from generator.run_folder import RunFolder
+from generator.work import attempts
+from generator.work.attempts import AttemptsItem, Collection
 from generator.work.outcomes import Attempts, CollectionError, grouped
 
 
@@ -45,3 +51,19 @@ def test_groups_fit_the_policy() -> None:
     assert grouped(CollectConfig(), 4).groups == 4
     with pytest.raises(CollectionError, match="ask for 4 groups and a multiple of 4 episodes"):
         grouped(CollectConfig(groups=3), 4)
+
+
+def test_what_changes_an_attempt_changes_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = Collection(RunFolder(Path("run")), "libero_90/some_task", "dlr", 0)
+    item = AttemptsItem(collection, "a1", NoiseConfig(), (0, 1), "kept")
+    assert (
+        item.path.parent == Path("kept") and item.path.name == replace(item, folder="x").path.name
+    )
+    paths = {
+        item.path,
+        replace(item, noise=NoiseConfig(std=0.0)).path,
+        replace(item, policy_hash="b2").path,
+        replace(item, collection=replace(collection, asset_digest="c3")).path,
+    }
+    monkeypatch.setattr(attempts, "simulator_versions", lambda: {"mujoco": "4"})
+    assert len(paths | {item.path}) == 5
