@@ -226,7 +226,9 @@ def on_paper(board: Scoreboard) -> Table:
         "Hours are the core hours by the number of cores, or those of the longest task where that "
         "is more: a training and its collection are one core's. Dollars are core hours times the "
         "price of a vCPU with its memory, no core idle. A vCPU is taken to be as fast as the core "
-        "that measured. Pictures (`dlr build`), storage and traffic are not in it.",
+        "that measured. Pictures (`dlr build`), storage and traffic are not in it. "
+        "The commands demonstrate by script alone; to mix people's demonstrations in, run the "
+        "tasks that have some apart, with `--demonstrations.human-demos`.",
     ]
     prices = [
         f"{p.label}: {p.vcpu:g} a vCPU and {p.gigabyte:g} a GB, with {scale.MEMORY:g} GB together "
