@@ -12,6 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+_FEW = 5
+"""Pairs of a task, or starts, of which a draw within the task says too little how they vary: of n
+it takes the variance for (n - 1) / n of itself, of a single one for nothing."""
+_BLOCK = 10_000_000
+"""Numbers that are drawn at a time."""
+
 
 @dataclass(frozen=True)
 class McNemar:
@@ -85,7 +91,9 @@ def paired_bootstrap(
 
     A bootstrap of pairs that are all alike knows no variation. The interval is then what the
     number of pairs admits: the chance of a pair of another kind has the upper Clopper-Pearson
-    bound 1 - (alpha/2)^(1/n).
+    bound 1 - (alpha/2)^(1/n). Where the tasks differ, but each one's pairs are alike, or a task has
+    fewer than 5, pairs are drawn from those of all tasks together, each task weighing the same:
+    the interval holds what tasks differ by, too.
 
     Args:
         baseline: per task, success of the baseline, bool (n,).
@@ -112,11 +120,16 @@ def paired_bootstrap(
         reach = bound if alike[0] == 1 else 2 * bound
         return Difference(value, max(value - reach, -1.0), min(value + reach, 1.0))
     rng = np.random.default_rng(seed)
-    shape = (resamples, len(kinds))
-    drawn = rng.integers(len(kinds), size=shape) if resample_tasks else np.arange(len(kinds))
-    counts = rng.multinomial(totals[drawn], rates[drawn], size=None if resample_tasks else shape)
-    samples = ((counts[..., 2] - counts[..., 0]) / totals[drawn]).mean(axis=1)
-    low, high = np.quantile(samples, [alpha / 2, 1 - alpha / 2])
+    if not resample_tasks and (totals.min() < _FEW or (np.count_nonzero(kinds, axis=1) == 1).all()):
+        rates, totals = rates.mean(axis=0, keepdims=True), np.array([_effective(totals)])
+    shape = (resamples, len(rates))
+    every = np.broadcast_to(np.arange(len(rates)), shape)
+    drawn = rng.integers(len(rates), size=shape) if resample_tasks else every
+    samples = []
+    for tasks in _blocks(drawn, rates.size):
+        counts = rng.multinomial(totals[tasks], rates[tasks])
+        samples.append(((counts[..., 2] - counts[..., 0]) / totals[tasks]).mean(axis=1))
+    low, high = np.quantile(np.concatenate(samples), [alpha / 2, 1 - alpha / 2])
     return Difference(value, float(low), float(high))
 
 
@@ -171,13 +184,19 @@ def clustered_bootstrap(
     if np.ptp(every) == 0:
         bound = float(1.0 - (alpha / 2) ** (1 / len(every))) * (1 if value == 0 else 2)
         return Difference(value, max(value - bound, -1.0), min(value + bound, 1.0))
-    rng = np.random.default_rng(seed)
+    rng, lengths = np.random.default_rng(seed), np.array([len(task) for task in differences])
+    groups, weights = list(differences), [np.full(n, 1 / n) for n in lengths]
+    alike = all(np.ptp(task) == 0 for task in differences)
+    if not resample_tasks and (lengths.min() < _FEW or alike):
+        groups, weights = [every], [np.concatenate(weights) / len(weights)]
+        lengths = np.array([_effective(lengths)])
     samples = np.stack(
         [
-            rng.multinomial(len(task), np.full(len(task), 1 / len(task)), resamples)
-            @ task
-            / len(task)
-            for task in differences
+            np.concatenate(
+                [rng.multinomial(draws, p) @ task / n for draws in _blocks(many, len(task))]
+            )
+            for n, p, task in zip(lengths, weights, groups, strict=True)
+            for many in [np.full(resamples, n)]
         ],
         axis=1,
     )
@@ -186,6 +205,17 @@ def clustered_bootstrap(
         samples = np.take_along_axis(samples, drawn, axis=1)
     low, high = np.quantile(samples.mean(axis=1), [alpha / 2, 1 - alpha / 2])
     return Difference(value, float(low), float(high))
+
+
+def _effective(totals: npt.NDArray[np.int64]) -> int:
+    """Return how many pairs of all tasks together say as much of a mean over tasks as they do."""
+    return max(round(len(totals) ** 2 / float((1 / totals).sum())), 1)
+
+
+def _blocks(rows: npt.NDArray[Any], width: int) -> list[npt.NDArray[Any]]:
+    """Return rows in blocks, of which each may take `width` numbers a row."""
+    size = max(_BLOCK // width, 1)
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
 def _paired(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

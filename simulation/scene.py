@@ -26,7 +26,7 @@ from simulation.suites.building import published_parts
 from simulation.tasks import Task, import_libero
 
 CONSTRUCTION_LOCK = threading.RLock()
-"""Held while upstream builds something: it keeps state in its modules."""
+"""Held while upstream builds or draws something: it keeps state in its modules and in NumPy's."""
 _SETTLED_DRAWS = 2
 """Upstream draws each articulated object's joint once per load; reset loads a second time."""
 
@@ -118,7 +118,6 @@ class Scene:
                 list(upstream.object_property_initializers) * _SETTLED_DRAWS
             )
         self._sim.forward = ForwardPasses(self._sim)
-        self._sample_lock = threading.Lock()
         self._initial_controller = ControllerState.zeros()
         self.sample_placement = functools.lru_cache(maxsize=256)(self._sample_placement)
         self.sample_placement(0)
@@ -152,8 +151,11 @@ class Scene:
         return copy.copy(self.model)
 
     def _sample_placement(self, seed: int) -> Placement:
-        """Draw what upstream draws in `ControlEnv(...); seed(seed); reset()`."""
-        with self._sample_lock:
+        """Draw what upstream draws in `ControlEnv(...); seed(seed); reset()`.
+
+        Upstream draws from NumPy's global generator, which all scenes of the process share.
+        """
+        with CONSTRUCTION_LOCK:
             upstream, sim = self._upstream, self._sim
             sim.model._model.body_pos[:] = self._pristine_body_pos
             sim.model._model.body_quat[:] = self._pristine_body_quat

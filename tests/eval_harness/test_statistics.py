@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from common.intervals import wilson_interval
-from eval_harness.statistics import mcnemar_test, paired_bootstrap
+from eval_harness import statistics
+from eval_harness.statistics import clustered_bootstrap, mcnemar_test, paired_bootstrap
 
 
 def test_wilson_has_the_published_values() -> None:
@@ -93,8 +94,32 @@ def test_bootstrap_over_tasks_admits_that_tasks_differ() -> None:
     b = [np.full(50, i % 2 == 0) for i in range(10)]
     fixed = paired_bootstrap(a, b)
     drawn = paired_bootstrap(a, b, resample_tasks=True)
-    assert (fixed.value, fixed.low, fixed.high) == (0.5, 0.5, 0.5)
+    assert fixed.value == 0.5 and 0.44 < fixed.low < 0.47 and 0.53 < fixed.high < 0.56
     assert drawn.value == 0.5 and drawn.low < 0.3 and drawn.high > 0.7
+
+
+@pytest.mark.parametrize("of_task", [1, 2, 4])
+def test_tasks_of_few_pairs_leave_an_interval(of_task: int) -> None:
+    """As wide as that of the same pairs as one task, and of starts as of pairs."""
+    rng = np.random.default_rng(2)
+    a, b = draw_pairs(rng, [(0.5, 0.7)] * 40, of_task)
+    found = paired_bootstrap(a, b)
+    whole = paired_bootstrap([np.concatenate(a)], [np.concatenate(b)])
+    assert found == whole and found.high - found.low > 0.1
+    starts = clustered_bootstrap([y.astype(float) - x for x, y in zip(a, b, strict=True)])
+    assert (starts.low, starts.high) == pytest.approx((found.low, found.high), abs=0.02)
+
+
+def test_starts_that_are_alike_within_tasks_leave_an_interval() -> None:
+    found = clustered_bootstrap([np.ones(20), np.zeros(20)])
+    assert found.value == 0.5 and 0.3 < found.low < 0.4 and 0.6 < found.high < 0.7
+
+
+def test_a_bootstrap_of_many_tasks_is_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = draw_pairs(np.random.default_rng(3), [(0.5, 0.7)] * 6, 20)
+    whole = paired_bootstrap(a, b), paired_bootstrap(a, b, resample_tasks=True)
+    monkeypatch.setattr(statistics, "_BLOCK", 1000)
+    assert whole == (paired_bootstrap(a, b), paired_bootstrap(a, b, resample_tasks=True))
 
 
 def test_bootstrap_weighs_tasks_alike_and_repeats_itself() -> None:

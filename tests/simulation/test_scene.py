@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
 import numpy as np
@@ -51,6 +52,19 @@ def test_placements_depend_on_the_seed_alone(scene):
     other = scene._sample_placement(6)
     assert not np.array_equal(first.qpos, other.qpos)
     assert not np.array_equal(first.fixtures.positions, other.fixtures.positions)
+
+
+def test_scenes_that_sample_at_once_do_not_mix_their_draws(scene, pack):
+    scenes = [scene, load_scene(get_task("libero_goal/turn_on_the_stove"), pack)]
+    seeds = range(20, 40)
+    alone = [[one._sample_placement(seed) for seed in seeds] for one in scenes]
+    with ThreadPoolExecutor(2) as threads:
+        work = [threads.submit(lambda s=s: [s._sample_placement(n) for n in seeds]) for s in scenes]
+        together = [each.result() for each in work]
+    for first, second in zip(alone, together, strict=True):
+        for one, other in zip(first, second, strict=True):
+            assert np.array_equal(one.qpos, other.qpos)
+            assert np.array_equal(one.fixtures.positions, other.fixtures.positions)
 
 
 def test_sampling_leaves_the_global_generator_alone(scene):
