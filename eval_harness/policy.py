@@ -44,7 +44,7 @@ class Requirements:
 
 @dataclass(frozen=True)
 class EpisodeKey:
-    """Names one episode of an evaluation; a policy's randomness may depend on nothing else."""
+    """Names one episode of an evaluation; a policy's randomness depends on no more."""
 
     task: str
     """Key of the task, such as `libero_spatial/NAME`."""
@@ -54,6 +54,9 @@ class EpisodeKey:
     """Official init state that it starts from, or -1 for another start."""
     seed: int
     """Seed of this episode's own randomness."""
+    client: str = ""
+    """Who runs it, where a server has several clients that may run the same: what is remembered of
+    it is another's, what is drawn is not."""
 
 
 @dataclass(frozen=True)

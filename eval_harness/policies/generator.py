@@ -104,6 +104,10 @@ class GeneratorPolicy(Policy):
             )
         return np.stack(states)
 
+    def reset(self, keys: Sequence[EpisodeKey]) -> None:
+        """Draw these episodes' noise from its beginning."""
+        self.end(keys)
+
     def end(self, keys: Sequence[EpisodeKey]) -> None:
         """Forget how far these episodes' noise was drawn."""
         for key in keys:

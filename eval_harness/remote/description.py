@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,9 @@ from eval_harness.remote.wire import WireError
 KEY = "dlr"
 """Entry of a greeting or a request that the published protocols do not have."""
 _MOST = 1 << 20
+_MOST_STEPS = 100_000
+"""Steps of an episode, at most: a policy that draws noise passes over all that were not asked."""
+_CLIENT = re.compile("[0-9a-zA-Z]{1,64}")
 _LARGEST = 480
 """Largest pictures that are drawn for a policy, pixels."""
 
@@ -27,11 +32,13 @@ class Description:
     """What it needs."""
     identity: Mapping[str, Any]
     """What tells it from others."""
+    execute: int = 1
+    """Actions of a chunk that clients of vla-eval's protocol are given before it looks again."""
 
     @classmethod
-    def of(cls, policy: Policy) -> Description:
+    def of(cls, policy: Policy, execute: int) -> Description:
         """Describe a policy."""
-        return cls(policy.requirements, plain(policy.identity()))
+        return cls(policy.requirements, plain(policy.identity()), execute)
 
     def to_message(self) -> dict[str, Any]:
         """Return the entry of a greeting."""
@@ -43,6 +50,7 @@ class Description:
             "batch": needs.batch,
             "stateful": needs.stateful,
             "upright": needs.upright,
+            "execute": self.execute,
             "identity": dict(self.identity),
         }
 
@@ -65,12 +73,19 @@ class Description:
         )
         if not isinstance(identity := entry.get("identity"), dict):
             raise WireError("a greeting without the policy's identity")
-        return cls(needs, plain(identity))
+        execute = integer(entry.get("execute"), "a server's execute", least=1, most=_MOST)
+        return cls(needs, plain(identity), execute)
 
 
-def episode_to_message(key: EpisodeKey, step: int, reset: bool) -> dict[str, Any]:
+def new_client() -> str:
+    """Return a name that no other client has; a server keeps the episodes of each apart."""
+    return secrets.token_hex(16)
+
+
+def episode_to_message(key: EpisodeKey, step: int, reset: bool, client: str) -> dict[str, Any]:
     """Return the entry of a request that names its episode, for a server of ours alone."""
     return {
+        "client": client,
         "task": key.task,
         "episode": key.episode,
         "init_index": key.init_index,
@@ -88,10 +103,12 @@ def episode_from_message(entry: object) -> tuple[EpisodeKey, int, bool]:
     """
     if not isinstance(entry, dict) or not isinstance(task := entry.get("task"), str):
         raise WireError("a request whose episode is not described")
+    if not isinstance(client := entry.get("client"), str) or not _CLIENT.fullmatch(client):
+        raise WireError("a request whose client has no name of 1 to 64 letters and digits")
     init_index = integer(entry.get("init_index"), "an episode's init_index", least=-1)
-    names = ("episode", "seed", "step")
-    episode, seed, step = (integer(entry.get(n), f"an episode's {n}") for n in names)
-    return EpisodeKey(task, episode, init_index, seed), step, entry.get("reset") is True
+    episode, seed = (integer(entry.get(n), f"an episode's {n}") for n in ("episode", "seed"))
+    step = integer(entry.get("step"), "an episode's step", most=_MOST_STEPS)
+    return EpisodeKey(task, episode, init_index, seed, client), step, entry.get("reset") is True
 
 
 def _names(entry: Mapping[str | bytes, Any], field: str) -> tuple[str, ...]:

@@ -29,7 +29,13 @@ from eval_harness.remote.connection import (
     gather,
     websocket_url,
 )
-from eval_harness.remote.description import KEY, Description, episode_to_message, plain
+from eval_harness.remote.description import (
+    KEY,
+    Description,
+    episode_to_message,
+    new_client,
+    plain,
+)
 from eval_harness.remote.wire import WireError, actions, numbers, pack, picture, text
 
 CAMERAS = {"agentview": "observation/image", "robot0_eye_in_hand": "observation/wrist_image"}
@@ -107,6 +113,7 @@ class OpenPiPolicy(Policy):
         self._metadata: dict[str | bytes, Any] = {}
         self._described: Description | None = None
         self._begun: set[EpisodeKey] = set()
+        self._client = new_client()
         self._answered = False
         self._loop = BackgroundLoop()
         self._links = [self._link()]
@@ -181,7 +188,8 @@ class OpenPiPolicy(Policy):
         request = to_request(observation, self.requirements)
         if self._described is not None:
             key = observation.key
-            request[KEY] = episode_to_message(key, observation.step, key in self._begun)
+            begins = key in self._begun
+            request[KEY] = episode_to_message(key, observation.step, begins, self._client)
         return request
 
     async def _ask_all(self, requests: Sequence[bytes]) -> list[npt.NDArray[np.float64]]:

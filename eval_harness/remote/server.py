@@ -235,11 +235,12 @@ class PolicyServer:
             await client.close(CloseCode.TRY_AGAIN_LATER, refusal)
             return
         self._accepted += 1
-        number, batches = self._accepted, self._policy_batches()
+        number = self._accepted
         execute = self.config.execute or self._policy.requirements.chunk
-        serving = Serving(batches, execute, self.config.limits, self._decode)
+        serving = Serving(self._policy_batches(), execute, self.config.limits, self._decode)
         session = Session(serving, number, client.owner, client.keep)
         try:
+            await client.send(greeting(self._policy, execute))
             await self._converse(client, session)
         except ConnectionClosed as error:
             logger.info("connection %d ended: %s", number, error)
@@ -253,7 +254,6 @@ class PolicyServer:
                 logger.warning("the policy did not end its episodes: %s", error)
 
     async def _converse(self, client: Client, session: Session) -> None:
-        await client.send(greeting(self._policy))
         while True:
             reply = await client.unless_lost(session.answer(await client.next_message()))
             client.rest(session.asked)

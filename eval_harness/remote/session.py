@@ -36,9 +36,9 @@ _DIMENSIONS = {"position": 3, "rotation": 3, "gripper": 1}
 logger = logging.getLogger(__name__)
 
 
-def greeting(policy: Policy) -> bytes:
+def greeting(policy: Policy, execute: int) -> bytes:
     """Return the first message of a connection, which both protocols understand."""
-    described = {KEY: Description.of(policy).to_message()}
+    described = {KEY: Description.of(policy, execute).to_message()}
     needs = policy.requirements
     payload = {
         **HELLO,
@@ -90,6 +90,7 @@ class Session:
         self._batcher = serving.batcher
         self._serving = serving
         self._number = number
+        self._client = f"connection {number}"
         self._owner = owner
         self._keep = keep
         self._names = 0
@@ -153,7 +154,8 @@ class Session:
         if message.type == "hello":
             # The greeting was the reply to the first.
             repeated, self._said_hello = self._said_hello, True
-            return greeting(self._batcher.policy) if repeated else None
+            serving = self._serving
+            return greeting(serving.batcher.policy, serving.execute) if repeated else None
         if message.type == "observation":
             action = await self._next_action(dict(message.payload))
             return Message("action", {"actions": action}, message.seq).packed()
@@ -214,7 +216,7 @@ class Session:
             await self._batcher.end([oldest])
 
     def _nameless(self) -> EpisodeKey:
-        return EpisodeKey("remote", self._number, 0, self._number)
+        return EpisodeKey("remote", self._number, 0, self._number, self._client)
 
     def _named(self, payload: Mapping[Any, Any]) -> EpisodeKey:
         if KEY in payload:
@@ -224,4 +226,4 @@ class Session:
             return self._nameless()
         suite = task.get("suite") if isinstance(task.get("suite"), str) else "remote"
         episode = integer(task.get("episode_idx", 0), "an episode's episode_idx")
-        return EpisodeKey(f"{suite}/{name}", episode, episode, episode)
+        return EpisodeKey(f"{suite}/{name}", episode, episode, episode, self._client)

@@ -25,6 +25,7 @@ from eval_harness.policy import (
     PolicyError,
     Requirements,
 )
+from eval_harness.protocols import Protocol
 from eval_harness.remote.connection import (
     BackgroundLoop,
     ClientConfig,
@@ -37,6 +38,7 @@ from eval_harness.remote.description import (
     KEY,
     Description,
     episode_to_message,
+    new_client,
     plain,
 )
 from eval_harness.remote.vla_eval_messages import (
@@ -95,6 +97,7 @@ class VlaEvalPolicy(Policy):
         self._described: Description | None = None
         self._answered = False
         self._reset: set[EpisodeKey] = set()
+        self._client = new_client()
         self._sessions: dict[EpisodeKey, _Session] = {}
         self._loop = BackgroundLoop()
         self._idle = [self._session()]
@@ -104,6 +107,16 @@ class VlaEvalPolicy(Policy):
         except BaseException:
             self.close()
             raise
+
+    def run_under(self, protocol: Protocol) -> None:
+        """Say so where the server executes other parts of its chunks than the protocol does."""
+        if (served := self._described) is not None:
+            chunk = served.requirements.chunk
+            if (wanted := min(protocol.chunk or chunk, chunk)) != served.execute:
+                logger.warning(
+                    "%s: the server executes %d actions of each chunk, the protocol %s %d: start "
+                    "it with --execute %d", self.url, served.execute, protocol.name, wanted, wanted
+                )  # fmt: skip
 
     def reset(self, keys: Sequence[EpisodeKey]) -> None:
         """Begin these episodes, with their next observation, whatever was begun before."""
@@ -132,8 +145,9 @@ class VlaEvalPolicy(Policy):
 
     def identity(self) -> dict[str, Any]:
         """Return what the server says of itself, and its address where it says too little."""
-        if self._described is not None:
-            return {"kind": "vla_eval", "policy": dict(self._described.identity)}
+        if (served := self._described) is not None:
+            known = {"policy": dict(served.identity), "execute": served.execute}
+            return {"kind": "vla_eval", **known}
         hello = {k: v for k, v in self._hello.items() if isinstance(k, str)}
         return {"kind": "vla_eval", "url": self.url, "hello": plain(hello)}
 
@@ -245,8 +259,9 @@ class VlaEvalPolicy(Policy):
             task |= {"suite": known.suite, "task_id": known.index}
         except UnknownTaskError:
             task |= {"suite": key.task.partition("/")[0]}
-        ours = {KEY: episode_to_message(key, 0, reset=True)} if self._described else {}
-        return {"task": task, **ours}
+        if self._described is None:
+            return {"task": task}
+        return {"task": task, KEY: episode_to_message(key, 0, True, self._client)}
 
     def _read(self, message: Mapping[str | bytes, Any], seq: int) -> npt.NDArray[np.float64]:
         try:

@@ -66,7 +66,7 @@ class Message:
             WireError: it is none of this protocol.
         """
         kind, payload = message.get("type"), message.get("payload")
-        if kind not in TYPES:
+        if not isinstance(kind, str) or kind not in TYPES:
             raise WireError(f"a message of type {str(kind)[:40]!r}; known are {', '.join(TYPES)}")
         if not isinstance(payload, dict):
             raise WireError("a message whose payload is no map")

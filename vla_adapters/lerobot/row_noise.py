@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -15,8 +14,12 @@ from eval_harness.policy import Observation
 
 
 def noise_seed(observation: Observation) -> int:
-    """Return the seed of a policy's noise: a function of the episode and the step, 63 bits."""
-    text = repr((*astuple(observation.key), observation.step))
+    """Return the seed of a policy's noise: a function of the episode and the step, 63 bits.
+
+    Whoever runs the episode (`EpisodeKey.client`) has no part in it.
+    """
+    key = observation.key
+    text = repr((key.task, key.episode, key.init_index, key.seed, observation.step))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 

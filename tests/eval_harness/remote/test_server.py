@@ -182,6 +182,7 @@ def test_one_clients_fault_is_no_other_clients(fault: str) -> None:
 
 def test_bad_requests_are_told_what_is_wrong() -> None:
     one = to_request(observation(), NEEDS)
+    named = {"task": "a", "client": "a1", "episode": 0, "init_index": 0, "seed": 0, "step": 0}
     wrong: dict[str, tuple[dict[str, Any], str]] = {
         "no picture": ({k: v for k, v in one.items() if k != "observation/image"}, "nothing"),
         "floats": (one | {"observation/image": np.zeros((8, 8, 3))}, "float64 (8, 8, 3)"),
@@ -189,7 +190,10 @@ def test_bad_requests_are_told_what_is_wrong() -> None:
         "NaN": (one | {"observation/state": np.full(8, np.nan)}, "NaN or infinity"),
         "no prompt": (one | {"prompt": 3}, "prompt must be text"),
         "an episode": (one | {"dlr": {"task": 1}}, "episode is not described"),
-        "its number": (one | {"dlr": {"task": "a", "episode": -1}}, "whole number"),
+        "no client": (one | {"dlr": {"task": "a"}}, "client has no name"),
+        "another's": (one | {"dlr": {"task": "a", "client": "connection 1"}}, "no name"),
+        "its number": (one | {"dlr": named | {"episode": -1}}, "whole number"),
+        "its step": (one | {"dlr": named | {"step": 1 << 62}}, "from 0 to 100000"),
     }
     with PolicyServer(CheckedPolicy(), FREE).background() as server:
         with connection(server.port) as client:
@@ -210,6 +214,7 @@ def test_bad_requests_are_told_what_is_wrong() -> None:
                 vla_message("action", 5),
                 pack_message(Message(MessageType.HELLO, {}, 5)).replace(b"hello", b"hullo"),
                 vla_message("episode_start", 5, task={"name": "x", "episode_idx": -3}),
+                msgpack_numpy.packb({"type": np.zeros(2), "payload": {}, "seq": 0}),
             ):
                 client.send(bad)
                 answer = read(client)

@@ -40,6 +40,7 @@ from tests.eval_harness.remote.support import (
     CHUNK,
     PATIENT,
     CheckedPolicy,
+    anyones,
     expected,
     observation,
     raw_server,
@@ -377,7 +378,7 @@ def test_the_real_runner_runs_episodes_on_our_server() -> None:
         np.testing.assert_array_equal(asked.images["agentview"], picture)
 
 
-def test_fewer_actions_of_a_chunk_can_be_executed() -> None:
+def test_fewer_actions_of_a_chunk_can_be_executed(caplog: pytest.LogCaptureFixture) -> None:
     served = CheckedPolicy()
     with (
         PolicyServer(served, ServerConfig(port=0, execute=2)).background() as server,
@@ -386,6 +387,11 @@ def test_fewer_actions_of_a_chunk_can_be_executed() -> None:
         policy.reset([observation().key])
         for step in range(4):
             policy.act([observation(step=step)])
+        assert policy.identity()["execute"] == 2
+        policy.run_under(dataclasses.replace(get_protocol("vla_eval"), chunk=2))
+        assert not caplog.messages
+        policy.run_under(dataclasses.replace(get_protocol("vla_eval"), chunk=None))
+    assert f"vla_eval {CHUNK}: start it with --execute {CHUNK}" in caplog.messages[-1]
     assert [o.step for o in served.seen] == [0, 2]
 
 
@@ -395,7 +401,8 @@ def test_our_client_on_our_server() -> None:
         PolicyServer(served, FREE).background() as server,
         client(f"127.0.0.1:{server.port}") as policy,
     ):
-        assert policy.identity() == {"kind": "vla_eval", "policy": served.identity()}
+        known = {"policy": served.identity(), "execute": CHUNK}
+        assert policy.identity() == {"kind": "vla_eval", **known}
         first = [observation(episode) for episode in range(5)]
         policy.reset([o.key for o in first])
         for step in range(5):
@@ -405,7 +412,7 @@ def test_our_client_on_our_server() -> None:
             rows = np.array([expected(o)[step % CHUNK] for o in asked])
             rows[:, 6] = 1.0
             np.testing.assert_allclose(policy.act(seen)[:, 0], rows, atol=1e-6)
-    assert {o.key for o in served.seen} == {o.key for o in first}
+    assert {anyones(o.key) for o in served.seen} == {o.key for o in first}
 
 
 def scripted(*replies: Any) -> Any:
