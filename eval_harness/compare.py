@@ -180,10 +180,11 @@ def compare(
             f"{a.folder} and {b.folder} have no episode in common: evaluate the same tasks"
         )
     warnings = find_mismatches(a, b)
-    if isinstance(a.config["seed"], list) != isinstance(b.config["seed"], list):
+    layouts = [_layout(results.config) for results in (a, b)]
+    if layouts[0] != layouts[1]:
         raise ComparisonError(
-            f"one of {a.folder} and {b.folder} is of several seeds: compare it with as many, or "
-            "one seed with one"
+            f"{a.folder} and {b.folder} are of {' and '.join(layouts)}: of merged seeds, as many "
+            "are compared, of as many episodes"
         )
     if warnings and not allow_different:
         raise ComparisonError(
@@ -213,6 +214,12 @@ def compare(
         tuple(contrast(task, [k for k in keys if k[0] == task]) for task in tasks),
         confidence,
     )
+
+
+def _layout(config: Mapping[str, Any]) -> str:
+    """Return what must agree for an episode's number to say its seed and start."""
+    each = episodes_a_seed(config)
+    return "one seed" if each is None else f"{len(config['seed'])} seeds of {each} episodes"
 
 
 def shared_plan(a: Results, b: Results) -> list[Key]:

@@ -12,6 +12,7 @@ from eval_harness.perturbations.table import Condition
 from eval_harness.plan import Item, Shard, Start, make_items
 from eval_harness.policies import load_policy
 from eval_harness.policies.replay import ReplayPolicy
+from eval_harness.policies.scripted import ScriptedPolicy
 from eval_harness.policy import Policy
 from eval_harness.protocols import Protocol, get_protocol
 from eval_harness.results import (
@@ -195,8 +196,16 @@ def _first_recording(
     takes other recordings instead, and the same episode is never counted twice.
 
     Raises:
-        SettingError: there are none left for this seed, or it is a replay, which has no other.
+        SettingError: there are none left for this seed, or it is a replay, which has no other; or
+            the policy plays ahead from the protocol's own starts.
     """
+    if seed < 0:
+        raise SettingError(f"an evaluation's seed is 0 or more, not {seed}")
+    if starts is not None and isinstance(policy, ScriptedPolicy):
+        raise SettingError(
+            "the scripted policy plays each episode ahead from the protocol's own start, and would "
+            "not fit a recorded one: leave out the starts"
+        )
     if seed and isinstance(policy, ReplayPolicy):
         raise SettingError(
             f"a replay of a recording is the same with every seed, also with {seed}: leave out "

@@ -24,12 +24,12 @@ from eval_harness.results import (
     planned,
     trajectory_path,
 )
-from eval_harness.seeds import episodes_a_seed
 from eval_harness.sequential.rules import StoppingRule, find_stop
 from eval_harness.sequential.stopped import STOP, table_of, write_stop
 
-Pooled = dict[tuple[str, int], tuple[EpisodeResult, Results]]
-"""Task and episode of the whole -> the episode under its new number, and where it is from."""
+Pooled = dict[tuple[str, int], tuple[EpisodeResult, Results, int]]
+"""Task and episode of the whole -> the episode under its new number, where it is from, and its
+number there."""
 
 
 def merge(folders: Iterable[Path], out: Path) -> Results:
@@ -61,7 +61,7 @@ def merge(folders: Iterable[Path], out: Path) -> Results:
         for result in part.episodes:
             known = chosen.get(result.key)
             if known is None or known[0].error is not None:
-                chosen[result.key] = (result, part)
+                chosen[result.key] = (result, part, result.episode)
             elif result.error is None and result.outcome != known[0].outcome:
                 raise ResultsError(
                     f"{part.folder} and {known[1].folder} disagree on episode {result.episode} "
@@ -104,7 +104,7 @@ def _pool(parts: Sequence[Results]) -> tuple[dict[str, Any], Pooled]:
             raise ResultsError(f"{part.folder} stopped early: run it again without a rule")
         for result in part.episodes:
             moved = replace(result, episode=place * each + result.episode)
-            found[moved.key] = (moved, part)
+            found[moved.key] = (moved, part, result.episode)
     plan = {**first["plan"], "episodes": each * len(parts)}
     config = {**first, "seed": seeds, "plan": plan}
     for name in ("shard", "rule"):
@@ -127,6 +127,7 @@ def _into(
     out: Path, config: Mapping[str, Any], chosen: Pooled, parts: Sequence[Results]
 ) -> Results:
     """Write a new results folder, whole or not at all, and return what it holds."""
+    out = out.resolve()
     with lock_file(out):
         if out.exists() and any(out.iterdir()):
             raise OutputError(f"{out} is not empty: give a new folder")
@@ -146,9 +147,8 @@ def _write_merged(
     parts: Sequence[Results],
 ) -> None:
     """Write a results folder of chosen episodes, and what is known of the runs' time."""
-    each = episodes_a_seed(config) or config["plan"]["episodes"]
-    for result, part in chosen.values():
-        source = trajectory_path(part.folder, result.task, result.episode % each)
+    for result, part, episode in chosen.values():
+        source = trajectory_path(part.folder, result.task, episode)
         if source.exists():
             write_bytes(trajectory_path(out, result.task, result.episode), source.read_bytes())
     order = [key for key in planned(config["plan"]) if key in chosen]
@@ -159,5 +159,5 @@ def _write_merged(
     write_sealed(out / CONFIG, config)
     if config.get("rule"):
         rule = build(StoppingRule, config["rule"])
-        found = [result for result, _ in chosen.values()]
+        found = [result for result, *_ in chosen.values()]
         write_stop(out, rule, find_stop(table_of(config["plan"], found), rule))

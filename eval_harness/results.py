@@ -43,6 +43,8 @@ CONFIG, EPISODES, TRAJECTORIES = "config.json", "episodes.jsonl", "episodes"
 TIMING = "timing.jsonl"
 IDENTITY = ("format_version", "protocol_digest", "policy", "seed", "starts", "assets", "simulator")
 """Keys of a configuration that must agree between results that are put together."""
+_LATEST = ("rule", "shard")
+"""Keys that are those of the latest run into a folder."""
 
 
 class ResultsError(DlrError, ValueError):
@@ -202,8 +204,10 @@ class ResultsWriter:
         if path.exists():
             known = _read_config(self.folder)
             check_same(config, known, self.folder)
-            if (rule := config.get("rule")) != known.get("rule"):
-                write_sealed(path, {**known, "rule": rule})
+            latest = {name: config.get(name) for name in _LATEST}
+            if latest != {name: known.get(name) for name in _LATEST}:
+                rest = {name: v for name, v in known.items() if name not in _LATEST}
+                write_sealed(path, rest | {n: v for n, v in latest.items() if v is not None})
         elif (self.folder / EPISODES).exists():
             raise ResultsError(f"{self.folder} has episodes but no {CONFIG}: give another folder")
         else:

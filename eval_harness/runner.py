@@ -63,8 +63,8 @@ class RunConfig:
             raise SettingError(
                 "environments, threads and give_up_after must be 1 or more, retries 0 or more"
             )
-        if not self.policy_timeout > 0:
-            raise SettingError("policy_timeout must be more than 0 seconds")
+        if not 0 < self.policy_timeout < threading.TIMEOUT_MAX:
+            raise SettingError("policy_timeout must be a number of seconds, more than 0")
 
 
 Enough = Callable[[EpisodeResult], bool]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_harness.evaluation import ShardItem, evaluate, evaluate_shard
+from eval_harness.evaluation import ShardItem, evaluate, evaluate_shard, is_complete
 from eval_harness.merging import merge
 from eval_harness.perturbations.table import parse_condition
 from eval_harness.plan import Shard
@@ -17,7 +17,7 @@ from eval_harness.protocols import get_protocol
 from eval_harness.results import load_results
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
-from tests.eval_harness.folders import DRAWER
+from tests.eval_harness.folders import DRAWER, write_folder
 
 
 def test_shards_run_alike_and_merge(tmp_path: Path) -> None:
@@ -30,6 +30,15 @@ def test_shards_run_alike_and_merge(tmp_path: Path) -> None:
     assert [result.episode for result in merged.episodes] == [0, 1]
     assert sum(successes) == sum(result.success for result in merged.episodes)
     assert evaluate_shard(items[0]) == successes[0]
+
+
+def test_a_folder_is_judged_by_the_share_that_was_run_last(tmp_path: Path) -> None:
+    first, whole = ({"shard": shard, "episodes": 4} for shard in ("0/2", "0/1"))
+    write_folder(tmp_path / "a", {DRAWER: [True, None, False, None]}, **first)
+    assert is_complete(load_results(tmp_path / "a"))
+    write_folder(tmp_path / "a", {DRAWER: [None, "broken", None, "broken"]}, **whole)
+    results = load_results(tmp_path / "a")
+    assert not results.missing and not is_complete(results)
 
 
 def test_a_share_under_perturbation_is_that_of_its_arm(tmp_path: Path) -> None:

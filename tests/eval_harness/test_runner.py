@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.errors import SettingError
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations
 from eval_harness.asking import check_chunks
@@ -24,6 +25,7 @@ from eval_harness.merging import merge
 from eval_harness.plan import Shard, make_items
 from eval_harness.policies.random import RandomPolicy
 from eval_harness.policies.replay import ReplayPolicy
+from eval_harness.policies.scripted import ScriptedPolicy
 from eval_harness.policy import EpisodeKey, Observation, Policy, PolicyError, Requirements
 from eval_harness.protocols import PROTOCOLS, Protocol
 from eval_harness.results import (
@@ -322,6 +324,12 @@ class HangingPolicy(LookingPolicy):
         self.released.wait()
 
 
+@pytest.mark.parametrize("seconds", [0, float("inf"), float("nan")])
+def test_patience_is_finite(seconds: float) -> None:
+    with pytest.raises(SettingError, match="policy_timeout"):
+        RunConfig(policy_timeout=seconds)
+
+
 @pytest.mark.parametrize("where", ["act", "end"])
 def test_a_policy_that_hangs_ends_the_run_with_all_recorded(
     where: str, pack: AssetPack, tmp_path: Path
@@ -420,6 +428,9 @@ def test_any_policy_can_begin_where_demonstrations_do(pack: AssetPack, tmp_path:
         evaluate(policy, protocol, [DRAWER], tmp_path / "out", 3, assets=pack)
     with pytest.raises(PolicyError, match="none for episode 3"):
         evaluate(policy, protocol, [DRAWER], tmp_path / "more", 4, starts=starts, assets=pack)
+    scripted = ScriptedPolicy(protocol, 0, pack)
+    with pytest.raises(SettingError, match="leave out the starts"):
+        evaluate(scripted, protocol, [DRAWER], tmp_path / "ahead", starts=starts, assets=pack)
 
 
 HUMAN = ("KITCHEN_SCENE3_turn_on_the_stove", "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")

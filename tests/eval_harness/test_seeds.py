@@ -163,8 +163,12 @@ def test_two_policies_of_several_seeds(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=80, record=True)
     print_comparison(found, console)
     assert "sign-flip test of starts" in console.export_text().replace("\n", " ")
-    with pytest.raises(ComparisonError, match="of several seeds"):
+    with pytest.raises(ComparisonError, match="of 3 seeds of 40 episodes and one seed"):
         compare_folders(folders[0], tmp_path / "b" / "0")
+    longer = merged(tmp_path / "e", [draw(seed, np.zeros((2, 80)), 0.2) for seed in range(3)])
+    for allowed in (False, True):
+        with pytest.raises(ComparisonError, match="3 seeds of 40 episodes and 3 seeds of 80"):
+            compare_folders(folders[0], longer, allowed)
     alike = clustered_bootstrap([np.zeros(25)] * 2)
     assert alike.high == -alike.low == pytest.approx(1 - 0.025 ** (1 / 50))
 
@@ -180,3 +184,27 @@ def test_what_is_no_set_of_seeds(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="--seeds"):
         merge([a, b], tmp_path / "out")
     assert [r.episode for r in merge_seeds([a, b], tmp_path / "out").episodes] == [0, 1]
+
+
+def test_shards_of_merged_seeds_keep_their_own_trajectories(tmp_path: Path) -> None:
+    states = {(seed, e): np.full((2, 3), 10.0 * seed + e) for seed in (0, 1) for e in range(4)}
+    for shard in (0, 1):
+        for seed in (0, 1):
+            write_folder(
+                tmp_path / f"{shard}-{seed}",
+                {DRAWER: [True if e % 2 == shard else None for e in range(4)]},
+                policy={"kind": "x"},
+                seed=seed,
+                trajectories={(DRAWER, e): made_up(states[seed, e]) for e in range(4)},
+                episodes=4,
+            )
+        merge_seeds([tmp_path / f"{shard}-{s}" for s in (0, 1)], tmp_path / str(shard))
+    whole = merge([tmp_path / "0", tmp_path / "1"], tmp_path / "whole")
+    found = [whole.trajectory(result).states[0, 0] for result in whole.episodes]
+    assert found == [0, 1, 2, 3, 10, 11, 12, 13]
+
+
+def test_a_seed_is_not_negative(pack: AssetPack, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="seed is 0 or more"):
+        evaluate(RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "a", 1, seed=-1, assets=pack)
+    assert not (tmp_path / "a").exists()
