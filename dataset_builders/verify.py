@@ -13,7 +13,7 @@ from typing import Any, Literal
 from common.errors import DatasetError
 from common.files import check_name
 from common.json_files import read_json, read_sealed
-from common.manifest import MANIFEST, check_manifest, read_sums
+from common.manifest import MANIFEST, check_manifest, file_sha256, read_sums
 from common.remote.folder import local_folder
 from dataset_builders.certificate import Conventions, convention_faults, conventions
 from dataset_builders.digests import CONTENT, dataset_digest
@@ -27,7 +27,7 @@ from dataset_builders.records.tfrecords import parse_example
 from dataset_builders.sources import FAILURES, TRAJECTORIES, start_name
 from dataset_builders.verification.episodes import episode_faults
 from dataset_builders.verification.replays import ReplayItem, replay_faults, show_all
-from dataset_builders.verification.shards import FoundRecord, file_sha256, framing_fault, read_shard
+from dataset_builders.verification.shards import FoundRecord, framing_fault, read_shard
 
 _MAX_REPORTED = 10
 _REMEDY = "copy or build the dataset again"

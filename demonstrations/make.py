@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.errors import DemonstrationError, TrajectoryError, UnknownTaskError
 from common.machine import cores
+from common.manifest import file_sha256
 from common.workers.progress import Bar
-from demonstrations.amplify import find_amplifier
+from demonstrations.amplify import find_amplifier, list_recordings
 from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
@@ -26,6 +28,8 @@ from simulation.recordings.trajectories import Episode, TrajectoryFile, Trajecto
 from simulation.starts import FIRST_HELD_OUT_INIT
 from simulation.tasks import Task, get_task
 
+RECORDINGS = "recordings"
+"""Entry of a file's configuration with the digests of the recordings that it was made from."""
 _FIRST_HUMAN_INDEX = 1_000_000
 """Human demonstrations follow the scripted ones in a file."""
 
@@ -63,8 +67,9 @@ def make_demonstrations(
 ) -> TrajectoryFile:
     """Write the demonstrations that `config` asks for to one trajectory file and open it.
 
-    Only successes are kept. A file with this very configuration is opened as it is; a killed
-    run goes on where it stopped.
+    Only successes are kept. A file with this very configuration and of these very recordings is
+    opened as it is, also where the recordings are no longer there; a killed run goes on where it
+    stopped.
 
     Raises:
         DemonstrationError: a source is missing or unreadable, or has no success.
@@ -72,7 +77,8 @@ def make_demonstrations(
         BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
-    with TrajectoryWriter(path, task, assets, asdict(config)) as writer:
+    content = asdict(config) | _recordings(task, path, config)
+    with TrajectoryWriter(path, task, assets, content) as writer:
         if writer.finished:
             return TrajectoryFile(path)
         demonstrator = find_demonstrator(task, config, assets) if config.episodes_per_way else None
@@ -84,6 +90,42 @@ def make_demonstrations(
         if demonstrator:
             _demonstrate_all(demonstrator, writer, config, assets)
         return writer.finish()
+
+
+def amplifies(task: Task, config: DemonstrationConfig) -> bool:
+    """Return whether new demonstrations of a task are amplified from recordings."""
+    if config.source == "auto" and config.episodes_per_way and config.human_demos:
+        try:
+            Scripted(task)
+        except UnknownTaskError:
+            return True
+    return config.source == AMPLIFIED and bool(config.episodes_per_way)
+
+
+def _recordings(task: Task, path: Path, config: DemonstrationConfig) -> dict[str, Any]:
+    """Return the digests of the recordings that a file is made from, as its configuration has them.
+
+    Of a finished file whose recordings have gone, those that it names.
+    """
+    if not config.human_demos:
+        return {}
+    find = list_recordings if amplifies(task, config) else find_people
+    try:
+        files = find(task, config.human_demos)
+    except DemonstrationError:
+        if not path.exists():
+            raise
+        with TrajectoryFile(path) as file:
+            return {name: v for name, v in file.config.items() if name == RECORDINGS}
+    return {RECORDINGS: digests(files)}
+
+
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """Return the sha256 of files, by their names; several of one name in the files' order."""
+    found: dict[str, str] = {}
+    for file in files:
+        found[file.name] = found.get(file.name, "") + file_sha256(file)
+    return found
 
 
 def count_attempts(file: TrajectoryFile) -> dict[tuple[str, str], tuple[int, int]]:
@@ -122,7 +164,7 @@ def find_demonstrator(task: Task, config: DemonstrationConfig, assets: AssetPack
         except UnknownTaskError:
             if config.source == SCRIPTED or not config.human_demos:
                 raise
-    return find_amplifier(task, Path(config.human_demos), assets)
+    return find_amplifier(task, config.human_demos, assets)
 
 
 def _demonstrate_all(

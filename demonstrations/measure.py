@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common.machine import describe_machine
+from demonstrations.amplify import list_recordings
 from demonstrations.config import DemonstrationConfig
-from demonstrations.demonstrator import Demonstrator
-from demonstrations.make import find_demonstrator
+from demonstrations.demonstrator import AMPLIFIED, Demonstrator
+from demonstrations.make import digests, find_demonstrator
 from demonstrations.measured import (
     Measured,
     measured_path,
@@ -21,6 +23,7 @@ from demonstrations.measured import (
     summarise,
     write_measured,
 )
+from demonstrations.people import find_people, has_people
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.recordings.recordings import open_recordings
@@ -58,7 +61,8 @@ def measure_item(item: MeasureItem) -> str:
     task, pack = get_task(item.task), pack_label(item.assets.name)
     demonstrator = find_demonstrator(task, item.config, item.assets)
     path = measured_path(item.out, pack, demonstrator.source, task)
-    if not (path.exists() and _same(read_measured(path), demonstrator, item)):
+    recordings = _recordings(demonstrator, item)
+    if not (path.exists() and _same(read_measured(path), demonstrator, item, recordings)):
         began = time.monotonic()
         episodes = attempts(demonstrator, Environment(task, item.assets), item)
         seconds = time.monotonic() - began
@@ -75,6 +79,7 @@ def measure_item(item: MeasureItem) -> str:
             asset_digest=item.assets.digest,
             versions=simulator_versions(),
             machine=describe_machine(),
+            recordings=recordings,
         )
         write_measured(path, measured)
     found = read_measured(path)
@@ -99,21 +104,33 @@ def attempts(demonstrator: Demonstrator, env: Environment, item: MeasureItem) ->
     return episodes
 
 
-def _same(found: Measured, demonstrator: Demonstrator, item: MeasureItem) -> bool:
+def _recordings(demonstrator: Demonstrator, item: MeasureItem) -> dict[str, str]:
+    """Return the digests of the recordings that a demonstrator amplifies."""
+    if demonstrator.source != AMPLIFIED:
+        return {}
+    return digests(list_recordings(get_task(item.task), item.config.human_demos))
+
+
+def _same(
+    found: Measured,
+    demonstrator: Demonstrator,
+    item: MeasureItem,
+    recordings: Mapping[str, str],
+) -> bool:
     """Return whether a record is what measuring again would give."""
     tried = [(way.name, way.tried) for way in found.ways]
     return (
         tried == [(name, item.attempts) for name in demonstrator.ways]
         and found.seed == item.config.seed
         and found.asset_digest == item.assets.digest
+        and dict(found.recordings) == dict(recordings)
         and dict(found.versions) == json.loads(json.dumps(simulator_versions()))
     )
 
 
 def _human_length(task: Task, folder: str, assets: AssetPack) -> int | None:
-    """Return the control steps of the person's demonstration in a folder, if there is one."""
-    path = Path(folder) / f"{task.name}.json"
-    if not folder or not path.exists():
+    """Return the control steps of the person's first demonstration, if there is one."""
+    if not folder or not has_people(task, folder):
         return None
-    with open_recordings(path, task, assets) as recordings:
+    with open_recordings(find_people(task, folder)[0], task, assets) as recordings:
         return len(recordings[0].actions)

@@ -6,7 +6,7 @@ They lie in `results/demonstrations/PACK/SOURCE/SUITE/TASK.json`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,8 @@ class Measured:
     """Versions of the simulator's packages."""
     machine: Mapping[str, Any]
     """What `common.machine.describe_machine` says."""
+    recordings: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the recordings that demonstrations were amplified from, by name."""
 
     def __post_init__(self) -> None:
         """Check what others rely on.
@@ -217,10 +219,12 @@ class _Plain:
     asset_digest: str
     versions: dict
     machine: dict
+    recordings: dict
 
 
 def _build(content: dict[str, Any]) -> Measured:
     """Return the record that an object of JSON holds; raise ValueError where it holds none."""
+    content = {"recordings": {}} | content  # records of before they were noted have none
     if differing := sorted({field.name for field in fields(Measured)} ^ content.keys()):
         raise ValueError(f"missing or unknown: {', '.join(differing)}")
     ways = tuple(build(MeasuredWay, way) for way in content.pop("ways"))

@@ -68,13 +68,13 @@ class CloneItem:
 def clone(item: CloneItem) -> str:
     """Demonstrate, clone, evaluate, write the result; return a line on it."""
     from common.json_files import write_sealed
+    from common.manifest import file_sha256
     from demonstrations.config import DemonstrationConfig
     from demonstrations.make import make_demonstrations, observe
     from generator.checkpoints import read_cost
     from generator.context import Context
     from generator.run_folder import RunFolder
     from generator.stages import Discover, Learn, run_stage
-    from simulation.assets.digests import file_sha256
     from simulation.environment import BatchEnvironment, Environment
     from simulation.tasks import get_task
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,12 +65,6 @@ def read_shard(path: Path, listed: Sequence[ListedEpisode]) -> Iterator[FoundRec
         raise DatasetError(
             f"{path} has {size:,} bytes, not {expected:,}: copy or build the dataset again"
         )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _faults(header: bytes, content: bytes, footer: bytes, listed: ListedEpisode) -> list[str]:

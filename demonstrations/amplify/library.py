@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from demonstrations.amplify.plan import (
 )
 from demonstrations.amplify.segments import JOINT_PREDICATES, Clip, Deed, cut, joint_name
 from demonstrations.amplify.source import Frames, replay
+from demonstrations.people import OFFICIAL, find_people
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
 from simulation.recordings.recordings import find_recordings, open_recordings
@@ -34,19 +35,41 @@ _CLOSED = 0.02
 """Opening of a drawer, m, below which nothing can be put into it."""
 
 
-def find_amplifier(task: Task, folder: Path, assets: AssetPack) -> Amplifier:
+def list_recordings(task: Task, folder: str | Path) -> list[Path]:
+    """Return the files from which demonstrations of a task are amplified.
+
+    Args:
+        task: the task.
+        folder: all recordings below a folder, or `official` for the task's own that
+            `dlr demos download` fetched.
+
+    Raises:
+        DemonstrationError: there is no such folder, or they have not been fetched.
+        TrajectoryError: a JSON file cannot be read.
+    """
+    if str(folder) == OFFICIAL:
+        return find_people(task, folder)
+    if not Path(folder).is_dir():
+        raise DemonstrationError(f"{folder} is not there: give a folder of recordings")
+    return find_recordings(Path(folder))
+
+
+def find_amplifier(task: Task, folder: str | Path, assets: AssetPack) -> Amplifier:
     """Return what amplifies the demonstrations in a folder to a task.
 
     Its own demonstrations are taken where there are any; else, for each predicate of its goal,
     those of other tasks with the same relation between similar objects.
 
+    Args:
+        task: the task.
+        folder: see `list_recordings`.
+        assets: asset pack to replay with.
+
     Raises:
         DemonstrationError: no recording in the folder serves.
         TrajectoryError: a file is damaged.
     """
-    if not folder.is_dir():
-        raise DemonstrationError(f"{folder} is not there: give a folder of recordings")
-    library = _Library(folder, assets)
+    library = _Library(folder, list_recordings(task, folder), assets)
     own = [own_course(clips) for clips in library.clips(task, _MOST_OWN)]
     if own:
         return Amplifier(task, tuple(own))
@@ -56,10 +79,10 @@ def find_amplifier(task: Task, folder: Path, assets: AssetPack) -> Amplifier:
 class _Library:
     """The recordings of a folder, of which each is replayed when it is first asked for."""
 
-    def __init__(self, folder: Path, assets: AssetPack) -> None:
+    def __init__(self, folder: str | Path, files: Sequence[Path], assets: AssetPack) -> None:
         self._folder, self._assets = folder, assets
         self._files: dict[Task, list[Path]] = {}
-        for path in find_recordings(folder):
+        for path in files:
             with open_recordings(path, None, assets) as file:
                 self._files.setdefault(file.task, []).append(path)
         self._cut: dict[Task, list[tuple[Clip, ...]]] = {}

@@ -11,6 +11,7 @@ from typing import Any
 from common.errors import AssetError
 from common.files import user_cache_folder
 from common.json_files import read_sealed, write_sealed
+from common.manifest import file_sha256
 from simulation.assets.embedded import ROBOT_FILE
 from simulation.assets.published import PUBLISHED_DIGEST, published_files
 
@@ -73,12 +74,6 @@ def listing_digest(hashes: Mapping[str, str]) -> str:
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from common.errors import DemonstrationError, InvalidStateError, TrajectoryError, UnknownTaskError
 from dataset_builders.sources import list_episodes, split_episodes
+from demonstrations.amplify import list_recordings
 from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import (
     count_attempts,
@@ -219,6 +221,44 @@ def test_official_files_replay_with_their_own_fixtures(
             np.testing.assert_array_equal(
                 episode.fixtures.quaternions, scripted.fixtures.quaternions
             )
+
+
+def test_other_recordings_are_other_demonstrations(
+    tmp_path: Path, pack: AssetPack, environments: dict[Task, Environment], scripted: Episode
+) -> None:
+    env, people = environments[DRAWER], tmp_path / "people"
+    people.mkdir()
+    recording = people / f"{DRAWER.name}_demo.hdf5"
+    config = DemonstrationConfig(episodes_per_way=0, human_demos=str(people))
+
+    def made() -> tuple[int, int]:
+        with make_demonstrations(DRAWER, tmp_path / "a.hdf5", config, pack) as file:
+            return len(file), (tmp_path / "a.hdf5").stat().st_mtime_ns
+
+    write_official(recording, scripted, env)
+    first = made()
+    assert made() == first and first[0] == 2
+    more = {"init_state": scripted.states[0].tolist(), "actions": scripted.actions.tolist()}
+    (people / f"{DRAWER.name}.json").write_text(json.dumps(more))
+    second = made()
+    assert second[0] == 3 and made() == second
+    shutil.rmtree(people)
+    assert made() == second
+    (tmp_path / "a.hdf5").unlink()
+    with pytest.raises(DemonstrationError, match="has no demonstrations"):
+        made()
+
+
+def test_the_official_recordings_of_a_task_can_be_amplified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(DemonstrationError, match="dlr demos download"):
+        list_recordings(DRAWER, "official")
+    file = tmp_path / "dlr-vla/demonstrations" / f"{DRAWER.key}_demo.hdf5"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert list_recordings(DRAWER, "official") == [file]
 
 
 def test_each_start_of_people_has_a_name_so_that_val_fraction_splits_them(

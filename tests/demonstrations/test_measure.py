@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import DemonstrationError
+from demonstrations import measure
 from demonstrations.config import DemonstrationConfig
 from demonstrations.measure import MeasureItem, attempts, measure_item
 from demonstrations.measured import measured_path, read_measured
@@ -41,6 +42,26 @@ def test_every_attempt_counts_and_a_record_is_made_once(
     assert line == f"left {won}/2, lame 0/2" and found.distinctness is None
     written = path.stat().st_mtime_ns
     assert measure_item(item) == line and path.stat().st_mtime_ns == written
+
+
+def test_other_recordings_are_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SKILLS, "close", (HalfLame(),))
+    amplifier = Scripted(DRAWER)
+    monkeypatch.setattr(amplifier, "source", "amplified")
+    monkeypatch.setattr(measure, "find_demonstrator", lambda *_: amplifier)
+    monkeypatch.setattr(measure, "_human_length", lambda *_: None)
+    config = DemonstrationConfig(source="amplified", human_demos=str(tmp_path / "people"))
+    item = MeasureItem(DRAWER.key, tmp_path / "out", config, 1, embedded_pack())
+    path = measured_path(tmp_path / "out", "embedded", "amplified", DRAWER)
+    (tmp_path / "people").mkdir()
+    written = []
+    for text in ('{"actions": 1}', '{"actions": 1}', '{"actions": 2}'):
+        (tmp_path / "people" / "some.json").write_text(text)
+        measure_item(item)
+        written.append(path.stat().st_mtime_ns)
+    assert written[0] == written[1] < written[2]
 
 
 def test_only_the_two_packs_are_measured(tmp_path: Path) -> None:

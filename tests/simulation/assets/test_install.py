@@ -19,8 +19,8 @@ import pytest
 
 from cli.main import main
 from common.errors import AssetError
+from common.manifest import file_sha256
 from simulation.assets import install
-from simulation.assets.digests import file_sha256
 from simulation.assets.install import Collection, Wheel, install_assets, published_collection
 from simulation.assets.published import PublishedFile, blob_id, differing, published_files
 from simulation.assets.resolve import installed_folder
