@@ -170,7 +170,7 @@ def _motion(trajectories: Sequence[Trajectory], resamples: int, seed: int) -> di
     }
     if all(len(path) >= 4 for path in paths):
         values["mean_squared_jerk"] = [mean_squared_jerk(path) for path in paths]
-    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed)
+    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed, False)
     weights /= weights.sum(axis=1, keepdims=True)
     return {key: estimate(weights @ np.asarray(v, float)) for key, v in values.items()}
 
@@ -215,7 +215,7 @@ def _repertoire_figures(
         metric_key("coverage", space): Estimate(value)
         for space, value in repertoire.coverage(trajectories).items()
     }
-    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed)
+    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed, False)
     ways = [way for way in repertoire.ways if way]
     for key, labels, shown in (
         ("mode_entropy", modes, repertoire.modes),

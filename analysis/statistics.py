@@ -99,24 +99,31 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: corrected[name] for name in p_values}
 
 
-def bootstrap_weights(groups: Sequence[Hashable], resamples: int, seed: int) -> FloatArray:
+def bootstrap_weights(
+    groups: Sequence[Hashable], resamples: int, seed: int, of_pairs: bool = True
+) -> FloatArray:
     """Return how often each episode is drawn when their groups are resampled; (draws + 1, N).
 
     Row 0 is the sample itself. Episodes of one group, such as those from one start, are drawn
-    together, because they are not independent. Draws of a single group hold no pair of two and
-    are left out, so there may be fewer rows than asked for, and of one group there is row 0 alone.
+    together, because they are not independent. For means over pairs, draws of a single group hold
+    no pair of two and are left out, so there may be fewer rows than asked for. Where that leaves
+    no draw but the sample (of two groups; of one, also for other means) there is row 0 alone.
 
     Args:
         groups: N groups; all different to resample episodes.
         resamples: draws.
         seed: of the draws.
+        of_pairs: whether means over pairs are weighed, as by `pair_means`.
     """
     names = {group: place for place, group in enumerate(dict.fromkeys(sorted(groups, key=repr)))}
+    if len(names) < (3 if of_pairs else 2):
+        return np.ones((1, len(groups)))
     member = np.array([names[group] for group in groups])
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    drawn = draws[(draws > 0).sum(axis=1) > 1][:, member]
-    return np.concatenate([np.ones((1, len(groups))), drawn])
+    if of_pairs:
+        draws = draws[(draws > 0).sum(axis=1) > 1]
+    return np.concatenate([np.ones((1, len(groups))), draws[:, member]])
 
 
 def pair_means(term: FloatArray, weights: FloatArray, groups: Sequence[Hashable]) -> FloatArray:

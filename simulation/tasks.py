@@ -42,7 +42,7 @@ _ARRAY_PICKLE_GLOBALS = {
     ("_codecs", "encode"),
 }
 
-_PICKLE_FAULTS = (
+PICKLE_FAULTS = (
     OSError,
     zipfile.BadZipFile,
     zlib.error,
@@ -272,7 +272,7 @@ def load_array_pickle(path: Path, remedy: str) -> np.ndarray:
             if member.file_size > _MOST_INIT_BYTES:
                 raise ValueError(f"{member.file_size:,} bytes are declared")
             array = _ArrayUnpickler(io.BytesIO(archive.read(member))).load()
-    except _PICKLE_FAULTS as error:
+    except PICKLE_FAULTS as error:
         raise InvalidStateError(
             f"cannot read init states from {path.name}: {one_line(error)}. {remedy}"
         ) from error

@@ -78,7 +78,7 @@ def list_folder(address: str) -> dict[str, RemoteFile]:
     """Return the files of a folder elsewhere, at any depth: name, with `/`, -> file.
 
     Raises:
-        DatasetError: the server cannot be asked.
+        DatasetError: the server cannot be asked, or names a file outside.
     """
     address = address.rstrip("/")
     with address_errors(address):
@@ -91,6 +91,8 @@ def list_folder(address: str) -> dict[str, RemoteFile]:
     for path, info in found.items():
         name = path.strip("/").removeprefix(base).strip("/")
         if info.get("type") == "file" and name and not path.endswith("/"):
+            if ".." in Path(name).parts:
+                raise DatasetError(f"{address}/{name} leads out of its folder: do not use it")
             files[name] = _remote_file(f"{address}/{name}", info)
     return files
 
@@ -154,8 +156,6 @@ def copy_folder(
     total = sum(file.size for file in files.values())
     with tqdm(total=total, unit="B", unit_scale=True, desc="copying", disable=None) as bar:
         for name in names:
-            if ".." in Path(name).parts:
-                raise DatasetError(f"{files[name]} leads out of its folder: do not use it")
             _copy_file(files[name], target / name)
             bar.update(files[name].size)
     return files

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def folder_digest(folder: Path, check: Callable[[Path], None] | None = None) -> 
         check: called whenever the digest is made anew; what it raises keeps it from being made.
 
     Raises:
-        AssetError: the cache folder cannot be written.
+        AssetError: a file cannot be read, or the cache folder cannot be written.
     """
-    stats = [(name, file.stat()) for name, file in _files(folder)]
+    with _readable(folder):
+        stats = [(name, file.stat()) for name, file in _files(folder)]
     listing = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in stats)
     signature = sha256(f"{_RULES}\n{listing}".encode())
     record = cache_folder() / "digests" / f"{sha256(str(folder).encode())[:16]}.json"
@@ -57,8 +59,12 @@ def read_digest(folder: Path) -> str:
 
     Where every published file is as it was published and nothing of the folder takes its place,
     that of the published files; files beside them then change nothing.
+
+    Raises:
+        AssetError: a file cannot be read.
     """
-    hashes = _hash_files(folder)
+    with _readable(folder):
+        hashes = _hash_files(folder)
     own = {name: hashes[name] for name in published_files() if name in hashes}
     if ROBOT_FILE not in hashes and listing_digest(own) == PUBLISHED_DIGEST:
         return PUBLISHED_DIGEST
@@ -96,6 +102,18 @@ def cache_folder() -> Path:
             "be written."
         )
     return folder
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Name the file of a folder that cannot be read, such as a link to nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise AssetError(
+            f"cannot read {error.filename} of the asset folder {folder}: {error.strerror}. Copy "
+            "the folder again, with what its links lead to."
+        ) from error
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:

@@ -238,13 +238,23 @@ class TrajectoryFile:
         self._file = _open(self.path)
         try:
             self.attributes: dict[str, Any] = dict(self._file["data"].attrs)
-            self._steps, self._digests, self._infos = self._read_index()
+            self._steps, self._digests, infos = self._read_index()
+            self.infos: Sequence[EpisodeInfo] = infos
+            """Where each episode comes from, without reading the episodes."""
+            self.config: dict[str, Any] = json.loads(self.attributes["config"])
+            """What produced the episodes."""
+            self.versions: dict[str, str] = json.loads(self.attributes["versions"])
+            """Simulator versions that the episodes were made with."""
+            self.asset_pack, self.asset_digest = (
+                str(self.attributes[name]) for name in ("asset_pack", "asset_digest")
+            )
+            self._task = str(self.attributes["task"])
         except Exception as error:
             self._file.close()
             raise _damaged(self.path, error) from error
 
-    def _read_index(self) -> tuple[np.ndarray, np.ndarray, bytes]:
-        """Return steps (N,), digests (N, 32) and provenance as JSON of the N episodes.
+    def _read_index(self) -> tuple[np.ndarray, np.ndarray, list[EpisodeInfo]]:
+        """Return steps (N,), digests (N, 32) and provenance of the N episodes.
 
         Raises:
             ValueError: they or the file's attributes are not what was written.
@@ -261,12 +271,10 @@ class TrajectoryFile:
             raise ValueError(f"it has {len(data)} episodes, not {attributes['num_demos']}")
         if steps.sum() != attributes["total"]:
             raise ValueError(f"it has {steps.sum()} steps, not {attributes['total']}")
-        return steps, index[DIGEST], index["info"].tobytes()
-
-    @functools.cached_property
-    def infos(self) -> Sequence[EpisodeInfo]:
-        """Where each episode comes from, without reading the episodes."""
-        return [EpisodeInfo(**info) for info in json.loads(self._infos)]
+        infos = [EpisodeInfo(**info) for info in json.loads(index["info"].tobytes())]
+        if not len(infos) == len(index[DIGEST]) == len(steps):
+            raise ValueError(f"its index is of {len(infos)} and of {len(steps)} episodes")
+        return steps, index[DIGEST], infos
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -281,27 +289,7 @@ class TrajectoryFile:
     @property
     def task(self) -> Task:
         """The task of all episodes."""
-        return get_task(str(self.attributes["task"]))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What produced the episodes."""
-        return json.loads(self.attributes["config"])
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Simulator versions that the episodes were made with."""
-        return json.loads(self.attributes["versions"])
-
-    @property
-    def asset_pack(self) -> str:
-        """Name of the asset pack that the episodes were simulated with."""
-        return str(self.attributes["asset_pack"])
-
-    @property
-    def asset_digest(self) -> str:
-        """Digest of the asset pack that the episodes were simulated with."""
-        return str(self.attributes["asset_digest"])
+        return get_task(self._task)
 
     def __len__(self) -> int:
         """Return the number of episodes."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import InvalidStateError, one_line
-from simulation.tasks import load_array_pickle
+from simulation.tasks import PICKLE_FAULTS, load_array_pickle
 
 _MOST_BYTES = 2**26
 
@@ -42,7 +43,7 @@ def _read_npz(file: Path, remedy: str) -> np.ndarray:
                 raise ValueError(f"{len(members)} arrays, or too large ones, are declared")
         with np.load(file, allow_pickle=False) as content:
             return np.asarray(content[content.files[0]])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, MemoryError) as error:
+    except (*PICKLE_FAULTS, MemoryError, tokenize.TokenError) as error:
         raise InvalidStateError(
             f"cannot read init states from {file}: {one_line(error)}. {remedy}"
         ) from error

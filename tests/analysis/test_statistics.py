@@ -84,10 +84,20 @@ def test_bootstrap_interval_of_a_mean() -> None:
 
 
 def test_weights_draw_episodes_of_a_start_together() -> None:
-    weights = bootstrap_weights([(1, 0), (2, 0), (1, 0)], 50, 0)
+    groups = [(1, 0), (2, 0), (1, 0), (3, 0)]
+    weights = bootstrap_weights(groups, 50, 0)
     assert (weights[0] == 1).all() and (weights[:, 0] == weights[:, 2]).all()
-    # A draw of the lone episode twice holds no pair and is left out.
-    assert (weights[:, 0] > 0).all() and len(weights) < 51
+    # A draw of one episode three times holds no pair and is left out.
+    assert (weights[:, [0, 1, 3]].max(axis=1) < 3).all() and len(weights) < 51
+    weights = bootstrap_weights(groups, 50, 0, of_pairs=False)
+    assert (weights.max(axis=1) == 3).any() and len(weights) == 51
+
+
+def test_what_is_too_few_to_resample_has_no_interval() -> None:
+    assert len(bootstrap_weights("aab", 100, 0)) == 1
+    means = bootstrap_weights("aab", 100, 0, of_pairs=False) @ np.array([0.0, 0.0, 1.0])
+    assert len(means) == 101 and (means[1:] == 0).any() and (means[1:] == 2).any()
+    assert len(bootstrap_weights("aaa", 100, 0, of_pairs=False)) == 1
 
 
 def test_pair_means_leave_copies_out() -> None:

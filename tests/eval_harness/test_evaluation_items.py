@@ -33,10 +33,11 @@ def test_shards_run_alike_and_merge(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_judged_by_the_share_that_was_run_last(tmp_path: Path) -> None:
-    first, whole = ({"shard": shard, "episodes": 4} for shard in ("0/2", "0/1"))
-    write_folder(tmp_path / "a", {DRAWER: [True, None, False, None]}, **first)
+    begun = {DRAWER: [True, None, False, None]}
+    write_folder(tmp_path / "a", begun, episodes=4, shard="0/2")
     assert is_complete(load_results(tmp_path / "a"))
-    write_folder(tmp_path / "a", {DRAWER: [None, "broken", None, "broken"]}, **whole)
+    rest = {DRAWER: [None, "broken", None, "broken"]}
+    write_folder(tmp_path / "a", rest, episodes=4, shard="0/1")
     results = load_results(tmp_path / "a")
     assert not results.missing and not is_complete(results)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import InvalidStateError
-from simulation.scene import load_scene
+from simulation.scene import Placement, Scene, load_scene
 from simulation.tasks import get_task
 
 TASK = get_task("KITCHEN_SCENE5_put_the_black_bowl_on_the_plate")
@@ -56,11 +56,13 @@ def test_placements_depend_on_the_seed_alone(scene):
 
 def test_scenes_that_sample_at_once_do_not_mix_their_draws(scene, pack):
     scenes = [scene, load_scene(get_task("libero_goal/turn_on_the_stove"), pack)]
-    seeds = range(20, 40)
-    alone = [[one._sample_placement(seed) for seed in seeds] for one in scenes]
+
+    def sample(one: Scene) -> list[Placement]:
+        return [one._sample_placement(seed) for seed in range(20, 40)]
+
+    alone = [sample(one) for one in scenes]
     with ThreadPoolExecutor(2) as threads:
-        work = [threads.submit(lambda s=s: [s._sample_placement(n) for n in seeds]) for s in scenes]
-        together = [each.result() for each in work]
+        together = list(threads.map(sample, scenes))
     for first, second in zip(alone, together, strict=True):
         for one, other in zip(first, second, strict=True):
             assert np.array_equal(one.qpos, other.qpos)

@@ -109,6 +109,17 @@ def test_a_folder_here_is_itself(tmp_path):
     assert local_folder(f"file://{tmp_path}", [], lambda here: []) == tmp_path
 
 
+def test_a_name_that_leads_out_of_its_folder_is_refused(cloud, monkeypatch):
+    class Hostile:
+        def find(self, root: str, detail: bool) -> dict[str, dict[str, object]]:
+            return {f"{root}/../../escaped": {"type": "file", "size": 1}}
+
+    monkeypatch.setattr(folder, "open_address", lambda address: (Hostile(), f"{BUCKET}/folder"))
+    for copy in (list_folder, lambda at: local_folder(at, [], lambda here: ["../../escaped"])):
+        with pytest.raises(DatasetError, match="leads out of its folder"):
+            copy(ADDRESS)
+
+
 def test_names_and_digests_are_the_server_s(stored):
     found = list_folder(ADDRESS)
     assert sorted(found) == ["a", "b", "below/c"]

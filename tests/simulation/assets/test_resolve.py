@@ -97,6 +97,7 @@ def test_incomplete_hub_cache_is_passed_over_aloud(tmp_path: Path) -> None:
             lambda folder: (folder / "articulated_objects/microwave.xml").write_text("<mujoco>"),
             "not an MJCF file",
         ),
+        (lambda folder: (folder / "textures/lost.png").symlink_to("nowhere"), "lost.png"),
     ],
 )
 def test_bad_folder_is_one_clear_error(damage, message: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from common.errors import BusyError, OutputError, TrajectoryError
 from simulation.assets.resolve import AssetPack
+from simulation.recordings.stored_episode import digest
 from simulation.recordings.trajectories import (
     Episode,
     EpisodeInfo,
@@ -314,7 +316,29 @@ def elsewhere(file: h5py.File) -> None:
     file["data/demo_1/states"] = h5py.ExternalLink("other.hdf5", "/data/demo_1/states")
 
 
+def sealed_again(change: Change) -> Change:
+    """Make a change and have the digest of index and attributes say so: whoever writes can."""
+
+    def changed(file: h5py.File) -> None:
+        change(file)
+        attributes = {name: v for name, v in file["data"].attrs.items() if name != "sha256"}
+        index = {name: item[()] for name, item in file["index"].items()}
+        file["data"].attrs["sha256"] = digest(index, attributes)
+
+    return changed
+
+
+def unknown_field(file: h5py.File) -> None:
+    infos = json.loads(file["index/info"][()].tobytes())
+    infos[0]["unknown"] = 1
+    del file["index/info"]
+    file["index/info"] = np.frombuffer(json.dumps(infos).encode(), np.uint8)
+
+
 CHANGES: dict[str, Change] = {
+    "no_task": sealed_again(lambda file: file["data"].attrs.__delitem__("task")),
+    "no_config": sealed_again(attribute("data", "config", "{")),
+    "unknown_field": sealed_again(unknown_field),
     "num_demos": attribute("data", "num_demos", 2),
     "total": attribute("data", "total", 13),
     "asset_digest": attribute("data", "asset_digest", "1" * 64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from common.errors import AssetError, InvalidStateError, UnknownTaskError
 from simulation.assets.resolve import AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
-from simulation.suites.pro import PRO_VARIABLE, pro_tasks
+from simulation.suites.pro import PRO_VARIABLE, _is_empty, pro_tasks
 from simulation.suites.published import use
 from simulation.suites.states import read_states
 from simulation.tasks import get_task, list_tasks
@@ -115,6 +116,13 @@ def test_states_that_could_run_code_are_refused(tmp_path):
     file.write_bytes(b"PK nonsense")
     with pytest.raises(InvalidStateError, match="fetch it again"):
         read_states(file, "fetch it again")
+    np.savez_compressed(file, np.arange(40.0).reshape(4, 10))
+    whole = file.read_bytes()
+    for at in range(0, len(whole), 3):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with contextlib.suppress(InvalidStateError):
+            read_states(file, "fetch it again")
+        _is_empty(file)
     np.savez(file, np.full((3, 4), np.nan))
     with pytest.raises(InvalidStateError, match="finite"):
         read_states(file, "fetch it again")
