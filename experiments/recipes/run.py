@@ -122,10 +122,13 @@ class _Planned:
     out: tuple[Path, Path]
     trained: dict[tuple[str, int, str], int] = field(default_factory=dict)
     """Places of the trainings of recipes as they are, by task, seed and recipe."""
+    latest: dict[tuple[object, ...], int] = field(default_factory=dict)
+    """Places of the latest training of a variant that begins with a stage, by task and seed."""
 
     def add(self, task: Task, seed: int, variants: Sequence[Variant]) -> list[int]:
         """Add a round's trainings of a task, and what measures them; return the latter's places."""
-        from generator.work.plan import plan_task
+        from generator.recipes import get_recipe
+        from generator.work.plan import plan_demonstrations, plan_task
 
         settings, commit = replace(self.settings, seeds=(seed,)), head()
         plain = tuple(v.recipe for v in variants if v.name in WANTED)
@@ -133,6 +136,7 @@ class _Planned:
             told = replace(settings, recipes=plain)
             places = plan_task(self.plan, RunFolder(self.root), task, told, self.assets)
             self.trained |= {(task.key, seed, name): p for (name, _), p in places.items()}
+        shown = plan_demonstrations(self.plan, RunFolder(self.root), task, settings, self.assets)
         before = [p for (key, of, _), p in self.trained.items() if (key, of) == (task.key, seed)]
         baseline = self.trained.get((task.key, seed, "o2o_rl"))
         measured = []
@@ -145,13 +149,15 @@ class _Planned:
                     variant.config(replace(settings.train, seed=seed)), settings.collect,
                     self.assets, settings.slots, settings.learned, name=variant.name,
                 )  # fmt: skip
-                place = self.plan.add(item, ended=before)
+                begins = (task.key, seed, get_recipe(variant.recipe).stages[0])
+                also = [self.latest[begins]] if begins in self.latest else []
+                place = self.latest[begins] = self.plan.add(item, (shown,), [*before, *also])
             measures = VariantMeasures(
                 folder, task.key, variant.recipe, seed, settings.collect, self.assets,
                 self.out[0], commit, variant.name,
             )  # fmt: skip
-            also = () if baseline in (None, place) else (baseline,)
-            measured.append(self.plan.add(measures, (place,), also))
+            other = () if baseline in (None, place) else (baseline,)
+            measured.append(self.plan.add(measures, (place,), other))
         return measured
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.workers import After
 from demonstrations.config import DemonstrationConfig
@@ -27,6 +27,7 @@ class Plan:
     """What is to be done."""
     _after: list[tuple[int, ...]] = field(default_factory=list)
     _may_fail: list[frozenset[int]] = field(default_factory=list)
+    _trained: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
     def add(self, item: WorkItem, after: Iterable[int] = (), ended: Iterable[int] = ()) -> int:
         """Add an item; return its place.
@@ -41,6 +42,34 @@ class Plan:
         self._after.append((*after, *may_fail))
         self._may_fail.append(may_fail)
         return len(self.items) - 1
+
+    def once(self, item: WorkItem, after: Iterable[int] = ()) -> int:
+        """Add an item that must have been done; return the place of an equal one if there is one.
+
+        Two items that make the same file at once would be in each other's way.
+        """
+        return self.items.index(item) if item in self.items else self.add(item, after)
+
+    def train(self, item: TrainingItem, after: int) -> int:
+        """Add a training, which waits for an earlier one that shares its first stages.
+
+        Args:
+            item: the training.
+            after: place of the item that must have been done.
+
+        Returns:
+            Its place.
+        """
+        stages = get_recipe(item.recipe).stages
+        if item.until:
+            stages = stages[: [stage.name for stage in stages].index(item.until) + 1]
+        of = item.run, item.task, item.config.seed
+        chain = [(*of, stages[:depth]) for depth in range(len(stages), 0, -1)]
+        first = next((self._trained[key] for key in chain if key in self._trained), after)
+        place = self.add(item, (after,), () if first == after else (first,))
+        for key in chain:
+            self._trained.setdefault(key, place)
+        return place
 
     @property
     def after(self) -> After:
@@ -68,23 +97,30 @@ class Settings:
     """Environments stepped together."""
 
 
+def plan_demonstrations(
+    plan: Plan, run: RunFolder, task: Task, settings: Settings, assets: AssetPack
+) -> int:
+    """Add a task's demonstrations, unless they are planned already; return their place."""
+    from demonstrations.make import DemonstrationItem, possible
+
+    source = possible(task, settings.demonstrate)
+    shown = DemonstrationItem(task.key, run.demonstrations(task), source, assets)
+    return plan.once(Demonstrate(run, shown))
+
+
 def plan_task(
     plan: Plan, run: RunFolder, task: Task, settings: Settings, assets: AssetPack
 ) -> dict[tuple[str, int], int]:
     """Add a task's items: its demonstrations, then a training of each recipe and seed.
 
     A stage that several recipes share is trained once, by the first of them in an item of its own,
-    after which the others begin.
+    after which the others begin. What an earlier call has planned is not planned again, and is
+    waited for where a stage is shared.
 
     Returns:
         The place of each recipe's and seed's training among the items.
     """
-    from demonstrations.make import DemonstrationItem, possible
-
-    source = possible(task, settings.demonstrate)
-    shown = DemonstrationItem(task.key, run.demonstrations(task), source, assets)
-    first = plan.add(Demonstrate(run, shown))
-    places = {}
+    first, places = plan_demonstrations(plan, run, task, settings, assets), {}
     for seed in settings.seeds:
         shared: dict[tuple[Stage, ...], int] = {}
         chains = {name: get_recipe(name).stages for name in settings.recipes}
@@ -100,7 +136,7 @@ def plan_task(
                 if not any(other[:depth] == prefix for other in others):
                     break
                 if prefix not in shared:
-                    shared[prefix] = plan.add(up_to(item, stage.name), (after,))
+                    shared[prefix] = plan.train(up_to(item, stage.name), after)
                 after = shared[prefix]
-            places[name, seed] = plan.add(item, (after,))
+            places[name, seed] = plan.train(item, after)
     return places

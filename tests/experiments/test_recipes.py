@@ -35,6 +35,7 @@ from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
 from tests.experiments.test_study import DRAWER
 from tests.experiments.test_study import TINY as STUDY
+from tests.generator.work.plans import check_none_in_anothers_way
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 TINY = replace(
@@ -79,6 +80,7 @@ def test_what_is_wanted_most_is_done_first(tmp_path: Path) -> None:
     tasks = [get_task(task) for task in TASKS[:2]]
     out = tmp_path, tmp_path
     plan = plan_recipes(tmp_path, tasks, VARIANTS, settings, embedded_pack(), out, "official")
+    check_none_in_anothers_way(plan)
     whats = [item.what for item in plan.items]
     trained = [w for w in whats if " seed " in w and "measures" not in w and " of " not in w]
     first = [f"{name} seed 0" for name in WANTED]
@@ -94,6 +96,15 @@ def test_what_is_wanted_most_is_done_first(tmp_path: Path) -> None:
     folders = {v.folder(tmp_path).trajectories(tasks[0], v.recipe, 0) for v in VARIANTS}
     assert len(folders) == len(VARIANTS)
     assert len({v.folder(tmp_path).stages(tasks[0]) for v in VARIANTS}) == 1
+
+
+def test_variants_alone_have_demonstrations_and_share_their_stages(tmp_path: Path) -> None:
+    shown, collect = DemonstrationConfig(2, "scripted"), CollectConfig()
+    settings = Settings((), (0,), shown, TINY, collect, collect)
+    chosen = [v for v in VARIANTS if v.name not in WANTED]
+    tasks, out = [get_task(TASKS[0])], (tmp_path, tmp_path)
+    plan = plan_recipes(tmp_path, tasks, chosen, settings, embedded_pack(), out)
+    check_none_in_anothers_way(plan)
 
 
 @pytest.mark.slow

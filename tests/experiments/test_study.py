@@ -23,6 +23,7 @@ from generator.run_folder import RunFolder
 from generator.work.plan import Settings
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
+from tests.generator.work.plans import check_none_in_anothers_way
 
 DRAWER = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,7 @@ def test_seeds_go_one_after_the_other_with_controls_at_the_end(tmp_path: Path) -
     settings = Settings(RECIPES, (0, 1), shown, TINY, collect, collect)
     tasks = [get_task(task) for task in TASKS[:2]]
     plan = plan_study(RunFolder(tmp_path), tasks, settings, CONTROLS, embedded_pack(), tmp_path)
+    check_none_in_anothers_way(plan)
     whats = [item.what for item in plan.items]
     first, second = whats.index("dlr seed 0"), whats.index("dlr seed 1")
     assert max(i for i, what in enumerate(whats) if what == "dlr seed 0") < second

@@ -9,10 +9,10 @@ from demonstrations.config import DemonstrationConfig
 from generator.config import CollectConfig, GeneratorConfig
 from generator.recipes import RECIPES
 from generator.run_folder import RunFolder
-from generator.work.items import TrainingItem
 from generator.work.plan import Plan, Settings, plan_task
 from simulation.assets.resolve import AssetPack
 from simulation.tasks import get_task
+from tests.generator.work.plans import check_none_in_anothers_way
 
 TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
 PACK = AssetPack("none", Path(), "0" * 64)
@@ -48,18 +48,13 @@ def test_a_stage_of_several_recipes_is_an_item_of_its_own() -> None:
 def test_no_stage_is_trained_by_two_items_at_once() -> None:
     plan = Plan()
     plan_task(plan, RunFolder(Path("run")), TASK, replace(SETTINGS, recipes=tuple(RECIPES)), PACK)
-    after = plan.after.items
+    check_none_in_anothers_way(plan)
 
-    def before(index: int) -> set[int]:
-        return {other for first in after[index] for other in {first, *before(first)}}
 
-    stages: dict[object, list[int]] = {}
-    for index, item in enumerate(plan.items):
-        if isinstance(item, TrainingItem):
-            chain = [stage.name for stage in RECIPES[item.recipe].stages]
-            count = chain.index(item.until) + 1 if item.until else len(chain)
-            for depth in range(1, count + 1):
-                key = (item.config.seed, RECIPES[item.recipe].stages[:depth])
-                stages.setdefault(key, []).append(index)
-    for mine in stages.values():
-        assert all(mine[0] in before(other) for other in mine[1:])
+def test_rounds_of_one_task_are_not_in_each_others_way() -> None:
+    plan = Plan()
+    for recipes in (("dlr", "o2o_rl"), ("dlr_shuffled", "filtered_clone")):
+        chosen = replace(SETTINGS, recipes=recipes)
+        plan_task(plan, RunFolder(Path("run")), TASK, chosen, PACK)
+    check_none_in_anothers_way(plan)
+    assert [item.what for item in plan.items].count("demonstrations") == 1
