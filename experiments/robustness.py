@@ -8,8 +8,7 @@ level, paired by start and seed; DLR's takes its patterns by turns. Each trainin
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,56 +106,67 @@ def read_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
     return [read_json(path, what, DlrError, remedy) for path in paths]
 
 
-Rates = dict[tuple[str, int], dict[str, dict[str, float]]]
-"""Success by condition, recipe and task, the mean over seeds; the control is `("", 0)`."""
+Values = dict[tuple[str, int], dict[str, dict[str, float]]]
+"""Something of each condition, recipe and task, the mean over seeds; the control is `("", 0)`."""
 
 
-def rates(results: Sequence[Mapping[str, Any]]) -> Rates:
-    """Return the success rates of tasks that both recipes have in the same seeds."""
-    seeds: dict[tuple[str, str], set[int]] = defaultdict(set)
+def rates(results: Sequence[Mapping[str, Any]]) -> Values:
+    """Return the success rates of the trainings that both recipes have under a condition."""
+    return _by_condition(results, lambda arm: arm["successes"] / arm["pairs"])
+
+
+def changes(results: Sequence[Mapping[str, Any]]) -> Values:
+    """Return success less that of the same training's control; less than 0 where some is lost."""
+    return _by_condition(results, lambda arm: (arm["successes"] - arm["control"]) / arm["pairs"])
+
+
+def _by_condition(
+    results: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]
+) -> Values:
+    found: dict[tuple[str, int], dict[str, dict[tuple[str, int], float]]] = {}
     for one in results:
-        seeds[one["task"], one["recipe"]].add(one["seed"])
-    found: dict[tuple[str, int], dict[str, dict[str, list[float]]]] = {}
-    for one in results:
-        if one["seed"] not in seeds[one["task"], DLR] & seeds[one["task"], BASELINE]:
-            continue
-        arms = [("", 0, one["arms"][0]["control"], one["arms"][0]["pairs"])]
-        arms += [(a["axes"], a["level"], a["successes"], a["pairs"]) for a in one["arms"]]
-        for axes, level, successes, pairs in arms:
-            tasks = found.setdefault((axes, level), {}).setdefault(one["recipe"], {})
-            tasks.setdefault(one["task"], []).append(successes / pairs)
-    return {
-        condition: {
-            recipe: {task: float(np.mean(values)) for task, values in sorted(tasks.items())}
-            for recipe, tasks in recipes.items()
-        }
-        for condition, recipes in found.items()
-    }
+        first = one["arms"][0]
+        control = {**first, "axes": "", "level": 0, "successes": first["control"]}
+        for arm in (control, *one["arms"]):
+            recipes = found.setdefault((arm["axes"], arm["level"]), {DLR: {}, BASELINE: {}})
+            recipes[one["recipe"]][one["task"], one["seed"]] = value(arm)
+    means: Values = {}
+    for condition, recipes in found.items():
+        shared = sorted(recipes[DLR].keys() & recipes[BASELINE].keys())
+        seeds = {task: [seed for other, seed in shared if other == task] for task, _ in shared}
+        if shared:
+            means[condition] = {
+                recipe: {
+                    task: float(np.mean([trainings[task, seed] for seed in of]))
+                    for task, of in seeds.items()
+                }
+                for recipe, trainings in recipes.items()
+            }
+    return means
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page: each condition's success, what of it is lost, and DLR less O2O-RL."""
-    found = rates(results)
+    """Return the page: each condition's success, its change, and DLR's change less O2O-RL's."""
+    found, changed = rates(results), changes(results)
     if not found:
         raise DlrError("no task has results of both recipes: run this without --report")
-    control = found[("", 0)]
     rows, p_values = [], {}
     for (axes, level), recipes in sorted(found.items()):
         name = f"{axes} {level}" if axes else "control"
         cells = [f"{_mean(recipes[recipe]):.1%}" for recipe in (BASELINE, DLR)]
-        rows.append([name, *cells])
+        rows.append([name, str(len(recipes[DLR])), *cells])
         if axes:
-            lost = {r: _minus(recipes[r], control[r]) for r in (BASELINE, DLR)}
-            p_values[name] = sign_flip_test(list(_minus(lost[DLR], lost[BASELINE]).values()))
-            rows[-1] += [f"{100 * _mean(lost[r]):+.1f}" for r in (BASELINE, DLR)]
-            rows[-1].append(change_in_points(_minus(lost[DLR], lost[BASELINE])))
+            change = changed[axes, level]
+            p_values[name] = sign_flip_test(list(_minus(change[DLR], change[BASELINE]).values()))
+            rows[-1] += [f"{100 * _mean(change[r]):+.1f}" for r in (BASELINE, DLR)]
+            rows[-1].append(change_in_points(_minus(change[DLR], change[BASELINE])))
         else:
             rows[-1] += ["", "", ""]
     corrected = holm(p_values)
     lines = [
         f"| {' | '.join(row)} | {_p(p_values, row[0])} | {_p(corrected, row[0])} |" for row in rows
     ]
-    return "\n".join([*_head(results, control), *lines, ""]) + "\n"
+    return "\n".join([*_head(results, found[("", 0)]), *lines, ""]) + "\n"
 
 
 def _head(results: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> list[str]:
@@ -171,12 +181,14 @@ def _head(results: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> l
         f"{names(starts)} official starts each, assets {names(packs)}, protocol `{PROTOCOL}`;",
         f"`python -m experiments.robustness` (commit {names(commits)}). Policies act on the",
         "simulator's state, which pictures and words do not change. DLR's takes its patterns by",
-        "turns. The unit is the task: intervals are bootstraps over tasks, p values sign flips of",
-        "what DLR loses less what O2O-RL loses, by themselves and after Holm.",
+        "turns. A change is in points of success, less the same training's control; of each",
+        "condition the trainings count that both recipes have. The unit is the task: intervals are",
+        "bootstraps over tasks, p values sign flips of DLR's change less O2O-RL's, by themselves",
+        "and after Holm.",
         "",
-        "| condition | O2O-RL | DLR | O2O-RL, points lost | DLR, points lost "
-        "| DLR less O2O-RL (95%) | p | p, Holm |",
-        "|---|---|---|---|---|---|---|---|",
+        "| condition | tasks | O2O-RL | DLR | O2O-RL's change | DLR's change "
+        "| DLR's less O2O-RL's (95%) | p | p, Holm |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
 
 

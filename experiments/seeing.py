@@ -166,12 +166,13 @@ def _head(results: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
         f"default cloned from {EPISODES_PER_WAY} scripted demonstrations of each way: a frozen",
         "EfficientNet-Lite0 looks through the third-person camera, and the head has proprioception",
         "beside; patterns take turns. They were trained without any perturbation. They read no",
-        "instruction, so language is left out. The unit is the task: intervals are bootstraps over",
-        "tasks, p values sign flips of what is lost, after Holm.",
+        "instruction, so language is left out. A change is in points of success, less the control.",
+        "The unit is the task: intervals are bootstraps over tasks, p values sign flips of the",
+        "change, after Holm.",
         "",
         f"![Success kept, by axis and level]({picture})",
         "",
-        "| condition | success | worst task | points lost (95%) | p, Holm |",
+        "| condition | success | worst task | change (95%) | p, Holm |",
         "|---|---|---|---|---|",
     ]
 
@@ -185,10 +186,11 @@ def _tasks(rates: Mapping[str, float], found: Sequence[Condition]) -> list[str]:
         "|---|---|" + "---|" * len(axes),
     ]
     for task in sorted(rates):
-        cells = [
-            f"{np.mean([one.success[task] for one in found if one.axis == axis]):.0%}"
+        of_axis = [
+            [one.success[task] for one in found if one.axis == axis and task in one.success]
             for axis in axes
         ]
+        cells = [f"{np.mean(values):.0%}" if values else "" for values in of_axis]
         lines.append(f"| {short_name(task, _LETTERS)} | {rates[task]:.0%} | {' | '.join(cells)} |")
     return lines
 

@@ -46,7 +46,7 @@ def test_policies_are_evaluated_and_told(tmp_path: Path) -> None:
         robustness((TASK,), (0, 1), run=run.root, out=out, page_file=told, workers=1, **shape)
     assert [one["recipe"] for one in read_results(out)] == ["dlr", "o2o_rl"]
     robustness(out=out, page_file=told, report=True)
-    assert "| objects 1 | 0.0% | 0.0% | +0.0 | +0.0 |" in told.read_text()
+    assert "| objects 1 | 1 | 0.0% | 0.0% | +0.0 | +0.0 |" in told.read_text()
 
 
 def test_what_is_lost_is_compared_by_task() -> None:
@@ -57,7 +57,22 @@ def test_what_is_lost_is_compared_by_task() -> None:
     ]
     assert rates(results)[("layout", 3)]["dlr"]["s/0"] == 0.9
     text = page(results)
-    assert "| layout 3 | 60.0% | 90.0% | -40.0 | -10.0 | +30.0 (+30.0 to +30.0) | 0.031 |" in text
+    change = "-40.0 | -10.0 | +30.0 (+30.0 to +30.0)"
+    assert f"| layout 3 | 6 | 60.0% | 90.0% | {change} | 0.031 |" in text
+
+
+def test_a_change_is_of_the_trainings_that_have_the_condition() -> None:
+    results = [
+        result("s/0", recipe, *counts, seed)
+        for recipe in ("dlr", "o2o_rl")
+        for seed, counts in enumerate([(20, 10), (6, 4)])
+    ]
+    for one in results:
+        one["arms"][0]["level"] = 1 + 2 * one["seed"]
+    text = page([*results, result("s/1", "dlr", 20, 0)])
+    assert "| control | 1 | 65.0% | 65.0% |" in text
+    assert "| layout 1 | 1 | 50.0% | 50.0% | -50.0 | -50.0 |" in text
+    assert "| layout 3 | 1 | 20.0% | 20.0% | -10.0 | -10.0 |" in text
 
 
 def test_one_recipe_alone_is_an_error() -> None:

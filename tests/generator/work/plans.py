@@ -22,10 +22,7 @@ def check_none_in_anothers_way(plan: Plan) -> None:
     stages: dict[object, list[int]] = {}
     for index, item in enumerate(plan.items):
         if isinstance(item, TrainingItem):
-            task = next(
-                i.item for i in plan.items if type(i) is Demonstrate and i.task == item.task
-            )
-            assert places[task.path] in before[index]
+            assert places[item.run.demonstrations(get_task(item.task))] in before[index]
             chain = [stage.name for stage in RECIPES[item.recipe].stages]
             count = chain.index(item.until) + 1 if item.until else len(chain)
             for depth in range(1, count + 1):
