@@ -23,7 +23,8 @@ MOST_DEPTH = 64
 """Lists and objects within each other."""
 MOST_DIGITS = 20
 """Digits of an integer: those of the largest that 64 bits hold."""
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+"""Texts, of which the last may not end, so that none is looked through twice; and brackets."""
 _SEAL = re.compile(rb',\s*"sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
 _SEAL_BYTES = 128
 """More than a seal takes up at the end."""

@@ -30,7 +30,9 @@ GATHERED = "gathered.safetensors"
 """Successes of filtered cloning so far."""
 ENCODER, ENCODER_TRAINING = "encoder.safetensors", "encoder_training.safetensors"
 """An encoder that is trained, or is still being."""
-UNFINISHED = frozenset((TRAINING, GATHERED, ENCODER, ENCODER_TRAINING))
+SPENT = "spent.json"
+"""CPU seconds of all tries so far."""
+UNFINISHED = frozenset((TRAINING, GATHERED, ENCODER, ENCODER_TRAINING, SPENT))
 """Files in a stage's folder from which it goes on, until its record is there. Where one is what
 the stage makes, as `discover` an encoder, it stays."""
 _RECORDED_PACKAGES = ("torch", "numpy", "scikit-learn", "mujoco", "robosuite", "hf-libero")

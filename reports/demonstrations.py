@@ -6,11 +6,14 @@ ways together. The video shows the same episodes side by side, in step.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +21,8 @@ from matplotlib.collections import LineCollection
 from PIL import Image, ImageDraw, ImageFont
 
 from analysis.ways import yaws
-from common.errors import SettingError, TrajectoryError
+from common.errors import SettingError, TrajectoryError, UsageError
+from common.json_files import read_sealed, write_sealed
 from reports.figures import colour, draw_paths, picture
 from reports.moments import find_moments
 from reports.run_gather import pack_of
@@ -101,7 +105,7 @@ class ShownWay:
 def show_demonstrations(
     path: Path, assets: AssetPack | None = None, settings: SheetSettings | None = None
 ) -> tuple[Path, Path]:
-    """Draw a file's sheet and video beside it, unless they are newer than it.
+    """Draw a file's sheet and video beside it, unless that very file was drawn like this before.
 
     Args:
         path: a trajectory file.
@@ -119,17 +123,31 @@ def show_demonstrations(
     """
     settings = settings or SheetSettings()
     sheet, video = path.with_suffix(".png"), path.with_suffix(".mp4")
+    drawn = path.with_name(f".{path.stem}.drawn.json")
     with TrajectoryFile(path) as file:
-        made = path.stat().st_mtime
-        if all(out.exists() and out.stat().st_mtime >= made for out in (sheet, video)):
+        pack = pack_of(file, assets)
+        how = json.loads(json.dumps({**asdict(settings), "pack": pack.digest}))
+        how["episodes"] = hashlib.sha256("".join(file.digests).encode()).hexdigest()
+        if sheet.exists() and video.exists() and _drawn(drawn) == how:
             return sheet, video
+        drawn.unlink(missing_ok=True)
         ways = gather_ways(file)
-        with Renderer(file.task, pack_of(file, assets), settings.size, settings.size) as renderer:
+        with Renderer(file.task, pack, settings.size, settings.size) as renderer:
             write_picture(sheet, draw_sheet(file, ways, renderer, settings))
             every = max(2, -(-max(way.example_steps for way in ways) // (_FRAMES - 1)))
             frames = draw_frames(file, ways, renderer, settings, every)
             write_video(video, frames, CONTROL_FREQUENCY / every * settings.speed)
+    write_sealed(drawn, how)
     return sheet, video
+
+
+def _drawn(path: Path) -> dict[str, Any]:
+    """Return how a file was drawn; nothing where that was not noted, or is damaged."""
+    try:
+        found = read_sealed(path, "a note of what was drawn", UsageError, "it is drawn anew")
+    except UsageError:
+        return {}
+    return {name: value for name, value in found.items() if name != "sha256"}
 
 
 def gather_ways(file: TrajectoryFile) -> list[ShownWay]:

@@ -141,14 +141,15 @@ class Beam:
         Raises:
             WorkerError: an item failed, or the pipeline, three times or before a worker began.
         """
-        target = f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}-results"
-        how = (self.options, target, self.workers, description)
-        for _ in range(_TRIES - 1):
+        targets: list[str] = []
+        while True:
+            targets.append(f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}-results")
+            how = (self.options, tuple(targets), self.workers, description)
             try:
                 return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
             except (DeadProcessError, UnfinishedPipelineError):
-                continue
-        return iter(run_in_fresh_process(_run_pipeline, function, items, *how))
+                if len(targets) == _TRIES:
+                    raise
 
     def attempt(
         self,

@@ -38,7 +38,7 @@ def run_pipeline(
     function: Callable[[Any], Any],
     items: Sequence[Any],
     flags: Sequence[str],
-    target: str,
+    targets: Sequence[str],
     workers: int | None,
     description: str,
 ) -> list[Any]:
@@ -48,7 +48,8 @@ def run_pipeline(
         function: as `common.workers.run_items` wants it.
         items: frozen and picklable.
         flags: options of the pipeline.
-        target: folder for what the workers tell, on storage that all reach; removed in the end.
+        targets: folders for what the workers tell, on storage that all reach: one of each try
+            that died, whose lines are not this one's, and this try's own. All are removed.
         workers: processes beside each of Beam's workers; None as `Beam` says.
         description: what is done, for errors.
 
@@ -56,6 +57,9 @@ def run_pipeline(
         UnfinishedPipelineError: the pipeline failed after its workers had begun.
         WorkerError: an item failed, or the pipeline before that.
     """
+    *stale, target = targets
+    for left in stale:
+        _remove(left)
     options = _options(flags)
     threading.excepthook = _end_with_worker
     work = _Work(pickle.dumps(function), workers or _processes(options), target)

@@ -30,7 +30,7 @@ class Times:
     """What a task took, all that was tried together."""
 
     seconds: Mapping[str, float]
-    """Wall time of each piece of work."""
+    """Wall time of each piece of work, of tries that ended."""
     demonstrations: float
     """CPU seconds of its demonstrations."""
 
@@ -89,14 +89,14 @@ class TaskRecord:
             what: the piece.
             seconds: wall time.
             failure: why it failed, if it did.
-            demonstrations: CPU seconds of demonstrating, where it was that.
+            demonstrations: CPU seconds of demonstrating, of all tries, where it was that.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         before, path = self.times(), self._path(TIME)
         taken = {**before.seconds, what: before.seconds.get(what, 0.0) + seconds}
-        spent = before.demonstrations + demonstrations
+        spent = demonstrations or before.demonstrations
         write_sealed(path, {"task": self.task, "seconds": taken, "demonstrations": spent})
         self._keep(what, failure)
 

@@ -150,7 +150,7 @@ def _cost(row: TaskRow) -> TaskCost | None:
     recipes = list(row.recipes.values())
     last = [f"collect {recipe.result.final}" for recipe in recipes]
     known = all(name in r.result.costs for name, r in zip(last, recipes, strict=True))
-    if not known or not all(recipe.kept for recipe in recipes):
+    if not known or not all(recipe.kept for recipe in recipes) or not row.times.demonstrations:
         return None
     return TaskCost(
         row.times.demonstrations,

@@ -160,7 +160,9 @@ class Scoreboard:
             record = TaskRecord(out, task.key)
             paths = {recipe: out / result_path(task.key, recipe, seed) for recipe in RECIPES}
             found = {r: RecipeRow(read_result(path)) for r, path in paths.items() if path.exists()}
-            row = TaskRow(task.key, task.language, found, record.failures(), record.times())
+            # What failed before a finished task was tried again, here or elsewhere, is over.
+            failures = record.failures() if len(found) < len(RECIPES) else []
+            row = TaskRow(task.key, task.language, found, failures, record.times())
             if found or row.failures:
                 rows.append(row)
         return Scoreboard(sorted(rows, key=_by_least), len(tasks))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from analysis.diversity import TABLE_1, Metric, metric_key
 from analysis.poses import SPACES
-from demonstrations.config import Style
+from demonstrations.config import DemonstrationConfig
 from experiments.libero_90 import scale
 from experiments.libero_90.scoreboard import (
     MARGIN,
@@ -19,6 +19,7 @@ from experiments.libero_90.scoreboard import (
     RecipeRow,
     Scoreboard,
 )
+from experiments.study import COLLECT, EPISODES_PER_WAY
 from experiments.study_page import BASELINE, DLR, TEST_HEADS, TEST_NOTE, outcome_cells, run_tests
 from generator.config import GeneratorConfig
 from reports.run_outcomes import Count
@@ -75,7 +76,8 @@ def totals(board: Scoreboard) -> list[str]:
             f"demonstrations, trainings and collections: {board.kept / hours:.0f} an hour of one "
             f"core. With measuring, start-up, what failed and whatever else the machine had to do, "
             f"wall clock {board.hours:.1f} h one after the other, {board.hours / 2:.1f} h with two "
-            "at a time."
+            "at a time. What killed tries took is not in the wall clock, and in few results in the "
+            "CPU hours."
         )
     people = sum(row.shown_by_people for row in rows)
     lines.append(f"Trained on a person's demonstration, too: {people} of the tasks.")
@@ -257,14 +259,19 @@ def provenance(board: Scoreboard) -> Table:
 
 
 def settings(board: Scoreboard) -> Table:
-    """Return which trainings had other settings than the study."""
-    usual = _flat(asdict(GeneratorConfig())) | _flat(asdict(Style()), "style.")
+    """Return which trainings, demonstrations and collections had other settings than the study."""
+    usual = _settings(
+        asdict(GeneratorConfig()),
+        asdict(DemonstrationConfig(EPISODES_PER_WAY, "scripted")),
+        asdict(COLLECT),
+        "libero",
+    )
     tasks: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in board.rows:
         for name, recipe in row.recipes.items():
             facts = recipe.result.provenance
-            had = _flat(facts.get("config", {}))
-            had |= _flat(facts.get("shown", {}).get("style", {}), "style.")
+            config, shown, collect = (facts.get(n, {}) for n in ("config", "shown", "collect"))
+            had = _settings(config, shown, collect, facts.get("assets", ""))
             other = [f"{key} {had[key]}" for key in usual if had.get(key, usual[key]) != usual[key]]
             if other:
                 tasks[", ".join(other)][row.name].append(name)
@@ -275,6 +282,18 @@ def settings(board: Scoreboard) -> Table:
         for text, those in tasks.items()
     ]
     return Table("Other settings", ["settings", "tasks"], rows)
+
+
+def _settings(
+    config: Mapping[str, object],
+    shown: Mapping[str, object],
+    collect: Mapping[str, object],
+    assets: str,
+) -> dict[str, str]:
+    """Return settings by name, as far as they are told; people's demonstrations are told apart."""
+    own = {name: v for name, v in shown.items() if name not in ("human_demos", "recordings")}
+    pack = {"assets": assets.split(" ")[0]} if assets else {}
+    return _flat(config) | _flat(own, "demonstrations.") | _flat(collect, "collect.") | pack
 
 
 def _flat(tree: Mapping[str, object], path: str = "") -> dict[str, str]:

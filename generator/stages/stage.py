@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from common.errors import CheckpointError, UsageError
 from common.files import ensure_writable
 from common.json_files import read_sealed, write_sealed
 from common.locks import lock_file
+from common.spent import spending
 from common.workers.progress import tell
 from generator.config import GeneratorConfig
 from generator.context import Context
@@ -51,8 +51,8 @@ def run_stage(
     The folder's name ends with the key: a digest of the stage with its options, its settings, the
     task, the seed and `inputs`. So what a stage does not read does not touch it, other settings
     are another folder, and recipes share stages. `record.json` holds report, settings, inputs,
-    versions, and the sha256 of the result; `cost.json` the CPU seconds of the process that
-    finished it.
+    versions, and the sha256 of the result; `cost.json` the CPU seconds that it took, those of
+    killed processes included.
 
     Args:
         stage: the stage.
@@ -67,7 +67,7 @@ def run_stage(
         BusyError: another process is running this very stage there.
         OutputError: the folder cannot be written.
     """
-    from generator.checkpoints import UNFINISHED, add_cost, versions
+    from generator.checkpoints import SPENT, UNFINISHED, add_cost, versions
     from generator.policies.seeing import place
 
     read = {
@@ -82,10 +82,10 @@ def run_stage(
     with lock_file(folder):
         if not (folder / RECORD).exists():
             tell(stage.name)
-            began = time.process_time()
-            report = stage.run(context, ensure_writable(folder))
+            with spending(ensure_writable(folder) / SPENT) as cpu_seconds:
+                report = stage.run(context, folder)
+                add_cost(folder, {"stage_cpu_seconds": cpu_seconds()})
             content = {**read, "versions": versions(), "report": report}
-            add_cost(folder, {"stage_cpu_seconds": time.process_time() - began})
             write_sealed(folder / RECORD, {**content, "result": _sha256(folder / stage.file)})
             for name in UNFINISHED - {stage.file}:
                 (folder / name).unlink(missing_ok=True)

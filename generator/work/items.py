@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from common.spent import spending
 from common.workers.progress import tell, telling
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import (
@@ -70,15 +71,16 @@ class Demonstrate:
         return "demonstrations"
 
     def __call__(self) -> Result:
-        """Make them."""
+        """Make them; `cpu_seconds` are those of all tries, here and before."""
         from demonstrations.make import demonstrate_item
 
-        began, worked = time.monotonic(), time.process_time()
-        with telling(*told_as(self.run, self)):
+        began, path = time.monotonic(), self.item.path
+        noted = spending(path.with_name(f".{path.name}.spent.json"))
+        with telling(*told_as(self.run, self)), noted as cpu_seconds:
             tell("demonstrate")
             ways = demonstrate_item(self.item)
         seconds = {"demonstrate": time.monotonic() - began}
-        return {"ways": ways, "seconds": seconds, "cpu_seconds": time.process_time() - worked}
+        return {"ways": ways, "seconds": seconds, "cpu_seconds": cpu_seconds()}
 
     def describe(self, result: Result) -> str:
         """Return what came of each way."""

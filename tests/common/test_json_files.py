@@ -68,6 +68,8 @@ def test_nesting_is_counted_outside_text() -> None:
     with pytest.raises(ValueError, match="within each other"):
         parse_json(json.dumps([nested]).encode())
     assert parse_json(b"[18446744073709551615]") == [2**64 - 1]
+    with pytest.raises(ValueError, match="Unterminated"):  # quadratic, this would take hours
+        parse_json(b"[" + b"[]," * 65 + b'"' + b'\\"' * 800_000)
 
 
 CONTENT = {"b": [1, 2.5, None, "\N{GREEK SMALL LETTER PI}"], "a": {"10": True, "9": 0.1}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -104,8 +105,10 @@ def test_a_sheet_and_a_video_lie_beside_the_file_and_are_made_once(path: Path) -
     assert np.abs(frames[0] - frames[-1]).mean() > 3
     for made in (sheet, video):
         os.utime(made, (2e9, 2e9))
-    show_demonstrations(path)
+    show_demonstrations(path, settings=SMALL)
     assert sheet.stat().st_mtime == video.stat().st_mtime == 2e9
+    show_demonstrations(path, settings=replace(SMALL, camera="robot0_eye_in_hand"))
+    assert not np.array_equal(iio.imread(sheet).astype(int), picture)
 
 
 def test_mistakes_are_one_error(path: Path, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ def test_a_failure_stays_until_that_very_piece_of_work_is_done(tmp_path: Path) -
     assert not (tmp_path / TASKS[0].key / "failed.json").exists()
     taken = {"demonstrations": 3.0, "dlr seed 0": 11.0, "o2o_rl seed 0": 7.0}
     assert record.times() == Times(taken, 2.5)
+    record.note("demonstrations", 1.0, None, 4.0)
+    assert record.times().demonstrations == 4.0
 
 
 def test_records_are_no_results(tmp_path: Path) -> None:

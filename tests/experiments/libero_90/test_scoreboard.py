@@ -103,12 +103,18 @@ def test_markdown_tells_everything(board: Scoreboard) -> None:
     assert "0 of 90 tasks finished" in alone and "No finished task tells" in alone
 
 
+def test_a_failure_of_a_task_that_was_finished_elsewhere_is_over(tmp_path: Path) -> None:
+    TaskRecord(tmp_path, TASKS[0].key).note("dlr seed 0", 5.0, Failure("dlr seed 0", "lost", "a"))
+    finish(tmp_path, TASKS[0])
+    assert not Scoreboard.read(tmp_path, TASKS, 0).rows[0].failures
+
+
 def test_trainings_with_other_settings_are_named(tmp_path: Path) -> None:
     finish(tmp_path, TASKS[0])
     usual = {"seed": 3, "learn": {"hidden": [256, 256], "steps": 3000}}
     other = {"learn": {"hidden": [256, 256], "other_fingers": 0.03}}
-    pushed = {"style": {"speed": [0.8, 1.15], "pushes": 0.03}}
-    calm: dict[str, object] = {}
+    pushed = {"style": {"speed": [0.8, 1.15], "pushes": 0.03}, "human_demos": "official"}
+    calm: dict[str, object] = {"episodes_per_way": 40, "source": "scripted"}
     for place, config, shown in (
         (1, usual, calm),
         (2, other, calm),
@@ -121,8 +127,14 @@ def test_trainings_with_other_settings_are_named(tmp_path: Path) -> None:
     table = tables.settings(Scoreboard.read(tmp_path, TASKS, 0))
     assert table.rows == [
         ["learn.other_fingers 0.03", f"{TASKS[2].name} (dlr)"],
-        ["style.pushes 0.03", f"{TASKS[3].name} (dlr), {TASKS[4].name} (dlr)"],
+        ["demonstrations.style.pushes 0.03", f"{TASKS[3].name} (dlr), {TASKS[4].name} (dlr)"],
     ]
+    fewer = {"shown": {"episodes_per_way": 5}, "collect": {"episodes": 12}, "assets": "embedded 1"}
+    one = result(TASKS[5], DLR, [50])
+    write_result(replace(one, provenance={**one.provenance, **fewer}), tmp_path)
+    named = "demonstrations.episodes_per_way 5, collect.episodes 12, assets embedded"
+    rows = tables.settings(Scoreboard.read(tmp_path, TASKS, 0)).rows
+    assert [named, f"{TASKS[5].name} (dlr)"] in rows
     none = tables.settings(Scoreboard([], 90))
     assert not none.rows and none.before == ["None had other settings."]
 
