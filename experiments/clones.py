@@ -8,14 +8,13 @@ demonstrations beside that of those kept for validation, and the CPU seconds tha
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import DlrError
 from common.machine import describe_machine
 from demonstrations.config import Style
+from experiments.command import run_command
 from experiments.many import attempt_tasks
 from generator.config import EvaluationConfig, GeneratorConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -164,9 +163,4 @@ def clones(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(clones, prog="python -m experiments.clones")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(clones, "experiments.clones")

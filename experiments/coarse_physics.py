@@ -7,7 +7,6 @@ difference to exact physics with its interval, and environment steps a CPU secon
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.errors import DlrError
 from common.machine import describe_machine
+from experiments.command import run_command
 from experiments.many import attempt_tasks
 from experiments.study import TASKS
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -176,9 +175,4 @@ def coarse_physics(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(coarse_physics, prog="python -m experiments.coarse_physics")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(coarse_physics, "experiments.coarse_physics")

@@ -17,16 +17,15 @@ Nothing is simulated but what is missing of the demonstrations.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from common.errors import DlrError
 from common.machine import describe_machine
 from demonstrations.config import Style
 from experiments.clones import TASKS
+from experiments.command import run_command
 from experiments.many import attempt_tasks
 from generator.config import DiscoverConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -160,9 +159,4 @@ def discovery(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(discovery, prog="python -m experiments.discovery")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(discovery, "experiments.discovery")

@@ -8,15 +8,15 @@ chosen, environment steps, minutes, and every iteration's measures.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import DlrError, UsageError
+from common.errors import UsageError
 from common.files import write_json
 from common.machine import describe_machine
+from experiments.command import run_command
 from experiments.many import attempt_tasks
 from generator.config import BudgetConfig, GeneratorConfig
 from simulation.assets.resolve import AssetPack, resolve_assets
@@ -190,9 +190,4 @@ def try_all(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(try_all, prog="python -m experiments.options")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(try_all, "experiments.options")

@@ -7,7 +7,6 @@ level, paired by start and seed; DLR's takes its patterns by turns. Each trainin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from common.errors import DlrError
 from common.files import write_json, write_text
 from common.json_files import read_json
 from common.machine import describe_machine
+from experiments.command import run_command
 from experiments.many import attempt_tasks
 from experiments.study import RECIPES, SEEDS, TASKS, head
 from experiments.study_page import BASELINE, DLR
@@ -263,9 +263,4 @@ def robustness(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(robustness, prog="python -m experiments.robustness")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(robustness, "experiments.robustness")

@@ -7,7 +7,6 @@ under each axis and level, paired by start and seed. Each task leaves
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from analysis.statistics import bootstrap, holm, sign_flip_test
 from common.errors import DlrError
 from common.files import write_text
 from demonstrations.config import DemonstrationConfig
+from experiments.command import run_command
 from experiments.figures import short_name, write_panels
 from experiments.many import attempt_tasks, work_plan
 from experiments.robustness import (
@@ -277,9 +277,4 @@ def seeing(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(seeing, prog="python -m experiments.seeing")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(seeing, "experiments.seeing")

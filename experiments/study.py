@@ -7,7 +7,6 @@ that measures it and leaves a small file, `results/study/TASK/RECIPE/SEED.json`.
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import DlrError
 from demonstrations.config import DemonstrationConfig
+from experiments.command import run_command
 from experiments.study_items import MeasureItem, PoolItem
 from experiments.study_page import BASELINE, DLR, page
 from experiments.study_results import (
@@ -178,9 +178,4 @@ def study(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(study, prog="python -m experiments.study")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(study, "experiments.study")

@@ -7,7 +7,6 @@ stage goes on where it was killed.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from common.machine import describe_machine
 from common.workers import run_in_fresh_process
 from eval_harness.compare import compare
 from eval_harness.results import Results, summarise
+from experiments.command import run_command
 from generator.checkpoints import versions
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.tasks import get_task
@@ -199,13 +199,4 @@ def _report(path: Path, outcomes: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    from common.errors import DlrError
-
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"overfit": overfit, "transfer": transfer}, prog="python -m experiments.vla_chain"
-        )
-    except DlrError as error:
-        sys.exit(f"benchmarks: {error}")
+    run_command({"overfit": overfit, "transfer": transfer}, "experiments.vla_chain")

@@ -7,11 +7,11 @@ machine. See docs/generate.md.
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 from common.errors import DlrError
 from demonstrations.config import DemonstrationConfig, Style
+from experiments.command import run_command
 from experiments.study import COLLECT, EPISODES_PER_WAY, RECIPES
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import RunFolder
@@ -84,9 +84,4 @@ def libero_90(
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        tyro.cli(libero_90, prog="python -m experiments.libero_90")
-    except DlrError as error:
-        sys.exit(f"experiments: {error}")
+    run_command(libero_90, "experiments.libero_90")

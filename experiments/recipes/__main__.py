@@ -1,13 +1,6 @@
 """`python -m experiments.recipes`."""
 
-import sys
-
-import tyro
-
-from common.errors import DlrError
+from experiments.command import run_command
 from experiments.recipes.run import recipes
 
-try:
-    tyro.cli(recipes, prog="python -m experiments.recipes")
-except DlrError as error:
-    sys.exit(f"experiments: {error}")
+run_command(recipes, "experiments.recipes")
