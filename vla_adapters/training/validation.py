@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import AssetError, one_line
+from common.errors import AssetError, SettingError, one_line
 from common.intervals import wilson_interval
 from common.json_files import build, read_sealed, write_sealed
 from eval_harness.protocols import Protocol, get_protocol
@@ -29,6 +29,8 @@ RESULTS = "validation.json"
 PROTOCOLS: dict[ModelName, str] = {"pi0": "openpi", "openvla": "openvla"}
 """The protocol that each model is trained for and evaluated under by default."""
 _KINDS = {"pi0": "lerobot", "openvla": "openvla"}
+_READ_STATE = ("pi0",)
+"""Models that look at the robot's state beside pictures and words."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,18 @@ def protocol_of(config: TrainConfig) -> Protocol:
     """Return the protocol that a training follows.
 
     Raises:
-        SettingError: there is none of this name.
+        SettingError: there is none of this name, or its state is not the datasets', which a model
+            that reads the state would be trained on.
     """
-    return get_protocol(config.protocol or PROTOCOLS[config.model])
+    usual = get_protocol(PROTOCOLS[config.model])
+    chosen = get_protocol(config.protocol) if config.protocol else usual
+    if config.model in _READ_STATE and chosen.state_layout != usual.state_layout:
+        raise SettingError(
+            f"{config.model} reads the robot's state, which the protocol {chosen.name} gives as "
+            f"{', '.join(chosen.state_layout)} and the data as {', '.join(usual.state_layout)}: "
+            "choose another protocol"
+        )
+    return chosen
 
 
 def choose_assets(

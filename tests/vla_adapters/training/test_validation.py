@@ -109,3 +109,6 @@ def test_training_and_validation_follow_one_protocol():
     assert protocol_of(TrainConfig(("data",), Path("out"), protocol="lerobot")).name == "lerobot"
     with pytest.raises(SettingError, match="unknown protocol 'mine'"):
         protocol_of(TrainConfig(("data",), Path("out"), protocol="mine"))
+    with pytest.raises(SettingError, match="gripper, joints and the data as eef_position"):
+        protocol_of(TrainConfig(("data",), Path("out"), protocol="libero"))
+    assert protocol_of(TrainConfig(("data",), Path("out"), "openvla", protocol="libero"))
