@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.main import main
-from eval_harness.results import load_results
+from demonstrations.config import DemonstrationConfig
+from demonstrations.make import make_demonstrations
+from eval_harness.results import Results, load_results
 from simulation.assets.resolve import embedded_pack
+from simulation.tasks import get_task
 from tests.eval_harness.folders import write_folder
 
 TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
@@ -37,6 +42,41 @@ def test_shards_are_run_merged_and_shown(
     assert run("merge", *folders, "--out", str(tmp_path / "all")) == 0
     assert "100.0% (2/2)" in capsys.readouterr().out
     assert len(load_results(tmp_path / "all").episodes) == 2
+
+
+def test_comparing_names_the_baseline_first(tmp_path: Path) -> None:
+    weak = write_folder(tmp_path / "weak", {TASK: [False] * 9 + [True]})
+    strong = write_folder(tmp_path / "strong", {TASK: [True] * 9 + [False]})
+    told = tmp_path / "x.json"
+    assert run("compare", str(weak), str(strong), "--json", str(told)) == 0
+    assert json.loads(told.read_text())["all"]["difference"]["value"] == pytest.approx(0.8)
+    report = ["report", str(strong), "--no-videos", "--out", str(tmp_path / "page")]
+    assert run(*report, "--baseline", str(weak)) == 0
+    page = json.loads((tmp_path / "page" / "report.json").read_text())
+    assert page["comparison"]["all"]["difference"]["value"] == pytest.approx(0.8)
+    other = write_folder(tmp_path / "other", {TASK: [True] * 10}, protocol="libero")
+    assert run("compare", str(weak), str(other)) == 2
+    assert run("compare", str(weak), str(other), "--allow-different") == 0
+
+
+def test_seed_and_starts_reach_the_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demonstrations = tmp_path / "demonstrations" / "drawer.hdf5"
+    config, pack = DemonstrationConfig(episodes_per_way=1), embedded_pack()
+    make_demonstrations(get_task(TASK), demonstrations, config, pack).close()
+    asked: dict[str, Any] = {}
+
+    def evaluate(*_: Any, **options: Any) -> Results:
+        asked.update(options)
+        return load_results(write_folder(tmp_path / "out", {TASK: [True]}))
+
+    monkeypatch.setattr("eval_harness.evaluation.evaluate", evaluate)
+    folder = str(demonstrations.parent)
+    common = ["run", "random", "--tasks", TASK, "--episodes", "1", "--no-preflight"]
+    common += ["--assets", str(pack.path), "--out", str(tmp_path / "out")]
+    assert run(*common, "--seed", "3", "--starts", folder) == 0
+    assert asked["seed"] == 3 and len(asked["starts"].recordings[TASK]) == 3
 
 
 def test_a_run_under_perturbation_has_its_control_and_says_what_is_kept(

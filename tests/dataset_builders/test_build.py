@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from common.errors import DatasetError, OutputError, TrajectoryError, WorkerErro
 from common.workers import map_in_processes
 from dataset_builders.build import BuildConfig, build, parse_cameras
 from dataset_builders.episodes import check_numbers
+from dataset_builders.finishing import read_episodes
 from dataset_builders.sources import list_episodes, split_episodes
 from dataset_builders.verify import verify
 from simulation.assets.resolve import AssetPack
@@ -69,6 +71,22 @@ def test_a_dataset_makes_way_for_one_of_another_file_format(
         overwrite=True,
     )  # fmt: skip
     assert list(build(config).glob("*.array_record*"))
+
+
+def test_validation_and_failures_are_splits_of_their_own(
+    trajectories: Path, tmp_path: Path
+) -> None:
+    config = BuildConfig(
+        trajectories, tmp_path, resolution=24, val_fraction=0.5, failures=True, replay=0, workers=1
+    )
+    built = build(config)
+    info = json.loads((built / "dataset_info.json").read_text())
+    sizes = {split["name"]: split["shardLengths"] for split in info["splits"]}
+    assert sizes == {"train": ["1"], "val": ["1"], "failures": ["1"]}
+    assert verify(built, trajectories, replay=0).episodes == 3
+    assert sorted(one.split for one in read_episodes(built)) == ["failures", "train", "val"]
+    (found,) = json.loads((built / "statistics_openvla.json").read_text()).values()
+    assert (found["num_transitions"], found["num_trajectories"]) == (7, 2)
 
 
 def test_other_names_of_the_cameras_are_another_dataset(

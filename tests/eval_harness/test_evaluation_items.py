@@ -27,7 +27,12 @@ def test_shards_run_alike_and_merge(tmp_path: Path) -> None:
     ]
     successes = [evaluate_shard(pickle.loads(pickle.dumps(item))) for item in items]
     merged = merge([item.out for item in items], tmp_path / "merged")
-    assert [result.episode for result in merged.episodes] == [0, 1]
+    whole = replace(items[0], out=tmp_path / "whole", shard=Shard())
+    evaluate_shard(whole)
+    alone = load_results(whole.out)
+    assert [r.outcome for r in merged.episodes] == [r.outcome for r in alone.episodes]
+    for one, other in zip(merged.episodes, alone.episodes, strict=True):
+        assert np.array_equal(merged.trajectory(one).states, alone.trajectory(other).states)
     assert sum(successes) == sum(result.success for result in merged.episodes)
     assert evaluate_shard(items[0]) == successes[0]
 

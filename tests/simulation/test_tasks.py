@@ -50,8 +50,8 @@ def test_init_states_are_finite_and_equal_what_torch_reads():
     for task in list_tasks():
         states = task.init_states()
         assert states.shape[0] == 50 and states.dtype == np.float64
-    path = registry.libero_root() / "init_files" / task.suite / f"{task.name}.pruned_init"
-    assert np.array_equal(states, torch.load(path, weights_only=False))
+        path = registry.libero_root() / "init_files" / task.suite / f"{task.name}.pruned_init"
+        assert np.array_equal(states, torch.load(path, weights_only=False))
 
 
 def test_a_name_alone_means_libero_90_first():
