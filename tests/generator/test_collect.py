@@ -1,8 +1,10 @@
 """Collection keeps the same number of successes per group and survives kill -9."""
 
+import copy
+import functools
 import json
 import math
-import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,22 +32,22 @@ NOISE = NoiseConfig()
 
 def trained(patterns: int) -> GaussianPolicy:
     """Return a clone that succeeds often."""
+    return copy.deepcopy(_cloned(patterns))
+
+
+@functools.cache
+def _cloned(patterns: int) -> GaussianPolicy:
     demonstrations = point_mass_demonstrations(45)
     labels = way_labels(demonstrations) if patterns else None
     config = LearnConfig(steps=900, hidden=(128, 128), ema_decay=0.99)
-    folder = Path(os.environ["COLLECT_TEST_FOLDER"]) / f"learn{patterns}"
-    return learn(demonstrations, labels, config, patterns, 0, folder)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        return learn(demonstrations, labels, config, patterns, 0, Path(folder))[0]
 
 
 def run(path: Path, patterns: int = 3, environments: PointMasses | None = None) -> CollectReport:
     """Collect with a fixed policy."""
     environments = environments or PointMasses()
     return collect(trained(patterns), environments, TASK, PACK, "dlr", CONFIG, NOISE, path)
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLLECT_TEST_FOLDER", str(tmp_path))
 
 
 @pytest.mark.parametrize("patterns", [0, 3])

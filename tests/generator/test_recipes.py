@@ -73,20 +73,32 @@ def run(
     )
 
 
+FILTERING = dataclasses.replace(
+    CONFIG, filtered=FilterConfig(episodes=6, wave=3),
+    reinforce=dataclasses.replace(CONFIG.reinforce, budget=BudgetConfig(weak=1.01)),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, demonstrations: list[Demonstration]
+) -> tuple[str, Any, int]:
+    """Hash, reports and steps of a run of `o2o_rl` that nothing ends early."""
+    whole = PointMasses()
+    found = run(tmp_path_factory.mktemp("whole"), demonstrations, "o2o_rl", FILTERING, whole)
+    return policy_hash(found.policy), found.reports, whole.steps
+
+
 @pytest.mark.parametrize("evaluation", [1, 2, 3])
 def test_what_ends_a_stage_can_be_killed_and_costs_nothing(
     tmp_path: Path,
     demonstrations: list[Demonstration],
+    undisturbed: tuple[str, Any, int],
     evaluation: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of `o2o_rl`'s three trained stages, whose evaluation comes when all else is done."""
-    config = dataclasses.replace(
-        CONFIG, filtered=FilterConfig(episodes=6, wave=3),
-        reinforce=dataclasses.replace(CONFIG.reinforce, budget=BudgetConfig(weak=1.01)),
-    )  # fmt: skip
-    whole, begun = PointMasses(), PointMasses()
-    expected = run(tmp_path / "a", demonstrations, "o2o_rl", config, whole)
+    begun = PointMasses()
     measure, calls = dlr._held_out, iter(range(1, 4))
 
     def killed(context: Context, policy: Policy) -> Any:
@@ -96,12 +108,10 @@ def test_what_ends_a_stage_can_be_killed_and_costs_nothing(
 
     monkeypatch.setattr(dlr, "_held_out", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "b", demonstrations, "o2o_rl", config, begun)
+        run(tmp_path / "b", demonstrations, "o2o_rl", FILTERING, begun)
     monkeypatch.setattr(dlr, "_held_out", measure)
-    again = run(tmp_path / "b", demonstrations, "o2o_rl", config, begun)
-    assert policy_hash(again.policy) == policy_hash(expected.policy)
-    assert again.reports == expected.reports
-    assert begun.steps == whole.steps
+    again = run(tmp_path / "b", demonstrations, "o2o_rl", FILTERING, begun)
+    assert (policy_hash(again.policy), again.reports, begun.steps) == undisturbed
     left = {path.name for path in (tmp_path / "b" / "stages").glob("*/*")}
     assert left.isdisjoint(UNFINISHED)
 

@@ -1,8 +1,11 @@
 """PPO improves a weak clone, keeps patterns, and continues after kill -9 with the same weights."""
 
+import copy
 import dataclasses
+import functools
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,16 +40,23 @@ SHORT = ReinforceConfig(
 )
 
 
-def clone(out_dir: Path) -> GaussianPolicy:
+def clone() -> GaussianPolicy:
     """Return a weak clone of few demonstrations."""
+    return copy.deepcopy(_cloned())
+
+
+@functools.cache
+def _cloned() -> GaussianPolicy:
     demonstrations = point_mass_demonstrations(15, 0.1)
     config = LearnConfig(steps=500, hidden=(128, 128), ema_decay=0.99)
-    return learn(demonstrations, way_labels(demonstrations), config, 3, 0, out_dir)[0]
+    labels = way_labels(demonstrations)
+    with tempfile.TemporaryDirectory() as folder:
+        return learn(demonstrations, labels, config, 3, 0, Path(folder))[0]
 
 
 def short_run(out_dir: Path) -> str:
     """Train shortly and return the result's hash."""
-    policy = clone(out_dir / "learn")
+    policy = clone()
     return policy_hash(
         reinforce(policy, PointMasses(), None, Finetuning(SHORT, horizon=75), out_dir)[0]
     )
@@ -90,7 +100,7 @@ def test_advantages_are_normalised_within_patterns() -> None:
 
 
 def test_improves_a_weak_clone(tmp_path: Path) -> None:
-    policy = clone(tmp_path / "learn")
+    policy = clone()
     before = policy_hash(policy)
     config = ReinforceConfig(
         iterations=14, evaluate_every=7, episodes=12, critic_hidden=(128, 128), desired_kl=0.05
@@ -129,7 +139,7 @@ class LuckyStarts(PointMasses):
 
 
 def test_the_target_is_not_reached_by_lucky_starts(tmp_path: Path) -> None:
-    policy, evaluation = clone(tmp_path / "learn"), EvaluationConfig(fresh_share=1.0)
+    policy, evaluation = clone(), EvaluationConfig(fresh_share=1.0)
     for target, stopped in ((0.9, "iterations used up"), (0.5, "solved")):
         config = dataclasses.replace(SHORT, target_success=target)
         settings = Finetuning(config, horizon=75, evaluation=evaluation)
@@ -141,7 +151,7 @@ def test_the_target_is_not_reached_by_lucky_starts(tmp_path: Path) -> None:
 def test_trainings_episodes_speak_for_the_policy_that_is_kept(tmp_path: Path) -> None:
     config = dataclasses.replace(SHORT, target_success=1.1, iterations=7)
     settings = Finetuning(config, horizon=75, evaluation=EvaluationConfig(fresh_share=1.0))
-    policy = clone(tmp_path / "learn")
+    policy = clone()
     _, report = reinforce(policy, LuckyStarts(), None, settings, tmp_path)
     first, *others = report["history"]
     n, warm, many = config.evaluation_episodes, config.warmup_episodes, config.episodes
@@ -171,7 +181,7 @@ class Told(Learner):
 
 def test_what_shortens_episodes_may_cost_no_success(tmp_path: Path) -> None:
     config = dataclasses.replace(SHORT, evaluation_episodes=20)
-    learner = Told(clone(tmp_path), None, Finetuning(config, horizon=75, shorten=True))
+    learner = Told(clone(), None, Finetuning(config, horizon=75, shorten=True))
     all_of_them, one_fails = [50] * 20, [0] + [20] * 19
     for told, kept in (
         ([all_of_them] * 3, 50.0),
@@ -184,7 +194,7 @@ def test_what_shortens_episodes_may_cost_no_success(tmp_path: Path) -> None:
 
 
 def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
-    policy = clone(tmp_path / "learn")
+    policy = clone()
     demonstrations = point_mass_demonstrations(15, 0.1)
     config = dataclasses.replace(
         SHORT, demonstration_starts=0.5, replay=0.1, residual=True, iterations=99, patience=99
@@ -257,7 +267,7 @@ def test_a_hopeless_policy_is_given_up(tmp_path: Path) -> None:
 
 
 def test_refuses_another_policys_checkpoint(tmp_path: Path) -> None:
-    policy = clone(tmp_path / "learn")
+    policy = clone()
     state = tmp_path / "training.safetensors"
     one = Finetuning(ReinforceConfig(iterations=1, episodes=1, evaluation_episodes=1), horizon=75)
     Learner(policy, None, one).save(state)
