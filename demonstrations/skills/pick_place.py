@@ -17,6 +17,7 @@ from demonstrations.affordances.geometry import (
     pose,
 )
 from demonstrations.affordances.grasps import Grasp
+from demonstrations.affordances.laying import find_laid, lying_yaw, stands_out
 from demonstrations.affordances.placing import find_place, turned
 from demonstrations.skills.skill import CLOSED, OPEN, Atom, Skill, Waypoint, let_go
 from simulation.environment import Environment
@@ -97,11 +98,16 @@ def carry(
     across = place.position - origin
     sideways = np.array([-across[1], across[0], 0.0]) / max(np.linalg.norm(across[:2]), 1e-6)
     bow = way.bow * sideways * (-1.0 if sideways[0] > 0 else 1.0)
-    turn = place.yaw - yaw
+    lies = stands_out(env, name, target)
+    aimed = lying_yaw(env, target, yaw) if lies else place.yaw
+    turn = aimed - yaw
     middle = np.array([*(origin[:2] + 0.5 * across[:2]), height]) + bow
     yield Waypoint(middle + turned(held, 0.5 * turn), yaw + 0.5 * turn, CLOSED, 0.04)
     over = np.array([*place.position[:2], height])
-    yield Waypoint(over + turned(held, turn), place.yaw, CLOSED, 0.025, exact=True, level=0.1)
+    yield Waypoint(over + turned(held, turn), aimed, CLOSED, 0.025, exact=True, level=0.1)
+    if lies:
+        yield from lay_down(env, name, target, aimed)
+        return
     for above, tolerance in ((0.03, 0.012), (0.0, 0.006)):
         held = hand.position(env) - pose(env, name)[0]
         down = place.position + above * _UP + held
@@ -109,3 +115,16 @@ def carry(
     here = hand.position(env)
     yield from let_go(env, place.yaw)
     yield Waypoint(here + 0.09 * _UP, place.yaw, OPEN, 0.02, dwell=4)
+
+
+def lay_down(env: Environment, name: str, target: str, yaw: float) -> Iterator[Waypoint]:
+    """Yield: lean the object that is held over the target, down, and let it fall on its side."""
+    laid = find_laid(env, name, target, yaw)
+    for above, tolerance in ((0.06, 0.02), (0.0, 0.008)):
+        at = laid.position + above * _UP
+        yield Waypoint(
+            at, laid.yaw, CLOSED, tolerance, exact=True, tilt=laid.tilt, level=0.15, speed=0.8
+        )
+    yield from let_go(env, laid.yaw, tilt=laid.tilt)
+    away = hand.position(env) + 0.09 * laid.back
+    yield Waypoint(away, laid.yaw, OPEN, 0.02, tilt=laid.tilt, dwell=4)
