@@ -15,8 +15,6 @@ from simulation.assets.resolve import ASSETS_VARIABLE, EMBEDDED_NAME, published_
 if TYPE_CHECKING:
     from tests.cloud_storage import CloudStorage
 
-# Results are compared bit for bit, which processors give and GPUs do not: name one to test on it.
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
 
 

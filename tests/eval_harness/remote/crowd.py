@@ -82,7 +82,7 @@ def zeros(size: int) -> bytes:
 
 
 def request(pictures: object, name: str = "a") -> bytes:
-    entry = {"task": name, "episode": 0, "init_index": 0, "seed": 0, "step": 0}
+    entry = {"client": "a1", "task": name, "episode": 0, "init_index": 0, "seed": 0, "step": 0}
     content = {
         "observation/image": pictures,
         "observation/wrist_image": pictures,

@@ -37,8 +37,8 @@ NEEDS = Requirements()
 def request(size: int = 32, name: str | None = None, episode: int = 0) -> bytes:
     content = to_request(observation(size=size), NEEDS)
     if name is not None:
-        entry = {"task": name, "episode": episode, "init_index": 0, "seed": 0, "step": 0}
-        content["dlr"] = entry
+        where = {"task": name, "episode": episode, "init_index": 0, "seed": 0}
+        content["dlr"] = {"client": "a1", "step": 0, **where}
     packed: bytes = msgpack_numpy.packb(content)
     return packed
 
