@@ -225,12 +225,17 @@ def read_trajectories(path: Path) -> list[Trajectory]:
 
 
 def _shown(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return demonstrations kept of attempts, by source and way; and how they were made."""
+    """Return demonstrations kept of attempts, by source and way; and how they were made.
+
+    Of a folder of people's demonstrations the name alone: where it lay is this machine's affair.
+    """
     from demonstrations.make import count_attempts
     from simulation.recordings.trajectories import TrajectoryFile
 
     with TrajectoryFile(path) as file:
-        counts, config = count_attempts(file), file.config
+        counts, config = count_attempts(file), dict(file.config)
+    if config.get("human_demos"):
+        config["human_demos"] = Path(config["human_demos"]).name
     kept = {
         f"{source} {way}".strip(): f"{kept} of {tried}"
         for (source, way), (tried, kept) in counts.items()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.study_items import MeasureItem
+from experiments.study_items import MeasureItem, _shown
 from experiments.study_page import BASELINE, DLR
 from generator.config import CollectConfig
 from generator.run_folder import LEARN, RunFolder
@@ -102,3 +102,13 @@ def test_stages_are_measured_by_what_was_collected_after_them(
     assert learned.figures[key] < final.figures[key]
     assert found.demonstrations.episodes == 8
     assert found.seconds == 3.0 and found.contrasts[key][0] < found.contrasts[key][1]
+
+
+@pytest.mark.parametrize(("given", "told"), [("/some/where/people", "people"), ("official",) * 2])
+def test_a_result_does_not_say_where_people_s_recordings_lay(
+    given: str, told: str, tmp_path: Path
+) -> None:
+    with TrajectoryWriter(tmp_path / "a.hdf5", TASK, PACK, {"human_demos": given}) as writer:
+        writer.add(0, episode(0, (0.1, 0.1)))
+        writer.finish().close()
+    assert _shown(tmp_path / "a.hdf5")[1] == {"human_demos": told}
