@@ -19,7 +19,7 @@ from demonstrations.amplify import find_amplifier, list_recordings
 from demonstrations.audit import audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
-from demonstrations.demonstrator import AMPLIFIED, SCRIPTED, Demonstrator
+from demonstrations.demonstrator import AMPLIFIED, Demonstrator
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
@@ -92,14 +92,15 @@ def make_demonstrations(
         return writer.finish()
 
 
-def amplifies(task: Task, config: DemonstrationConfig) -> bool:
-    """Return whether new demonstrations of a task are amplified from recordings."""
-    if config.source == "auto" and config.episodes_per_way and config.human_demos:
-        try:
-            Scripted(task)
-        except UnknownTaskError:
-            return True
-    return config.source == AMPLIFIED and bool(config.episodes_per_way)
+def _amplifies(task: Task, config: DemonstrationConfig) -> bool:
+    """Return whether new demonstrations of a task are amplified, for want of a skill or by wish."""
+    if config.source != "auto" or not config.human_demos:
+        return config.source == AMPLIFIED
+    try:
+        Scripted(task)
+    except UnknownTaskError:
+        return True
+    return False
 
 
 def _recordings(task: Task, path: Path, config: DemonstrationConfig) -> dict[str, Any]:
@@ -109,7 +110,8 @@ def _recordings(task: Task, path: Path, config: DemonstrationConfig) -> dict[str
     """
     if not config.human_demos:
         return {}
-    find = list_recordings if amplifies(task, config) else find_people
+    amplified = config.episodes_per_way and _amplifies(task, config)
+    find = list_recordings if amplified else find_people
     try:
         files = find(task, config.human_demos)
     except DemonstrationError:
@@ -158,13 +160,9 @@ def find_demonstrator(task: Task, config: DemonstrationConfig, assets: AssetPack
         UnknownTaskError: the task has no skill and there is nothing to amplify.
         DemonstrationError: there are recordings, but none serves the task.
     """
-    if config.source != AMPLIFIED:
-        try:
-            return Scripted(task)
-        except UnknownTaskError:
-            if config.source == SCRIPTED or not config.human_demos:
-                raise
-    return find_amplifier(task, config.human_demos, assets)
+    if _amplifies(task, config):
+        return find_amplifier(task, config.human_demos, assets)
+    return Scripted(task)
 
 
 def _demonstrate_all(

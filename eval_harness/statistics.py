@@ -190,16 +190,13 @@ def clustered_bootstrap(
     if not resample_tasks and (lengths.min() < _FEW or alike):
         groups, weights = [every], [np.concatenate(weights) / len(weights)]
         lengths = np.array([_effective(lengths)])
-    samples = np.stack(
-        [
-            np.concatenate(
-                [rng.multinomial(draws, p) @ task / n for draws in _blocks(many, len(task))]
-            )
-            for n, p, task in zip(lengths, weights, groups, strict=True)
-            for many in [np.full(resamples, n)]
-        ],
-        axis=1,
-    )
+
+    def means_of(n: int, p: npt.NDArray[np.float64], task: npt.NDArray[np.float64]) -> Any:
+        blocks = _blocks(np.full(resamples, n), len(task))
+        return np.concatenate([rng.multinomial(draws, p) @ task / n for draws in blocks])
+
+    parts = zip(lengths, weights, groups, strict=True)
+    samples = np.stack([means_of(*part) for part in parts], axis=1)
     if resample_tasks:
         drawn = rng.integers(samples.shape[1], size=samples.shape)
         samples = np.take_along_axis(samples, drawn, axis=1)
