@@ -101,6 +101,12 @@ class Wardrobe:
             self._upload(texture.index, texture.pixels)
         self._worn = look
 
+    @property
+    def casts_shadows(self) -> bool:
+        """Whether a light does, the model's or the look's."""
+        lamps = any(lamp.shadows for lamp in self._worn.lamps)
+        return lamps or bool(self._model.light_castshadow.any())
+
     def light(self, scene: mujoco.MjvScene) -> None:
         """Add the look's lamps to a scene that has been filled from the model."""
         for lamp in self._worn.lamps[: _MOST_LIGHTS - scene.nlight]:

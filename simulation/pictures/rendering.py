@@ -18,6 +18,7 @@ import numpy as np
 
 from common.errors import RenderError
 from simulation.assets.resolve import AssetPack
+from simulation.pictures.culling import Culling, drawn_by_processor
 from simulation.pictures.graphics import choose_backend, new_context
 from simulation.pictures.look import Look, Wardrobe
 from simulation.pictures.segments import Segment, draw_numbers, list_segments
@@ -118,6 +119,9 @@ class Renderer:
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._wardrobe = Wardrobe(self.scene.visual_model, self.model, self._context)
+        self._culling = (
+            Culling(self.model, self.data, self._context) if drawn_by_processor() else None
+        )
         self.segments = list_segments(self.scene, self.model)
         """What each geom id of a segmentation stands for."""
 
@@ -259,6 +263,8 @@ class Renderer:
                 f"({self._context.offWidth}x{self._context.offHeight}); make it larger"
             )
         self._camera.fixedcamid = index
+        if self._culling:
+            self._culling.before(index, width, height, self._wardrobe.casts_shadows)
         mujoco.mjv_updateScene(
             self.model,
             self.data,
@@ -269,6 +275,8 @@ class Renderer:
             self._scene,
         )
         self._wardrobe.light(self._scene)
+        if self._culling:
+            self._culling.after(self._scene)
 
     def _read_depth(self, width: int, height: int) -> np.ndarray:
         """Read the depth of what was just drawn, and turn buffer values 0..1 into metres."""

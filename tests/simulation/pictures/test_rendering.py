@@ -119,7 +119,8 @@ def check_parity(task: Task, assets: AssetPack) -> None:
     views = [View(camera, SIZE, SIZE, depth=True, segmentation=True) for camera in DEFAULT_CAMERAS]
     fixtures = load_scene(task, assets).sample_placement(0).fixtures
     with Renderer(task, assets) as renderer:
-        pictures = renderer.render_views(state, fixtures, views)
+        for _ in range(3):  # from the fourth look of a camera on, meshes may be drawn in part
+            pictures = renderer.render_views(state, fixtures, views)
         segments = renderer.segments
     for picture, (camera, rgb, depth, geoms) in zip(pictures, expected, strict=True):
         np.testing.assert_array_equal(picture.rgb[::-1], rgb, err_msg=camera)
