@@ -145,6 +145,8 @@ def build[Built](kind: type[Built], content: Mapping[str, Any]) -> Built:
 def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) in (Mapping, dict, list):  # what they hold is not looked at
+        kind = get_origin(kind)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind) or (whole and isinstance(0.0, kind))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.statistics import non_inferiority_test
+from experiments.libero_90.proofs import Proof, kept_in, read_proofs
 from experiments.libero_90.records import Failure, TaskRecord, Times
 from experiments.study_page import BASELINE, DLR, FEWEST, LEARN, environment_steps
 from experiments.study_results import Measured, StageResult, StudyResult, read_result, result_path
@@ -147,6 +148,8 @@ class Scoreboard:
     """Those with a result or a failure, by DLR's least pattern; those without one last."""
     tasks: int
     """How many the suite has."""
+    datasets: Mapping[str, Proof] = field(default_factory=dict)
+    """What was found in the datasets that were built of them, by name."""
 
     @staticmethod
     def read(out: Path, tasks: Sequence[Task], seed: int) -> Scoreboard:
@@ -165,7 +168,7 @@ class Scoreboard:
             row = TaskRow(task.key, task.language, found, failures, record.times())
             if found or row.failures:
                 rows.append(row)
-        return Scoreboard(sorted(rows, key=_by_least), len(tasks))
+        return Scoreboard(sorted(rows, key=_by_least), len(tasks), read_proofs(kept_in(out)))
 
     @property
     def finished(self) -> list[TaskRow]:

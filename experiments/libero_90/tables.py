@@ -247,6 +247,30 @@ def _hours(found: scale.Estimate) -> str:
     return f"{found.hours:,.1f} h, ${found.dollars:,.0f}"
 
 
+def datasets(board: Scoreboard) -> Table:
+    """Return what was found in the datasets built of the episodes."""
+    before = [
+        "`python -m experiments.libero_90.dataset` makes a dataset of each recipe from a run's "
+        "folder, simulates every episode of it again from its stored actions, and exports it as a "
+        "LeRobotDataset v3. Cards, statistics and digests are in `results/datasets/libero_90`; the "
+        "datasets themselves are too large for a repository."
+    ]
+    heads = [
+        "dataset", "tasks", "episodes", "steps", "pictures", "RLDS", "LeRobot v3",
+        "simulated again", "end as they say", "content sha256",
+    ]  # fmt: skip
+    rows = [
+        [
+            name, str(found.tasks), f"{found.episodes:,}", f"{found.steps:,}",
+            f"{len(found.settings['cameras'])} of {found.settings['resolution']} px",
+            f"{found.bytes / 1e9:.2f} GB", f"{found.lerobot_bytes / 1e9:.2f} GB",
+            f"{found.replayed:,}", f"{found.succeeded:,}", found.content[:16],
+        ]
+        for name, found in board.datasets.items()
+    ]  # fmt: skip
+    return Table("Datasets", heads, rows, before if rows else ["None has been built yet."])
+
+
 def provenance(board: Scoreboard) -> Table:
     """Return machines, packs, versions and commits."""
     facts: dict[str, Counter[str]] = defaultdict(Counter)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -117,16 +118,18 @@ class Thing:
     count: int = 1
     way: Literal["left", "right"] = "left"
     note: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def test_a_dataclass_is_built_of_its_fields_alone() -> None:
-    whole = {"name": "a", "share": 1, "count": 2, "note": None, "way": "right"}
-    assert build(Thing, whole) == Thing("a", 1, 2, "right")
+    whole = {"name": "a", "share": 1, "count": 2, "note": None, "way": "right", "facts": {"b": 1}}
+    assert build(Thing, whole) == Thing("a", 1, 2, "right", None, {"b": 1})
     for change, message in (
         ({"other": 1}, "unknown: other"),
         ({"count": "2"}, "another type: count"),
         ({"name": None}, "another type: name"),
         ({"way": "up"}, "another type: way"),
+        ({"facts": ["b"]}, "another type: facts"),
     ):
         with pytest.raises(ValueError, match=message):
             build(Thing, {**whole, **change})

@@ -1,0 +1,82 @@
+"""Datasets of a campaign: proved, exported, and described among the results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.errors import DatasetError
+from experiments.libero_90 import tables
+from experiments.libero_90.dataset import dataset
+from experiments.libero_90.proofs import PROOF, kept_in, read_proofs
+from experiments.libero_90.scoreboard import Scoreboard
+from experiments.study_results import StudyError
+from simulation.tasks import list_tasks
+from tests.dataset_builders.conftest import trajectories  # noqa: F401 (a fixture)
+
+NAME = "dlr_1_64px"
+
+
+def make(trajectories: Path, folder: Path) -> None:  # noqa: F811
+    """Build the dataset of one recipe, an episode of each task, as small pictures."""
+    dataset(
+        trajectories, folder / "data", ("dlr",), episodes=1, resolution=64, assets=Path("embedded"),
+        workers=1, out=folder / "results",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(trajectories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    folder = tmp_path_factory.mktemp("made")
+    make(trajectories, folder)
+    return folder
+
+
+def test_what_was_found_is_kept_and_shown(made: Path) -> None:
+    proofs = read_proofs(kept_in(made / "results"))
+    assert set(proofs) == {NAME}
+    proof, kept = proofs[NAME], kept_in(made / "results") / NAME
+    built, exported = made / "data/libero_rl" / NAME / "1.0.0", made / "data/lerobot_v3" / NAME
+    assert (proof.tasks, proof.episodes, proof.replayed) == (1, 1, 1)
+    assert proof.content == json.loads((built / "metadata.json").read_text())["digest"]
+    assert proof.content in (kept / "card.md").read_text()
+    assert (kept / "statistics_openvla.json").exists() and (kept / "SHA256SUMS").exists()
+    assert not list(kept.glob("*.tfrecord*"))
+    info = json.loads((exported / "meta/info.json").read_text())
+    assert info["total_episodes"] == 1 and info["total_frames"] == proof.steps
+    assert proof.bytes > 1000 and proof.lerobot_bytes > 1000
+    board = Scoreboard.read(made / "results", list_tasks("libero_90"), 0)
+    assert [row[:2] for row in tables.datasets(board).rows] == [[NAME, "1"]]
+
+
+def test_what_is_done_is_not_done_again(made: Path, trajectories: Path, capsys) -> None:  # noqa: F811
+    paths = sorted(kept_in(made / "results").glob(f"*/{PROOF}"))
+    before = [path.stat().st_mtime_ns for path in paths]
+    capsys.readouterr()
+    make(trajectories, made)
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    assert "simulated again" not in capsys.readouterr().out
+
+
+def test_a_dataset_with_a_fault_has_no_proof(made: Path, trajectories: Path, tmp_path) -> None:  # noqa: F811
+    (tmp_path / "data").symlink_to(made / "data")
+    shard = next((made / "data/libero_rl" / NAME / "1.0.0").glob("*.tfrecord*"))
+    whole = shard.read_bytes()
+    try:
+        shard.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
+        with pytest.raises(DatasetError, match=NAME):
+            make(trajectories, tmp_path)
+    finally:
+        shard.write_bytes(whole)
+    assert not read_proofs(kept_in(tmp_path / "results"))
+
+
+def test_a_damaged_proof_is_refused(made: Path, tmp_path: Path) -> None:
+    proof = next(kept_in(made / "results").glob(f"*/{PROOF}"))
+    path = tmp_path / "dlr" / PROOF
+    path.parent.mkdir()
+    path.write_text(proof.read_text().replace('"episodes": 1', '"episodes": 9'))
+    with pytest.raises(StudyError, match="delete it and run"):
+        read_proofs(tmp_path)
