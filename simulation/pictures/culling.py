@@ -14,7 +14,7 @@ import numpy as np
 from simulation.pictures.graphics import find_backend
 from simulation.pictures.sight import Sight
 
-_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software")
+_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader", "software")
 """Parts of the names of OpenGL devices that are the processor."""
 _MANY_FACES = 1000
 """Faces of a mesh from which on a list of those that a fixed camera sees is worth making."""
@@ -70,8 +70,9 @@ class Culling:
         still = model.body_weldid[model.geom_bodyid] == 0
         meshes = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
         faces = np.where(meshes, model.mesh_facenum[np.where(meshes, model.geom_dataid, 0)], 0)
-        self._large = self._shown[(still & (faces >= _MANY_FACES))[self._shown]].tolist()
         self._samples = _sample_positions(context)
+        large = still & (faces >= _MANY_FACES) & (len(self._samples) > context.offSamples)
+        self._large = self._shown[large[self._shown]].tolist()
         self._parts: dict[tuple[int, ...], _Part] = {}
         self._lists: dict[tuple[int, ...], int] = {}
         self._drawn: dict[int, int] = {}
@@ -111,9 +112,8 @@ class Culling:
 
     def _mirrors(self) -> np.ndarray:
         """Geoms whose upper side MuJoCo may draw as a mirror."""
-        materials = self._model.geom_matid[self._flat]
-        reflectance = np.where(materials >= 0, self._model.mat_reflectance[materials], 0)
-        return self._flat[reflectance > 0]
+        reflectance = np.append(self._model.mat_reflectance, 0)  # a geom of no material has -1
+        return self._flat[reflectance[self._model.geom_matid[self._flat]] > 0]
 
     def _sight(self, camera: int, width: int, height: int, mirrors: np.ndarray) -> Sight:
         model, data = self._model, self._data
@@ -211,10 +211,13 @@ def _only(model: mujoco.MjModel, mesh: int, faces: np.ndarray) -> Iterator[None]
 
 
 def _sample_positions(context: mujoco.MjrContext) -> np.ndarray:
-    """Where OpenGL samples a pixel, from its lower left corner, (S, 2), each less than 1."""
+    """Where OpenGL samples a pixel, from its lower left corner, (S, 2), each less than 1.
+
+    The centre, then the samples of antialiasing, which OpenGL before 3.2 does not tell.
+    """
     gl, positions = _gl(), [_CENTRE]
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
-    for number in range(context.offSamples):
+    for number in range(context.offSamples if gl.glGetMultisamplefv else 0):
         positions.append(tuple(gl.glGetMultisamplefv(gl.GL_SAMPLE_POSITION, number)))
     return np.array(positions, float)
 
