@@ -28,8 +28,9 @@ class Run(EpisodeSettings):
     """Run a policy; the same command goes on where it was killed."""
 
     policy: tyro.conf.Positional[str]
-    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (by default
-    with the noise of the success that training reports), lerobot:PATH_OR_HUB_ID,
+    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (a checkpoint
+    or a recipe's folder, by default with the noise of the success that training reports),
+    lerobot:PATH_OR_HUB_ID,
     openvla:PATH_OR_HUB_ID[#STATISTICS], openvla_oft:PATH_OR_HUB_ID[#STATISTICS,cameras=N,chunk=N],
     openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K where its replies hold K actions; a
     checkpoint's folder or hub id alone is recognised. Your own code is MODULE:CLASS or

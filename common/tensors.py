@@ -70,6 +70,8 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} is a folder: name the checkpoint in it") from error
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged or no checkpoint ({one_line(error)}): {_REMEDY}"

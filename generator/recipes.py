@@ -226,6 +226,8 @@ def run_recipe(
 
 SUMMARY = "recipe.json"
 """Name of the file that says what a recipe's links were made with."""
+_POLICY = "policy.safetensors"
+"""Name of what stages make that end in a policy."""
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -236,6 +238,25 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     remedy = "run `dlr train` again"
     return read_sealed(folder / SUMMARY, "a recipe's summary", CheckpointError, remedy)
+
+
+def find_policy(path: Path) -> Path:
+    """Return the checkpoint meant by its own path, a stage's folder, or a finished recipe's.
+
+    Raises:
+        CheckpointError: a folder has none.
+    """
+    if not path.is_dir():
+        return path
+    if (path / SUMMARY).exists():
+        last = get_recipe(read_summary(path)["recipe"]).stages[-1]
+        return path / last.name / last.file
+    if not (path / _POLICY).exists():
+        raise CheckpointError(
+            f"{path} is a folder without {_POLICY}: name a checkpoint, the folder of a stage that "
+            "makes one, or that of a finished recipe, such as RUN/policies/SUITE/TASK/dlr/seed_0"
+        )
+    return path / _POLICY
 
 
 def _link(path: Path, target: Path) -> None:

@@ -154,7 +154,7 @@ def test_report_compares_the_recipes(line: Path) -> None:
 
 
 def test_policy_is_evaluated(line: Path) -> None:
-    policy = line / "policies" / TASK / "dlr/seed_0/reinforce/policy.safetensors"
+    policy = line / "policies" / TASK / "dlr/seed_0"
     run("eval", "run", f"generator:{policy}#0", "--protocol", "libero", "--tasks", TASK,
         "--episodes", 1, "--no-preflight", "--assets", "embedded",
         "--out", line / "results")  # fmt: skip

@@ -151,7 +151,7 @@ LOADERS: dict[str, Loader] = {
 """Kind -> loader, of those that need no model; `vla_adapters.policies` has the others."""
 _NEED_MORE = {
     "replay": "a folder of demonstrations or trajectories",
-    "generator": "a policy.safetensors",
+    "generator": "a policy.safetensors, or a recipe's folder",
     "openpi": "//HOST:PORT",
     "vla-eval": "//HOST:PORT",
 }

@@ -60,15 +60,18 @@ class GeneratorPolicy(Policy):
     def load(cls, spec: str) -> GeneratorPolicy:
         """Load `PATH`, `PATH#pattern`, `PATH#noise=x` or `PATH#pattern,noise=x`.
 
+        PATH is a checkpoint, a stage's folder, or a finished recipe's: its last stage's then.
+
         Raises:
             PolicyError: pattern or noise is no number, or there is no such pattern.
             CheckpointError: the file is missing or damaged.
         """
         from generator.checkpoints import load_policy
+        from generator.recipes import find_policy
 
         path, _, options = spec.partition("#")
         pattern, noise = _options(path, options)
-        network, metadata = load_policy(Path(path))
+        network, metadata = load_policy(find_policy(Path(path)))
         return cls(network, metadata["policy_hash"], pattern, noise)
 
     def act(self, observations: Sequence[Observation]) -> npt.NDArray[np.float64]:

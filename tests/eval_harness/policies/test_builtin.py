@@ -152,7 +152,10 @@ def test_a_generator_policy_refuses_what_does_not_fit(checkpoint: Path, tmp_path
         GeneratorPolicy.load(f"{checkpoint}#one")
     with pytest.raises(CheckpointError, match="no checkpoint"):
         GeneratorPolicy.load(str(tmp_path / "missing"))
-    policy = GeneratorPolicy.load(str(checkpoint))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="is a folder without"):
+        GeneratorPolicy.load(str(tmp_path / "empty"))
+    policy = GeneratorPolicy.load(str(checkpoint.parent))  # the stage's folder
     with pytest.raises(PolicyError, match="trained on another task"):
         policy.act([look(0, 0, **{STATE: np.zeros(3)})])
 
