@@ -107,7 +107,7 @@ class IncompleteError(DlrError, RuntimeError):
 
 def _settings(episodes_per_way: int, human_demos: str) -> Settings:
     """Return what is done for a task, with its number of scripted demonstrations of each way."""
-    source = DemonstrationConfig(episodes_per_way, human_demos=human_demos)
+    source = DemonstrationConfig(episodes_per_way, "scripted", human_demos)
     training = GeneratorConfig(reinforce=ReinforceConfig(budget=BUDGET))
     return Settings(RECIPES, (SEED,), source, training, CollectConfig(), LEARNED)
 

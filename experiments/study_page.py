@@ -226,13 +226,13 @@ def _raised(results: Sequence[StudyResult], recipes: Sequence[str]) -> list[str]
             pairs = zip(before.success, after.success, strict=True)
             ends = [end.rate for start, end in pairs if 0.5 <= start.rate <= 0.8]
             found += ends
-            if environment_steps(run) <= STEPS:
+            if _steps(after.report) <= STEPS:
                 sooner += sum(rate >= 0.9 for rate in ends)
         if found:
             lines.append(
                 f"- `{recipe}`: of {len(found)} patterns of a task and seed at 50 to 80% before "
-                f"PPO {sum(rate >= 0.9 for rate in found)} end at 90% or more, {sooner} of them in "
-                f"a training of at most {STEPS:,} environment steps."
+                f"PPO {sum(rate >= 0.9 for rate in found)} end at 90% or more, {sooner} of them by "
+                f"PPO of at most {STEPS:,} environment steps, evaluations counted."
             )
     return lines
 
@@ -318,7 +318,9 @@ def _beside(results: Sequence[StudyResult]) -> str:
 def _cost(results: Sequence[StudyResult]) -> str:
     """Return environment steps and minutes of each recipe, the median and the most."""
     lines = [
-        row(["recipe", "trainings", "steps of PPO, evaluations counted", "minutes on one core"]),
+        "Environment steps of all stages: filtered cloning, PPO, and their evaluations.",
+        "",
+        row(["recipe", "trainings", "steps of all stages", "minutes on one core"]),
         rule(4),
     ]
     for recipe in _recipes(results):

@@ -23,7 +23,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import ProcessPoolExecutor, process_executor
 from tqdm import tqdm
 
 from common.errors import DeadProcessError, DlrError, WorkerError, one_line
@@ -37,6 +37,9 @@ ONE_CORE = {
 every processor, so that episodes that are rolled out here are those of `dlr collect`."""
 _AHEAD = 2
 """Items in flight for each process: enough to keep it busy, few enough to bound memory."""
+_GROWTH = 2_000_000_000
+"""Bytes by which a process may grow before it is replaced. loky takes 300 MB for a leak, which a
+second scene's meshes and textures are, and each replacement compiles and uploads them again."""
 _WATCH_INTERVAL_S = 0.5
 
 
@@ -148,6 +151,7 @@ def make_pool(workers: int, environment: dict[str, str] | None = None) -> Proces
 def _serve(parent: int, command: Sequence[str]) -> None:
     """Work for a command, and speak for it where someone asks which one is at work here."""
     sys.argv[:] = command
+    process_executor._MAX_MEMORY_LEAK_SIZE = _GROWTH
     _die_with_parent(parent)
 
 

@@ -114,8 +114,8 @@ def cost(board: Scoreboard) -> Table:
         for row in board.rows
     ]
     note = (
-        "Mode entropy after `learn` and at the end; environment steps of PPO, evaluations counted; "
-        "CPU minutes of training and collection, demonstrations apart."
+        "Mode entropy after `learn` and at the end; environment steps of all stages, filtered "
+        "cloning, PPO and evaluations; CPU minutes of training and collection, demonstrations apart."
     )
     return Table("Ways kept, and cost", heads, rows, [note])
 

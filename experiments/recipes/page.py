@@ -78,7 +78,7 @@ def _introduction(results: Sequence[StudyResult]) -> str:
         f"{len(results)} trainings; `python -m experiments.recipes --report` makes this page of "
         "`results/recipes` and `results/quality`. Success is held out, with 95% Wilson intervals, "
         "over all patterns and seeds of a variant; all act, in training, evaluation and "
-        "collection, with one absolute noise of the motion. Environment steps are PPO's, "
+        "collection, with one absolute noise of the motion. Environment steps are of all stages, "
         "evaluations counted; minutes are of one core, collection included. What the episodes are "
         "like is measured on successes, the median over seeds; a dash: too few. "
         f"Assets {', '.join(packs)}; {', '.join(machines)}; commit {', '.join(commits)}."

@@ -24,6 +24,8 @@ _WORTH = 0.8
 """Share of a mesh's faces up to which such a list is used."""
 _CENTRE = (0.5, 0.5)
 """What is sampled of a pixel without antialiasing, as in segmentations."""
+_FLAT = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_BOX))
+"""Types of what may be a mirror."""
 _HIDDEN = 0
 """Group of the collision geoms, which no picture shows."""
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
@@ -50,7 +52,7 @@ class Culling:
     camera that does so too gets lists of the faces that may cover a sample, made by MuJoCo of the
     same numbers. What is drawn is drawn as before, and what is left out would have coloured
     nothing: pictures stay the same, bit for bit. Where a light casts shadows nothing is left out,
-    for they may fall into the picture.
+    for they may fall into the picture, nor where a site is a mirror.
 
     Args:
         model: the renderer's own copy. The groups of its geoms change with each picture.
@@ -64,12 +66,11 @@ class Culling:
         self._model, self._data, self._context = model, data, context
         self._groups = model.geom_group.copy()
         self._shown = np.flatnonzero(self._groups != _HIDDEN)
-        flat = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX)
-        self._flat = self._shown[np.isin(model.geom_type[self._shown], flat)]
         self._endless = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
         still = model.body_weldid[model.geom_bodyid] == 0
         meshes = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
-        faces = np.where(meshes, model.mesh_facenum[np.where(meshes, model.geom_dataid, 0)], 0)
+        faces = np.zeros(model.ngeom, int)
+        faces[meshes] = model.mesh_facenum[model.geom_dataid[meshes]]
         self._samples = _sample_positions(context)
         large = still & (faces >= _MANY_FACES) & (len(self._samples) > context.offSamples)
         self._large = self._shown[large[self._shown]].tolist()
@@ -89,7 +90,8 @@ class Culling:
         model = self._model
         model.geom_group[:] = self._groups
         self._drawn = {}
-        if shadows or model.cam_orthographic[camera] or model.cam_sensorsize[camera].any():
+        unusual = model.cam_orthographic[camera] or model.cam_sensorsize[camera].any()
+        if shadows or unusual or self._reflecting(model.site_type, model.site_matid).any():
             return
         mirrors = self._mirrors()
         sight = self._sight(camera, width, height, mirrors)
@@ -112,8 +114,13 @@ class Culling:
 
     def _mirrors(self) -> np.ndarray:
         """Geoms whose upper side MuJoCo may draw as a mirror."""
-        reflectance = np.append(self._model.mat_reflectance, 0)  # a geom of no material has -1
-        return self._flat[reflectance[self._model.geom_matid[self._flat]] > 0]
+        model = self._model
+        return self._shown[self._reflecting(model.geom_type, model.geom_matid)[self._shown]]
+
+    def _reflecting(self, types: np.ndarray, materials: np.ndarray) -> np.ndarray:
+        """Which geoms or sites of these types and materials (-1 for none) MuJoCo may mirror in."""
+        reflectance = np.append(self._model.mat_reflectance, 0)
+        return np.isin(types, _FLAT) & (reflectance[materials] > 0)
 
     def _sight(self, camera: int, width: int, height: int, mirrors: np.ndarray) -> Sight:
         model, data = self._model, self._data
@@ -172,8 +179,10 @@ class Culling:
         if len(kept) > _WORTH * faces:
             return None
         if len(kept):
-            if key not in self._lists:
-                self._lists[key] = _gl().glGenLists(2)
+            gl = _gl()
+            if key in self._lists:  # where a mesh has no hull, the second of the pair is not made
+                gl.glDeleteLists(self._lists[key], 1)
+            self._lists[key] = gl.glGenLists(2)
             with _only(model, mesh, kept), self._into(self._lists[key], mesh):
                 mujoco.mjr_uploadMesh(model, self._context, mesh)
         return len(kept)

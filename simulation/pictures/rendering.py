@@ -257,6 +257,8 @@ class Renderer:
         index = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if index < 0:
             raise RenderError(f"no camera {camera!r}; this task has {', '.join(self.cameras)}")
+        if width < 1 or height < 1:
+            raise RenderError(f"{width}x{height} is no picture: width and height are 1 or more")
         if width > self._context.offWidth or height > self._context.offHeight:
             raise RenderError(
                 f"{width}x{height} is larger than this renderer's buffer "

@@ -18,15 +18,15 @@ MIRRORED = """
   <asset>
     <material name="chrome" reflectance="0.8" rgba="0.3 0.3 0.3 1"/>
     <material name="red" emission="1" rgba="1 0 0 1"/>
-    <mesh name="tent" vertex="0 0 0  1 0 0  0 1 0  0 0 1"/>
+    {mesh}
   </asset>
   <worldbody>
     <light pos="0 0 3" castshadow="{shadows}"/>
     <camera name="front" pos="0 -2 1" xyaxes="1 0 0 0 0.4 1"/>
-    <geom type="box" pos="0 0 -0.1" size="1 1 0.1" material="chrome" group="1"/>
+    {mirror}
     <geom type="sphere" pos="0 2.6 2.4" size="0.7" material="red" group="1"/>
     <geom type="sphere" pos="0 -9 0" size="0.3" rgba="0 1 0 1" group="1"/>
-    <geom type="mesh" mesh="tent" pos="0 0 0.1" group="1"/>
+    {tent}
   </worldbody>
 </mujoco>
 """
@@ -38,6 +38,7 @@ def draw(model, context, culled: Culling | None, data) -> tuple[np.ndarray, int]
     camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, 0
     options = mujoco.MjvOption()
     options.geomgroup[0] = 0
+    options.sitegroup[:] = 1
     if culled:
         culled.before(0, 64, 64, shadows=bool(model.light_castshadow.any()))
     mujoco.mjv_updateScene(model, data, options, None, camera, mujoco.mjtCatBit.mjCAT_ALL, scene)
@@ -49,10 +50,27 @@ def draw(model, context, culled: Culling | None, data) -> tuple[np.ndarray, int]
     return pixels, scene.ngeom
 
 
-@pytest.mark.parametrize("shadows", [False, True])
-def test_mirrors_and_shadows(shadows):
-    """What only the mirror shows stays; where shadows fall all does."""
-    model = mujoco.MjModel.from_xml_string(MIRRORED.format(shadows=str(shadows).lower()))
+MIRROR = 'type="box" pos="0 0 -0.1" size="1 1 0.1" material="chrome" group="1"'
+TENT = {
+    "mesh": '<mesh name="tent" vertex="0 0 0  1 0 0  0 1 0  0 0 1"/>',
+    "tent": '<geom type="mesh" mesh="tent" pos="0 0 0.1" group="1"/>',
+}
+
+
+@pytest.mark.parametrize(
+    ("parts", "left_out"),
+    [
+        ({"mirror": f"<geom {MIRROR}/>", **TENT}, 1),
+        ({"mirror": f"<geom {MIRROR}/>"}, 1),  # no mesh at all
+        ({"mirror": f"<geom {MIRROR}/>", "shadows": "true", **TENT}, 0),
+        ({"mirror": f"<site {MIRROR}/>", **TENT}, 0),
+    ],
+    ids=["mirror", "no mesh", "shadows", "site"],
+)
+def test_mirrors_and_shadows(parts, left_out):
+    """What only the mirror shows stays; where shadows fall, or a site is a mirror, all does."""
+    text = MIRRORED.format_map({"shadows": "false", "mesh": "", "tent": "", **parts})
+    model = mujoco.MjModel.from_xml_string(text)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     gl = new_context(640, 480)
@@ -65,7 +83,7 @@ def test_mirrors_and_shadows(shadows):
         assert red.sum() > 20, "the red sphere is seen in the mirror"
         culled, geoms = draw(model, context, Culling(model, data, context), data)
         assert np.array_equal(culled, whole)
-        assert geoms == (all_geoms if shadows else all_geoms - 1)  # without the green one
+        assert geoms == all_geoms - left_out  # the green sphere behind the camera
         context.free()
     finally:
         gl.free()

@@ -45,6 +45,8 @@ def test_both_cameras_in_any_size_up_to_the_buffers(renderer, env):
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 10
     with pytest.raises(RenderError, match="larger than this renderer's buffer"):
         renderer.render(env.state(), env.fixtures(), width=4096, height=4096)
+    with pytest.raises(RenderError, match="64x0 is no picture"):
+        renderer.render(env.state(), env.fixtures(), width=64, height=0)
 
 
 def test_upright(renderer, env):
