@@ -245,6 +245,7 @@ def find_policy(path: Path) -> Path:
 
     Raises:
         CheckpointError: a folder has none.
+        RecipeError: it is of a recipe that there is no more.
     """
     if not path.is_dir():
         return path

@@ -6,11 +6,11 @@ Their cards, digests and statistics are kept among the results; the datasets are
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.files import ensure_writable
+from common.files import ensure_writable, write_bytes
 from common.json_files import read_json, write_sealed
 from common.manifest import MANIFEST, file_sha256
 from experiments.command import run_command
@@ -20,7 +20,6 @@ from experiments.study_results import StudyError
 
 if TYPE_CHECKING:
     from dataset_builders.build import BuildConfig
-    from dataset_builders.verify import VerifyReport
 
 _KEPT = ("card.md", "card.jpg", "dataset_info.json", "digests.json", "SHA256SUMS", "statistics_*")
 _AGAIN = "build the dataset again"
@@ -34,6 +33,7 @@ def dataset(
     resolution: int = 128,
     assets: Path = Path("libero"),
     workers: int | None = None,
+    overwrite: bool = False,
     out: Path = Path("results"),
 ) -> None:
     """Build a dataset of each recipe, simulate all of it again, export it, and keep its card.
@@ -48,6 +48,7 @@ def dataset(
         resolution: height and width of the pictures, pixels.
         assets: `libero`, `embedded` or a folder.
         workers: processes; by default one for each core.
+        overwrite: replace datasets of other episodes that are there already.
         out: folder of the results; cards, digests, statistics and proofs go to `datasets` in it.
     """
     from dataset_builders.build import BuildConfig, build
@@ -55,48 +56,66 @@ def dataset(
     for recipe in recipes:
         settings = BuildConfig(
             trajectories, data_dir, f"{recipe}_{episodes}", resolution,
-            assets=str(assets), workers=workers,
+            assets=str(assets), workers=workers, overwrite=overwrite,
         )  # fmt: skip
         folder = build(settings)
         keep(settings, folder, data_dir / "lerobot_v3" / folder.parent.name, kept_in(out))
 
 
 def keep(settings: BuildConfig, folder: Path, lerobot: Path, out: Path) -> Path:
-    """Prove a dataset and export it, unless that is done, and keep what describes it.
+    """Export a dataset and prove it, unless that is done, and keep what describes it.
 
     Args:
         settings: how it was built.
         folder: of one version of it.
-        lerobot: folder of its LeRobotDataset.
+        lerobot: folder of its LeRobotDataset; one of another dataset is replaced.
         out: folder of what is kept; what comes of it is in a folder with the dataset's name.
 
     Raises:
         DatasetError: an episode is not what it says.
+        StudyError: the dataset's metadata or an earlier proof is damaged.
+        OutputError: a folder cannot be written.
     """
-    from dataset_builders.lerobot_v3.export import ExportConfig, export
-    from dataset_builders.verify import verify
-
     kept = ensure_writable(out / folder.parent.name)
     metadata = read_json(folder / "metadata.json", "a dataset's metadata", StudyError, _AGAIN)
+    _export(folder, lerobot, metadata["digest"])
     path = kept / PROOF
-    if path.exists() and read_proof(path).content == metadata["digest"] and lerobot.exists():
-        return path
-    report = verify(folder, settings.trajectories, settings.assets, "all", settings.workers)
-    print(report)
-    if not lerobot.exists():
-        export(ExportConfig(str(folder), lerobot))
-    for pattern in _KEPT:
-        for found in folder.glob(pattern):
-            shutil.copyfile(found, kept / found.name)
-    write_sealed(path, asdict(_proof(settings, folder, lerobot, report)))
-    print(path)
+    known = read_proof(path) if path.exists() else None
+    if known is None or known.content != metadata["digest"]:
+        proof = _prove(settings, folder)
+        _copy(folder, kept)
+    else:
+        proof = known
+    manifest = file_sha256(lerobot / MANIFEST)
+    if proof != known or proof.lerobot != manifest:
+        proof = replace(proof, lerobot=manifest, lerobot_bytes=_size(lerobot))
+        write_sealed(path, asdict(proof))
+        print(path)
     return path
 
 
-def _proof(settings: BuildConfig, folder: Path, lerobot: Path, report: VerifyReport) -> Proof:
-    from common.machine import describe_machine
+def _export(folder: Path, lerobot: Path, digest: str) -> None:
+    """Export a dataset, unless its episodes, by their digest, have been."""
+    from dataset_builders.lerobot_v3.export import ExportConfig, export
 
+    if lerobot.exists():
+        made = read_json(lerobot / "meta/dlr.json", "a LeRobotDataset's origin", StudyError, _AGAIN)
+        if made["metadata"]["digest"] == digest:
+            return
+        shutil.rmtree(lerobot)
+    export(ExportConfig(str(folder), lerobot))
+
+
+def _prove(settings: BuildConfig, folder: Path) -> Proof:
+    """Simulate all episodes of a dataset again; say what was found, but for its export."""
+    from common.machine import describe_machine
+    from dataset_builders.verify import verify
+    from simulation.assets.resolve import resolve_assets
+
+    report = verify(folder, settings.trajectories, settings.assets, "all", settings.workers)
+    print(report)
     machine = describe_machine()
+    pack = resolve_assets(Path(settings.assets) if settings.assets else None)
     return Proof(
         tasks=len({name.rsplit(" ", 1)[0] for name in report.per_pattern}),
         episodes=report.episodes,
@@ -106,18 +125,29 @@ def _proof(settings: BuildConfig, folder: Path, lerobot: Path, report: VerifyRep
         pictures_checked=report.pictures_checked,
         content=report.digest,
         bytes=_size(folder),
-        lerobot=file_sha256(lerobot / MANIFEST),
-        lerobot_bytes=_size(lerobot),
+        lerobot="",
+        lerobot_bytes=0,
         settings={
             "config": settings.config,
             "resolution": settings.resolution,
             "cameras": list(settings.cameras),
-            "assets": settings.assets,
         },
         provenance={
-            "commit": head(), "machine": f"{machine['cpu']}, {machine['cores']} cores",
+            "assets": f"{pack.name} {pack.digest[:12]}",
+            "commit": head(),
+            "machine": f"{machine['cpu']}, {machine['cores']} cores",
         },
-    )  # fmt: skip
+    )
+
+
+def _copy(folder: Path, kept: Path) -> None:
+    """Have a dataset's describing files, and no others, beside its proof."""
+    files = {path.name: path for pattern in _KEPT for path in folder.glob(pattern)}
+    for name, path in files.items():
+        write_bytes(kept / name, path.read_bytes())
+    for old in kept.iterdir():
+        if old.name not in files and old.name != PROOF:
+            old.unlink()
 
 
 def _size(folder: Path) -> int:

@@ -30,7 +30,7 @@ class Proof:
     content: str
     """sha256 of the sorted content digests of all episodes."""
     bytes: int
-    """Size of the shards."""
+    """Size of its files."""
     lerobot: str
     """sha256 of the manifest of the LeRobotDataset v3 that was exported from it."""
     lerobot_bytes: int
@@ -38,7 +38,7 @@ class Proof:
     settings: Mapping[str, Any]
     """How it was built."""
     provenance: Mapping[str, Any]
-    """Commit and machine."""
+    """Asset pack, commit and machine."""
 
 
 def kept_in(out: Path) -> Path:

@@ -115,7 +115,8 @@ def cost(board: Scoreboard) -> Table:
     ]
     note = (
         "Mode entropy after `learn` and at the end; environment steps of all stages, filtered "
-        "cloning, PPO and evaluations; CPU minutes of training and collection, demonstrations apart."
+        "cloning, PPO and evaluations; CPU minutes of training and collection, demonstrations "
+        "apart."
     )
     return Table("Ways kept, and cost", heads, rows, [note])
 

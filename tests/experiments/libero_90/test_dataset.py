@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,23 +15,28 @@ from experiments.libero_90.proofs import PROOF, kept_in, read_proofs
 from experiments.libero_90.scoreboard import Scoreboard
 from experiments.study_results import StudyError
 from simulation.tasks import list_tasks
-from tests.dataset_builders.conftest import trajectories  # noqa: F401 (a fixture)
+from tests.dataset_builders.conftest import trajectories  # noqa: F401
 
 NAME = "dlr_1_64px"
 
 
-def make(trajectories: Path, folder: Path) -> None:  # noqa: F811
+def make(source: Path, folder: Path) -> None:
     """Build the dataset of one recipe, an episode of each task, as small pictures."""
     dataset(
-        trajectories, folder / "data", ("dlr",), episodes=1, resolution=64, assets=Path("embedded"),
+        source, folder / "data", ("dlr",), episodes=1, resolution=64, assets=Path("embedded"),
         workers=1, out=folder / "results",
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def made(trajectories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def source(trajectories: Path) -> Path:  # noqa: F811
+    return trajectories
+
+
+@pytest.fixture(scope="module")
+def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    make(trajectories, folder)
+    make(source, folder)
     return folder
 
 
@@ -51,23 +57,53 @@ def test_what_was_found_is_kept_and_shown(made: Path) -> None:
     assert [row[:2] for row in tables.datasets(board).rows] == [[NAME, "1"]]
 
 
-def test_what_is_done_is_not_done_again(made: Path, trajectories: Path, capsys) -> None:  # noqa: F811
+def test_what_is_done_is_not_done_again(made: Path, source: Path, capsys) -> None:
     paths = sorted(kept_in(made / "results").glob(f"*/{PROOF}"))
     before = [path.stat().st_mtime_ns for path in paths]
     capsys.readouterr()
-    make(trajectories, made)
+    make(source, made)
     assert [path.stat().st_mtime_ns for path in paths] == before
     assert "simulated again" not in capsys.readouterr().out
 
 
-def test_a_dataset_with_a_fault_has_no_proof(made: Path, trajectories: Path, tmp_path) -> None:  # noqa: F811
+def test_a_lost_export_is_made_again_and_the_proof_stays(
+    made: Path,
+    source: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = read_proofs(kept_in(made / "results"))
+    shutil.rmtree(made / "data/lerobot_v3" / NAME)
+    capsys.readouterr()
+    make(source, made)
+    assert "simulated again" not in capsys.readouterr().out
+    assert read_proofs(kept_in(made / "results")) == before
+
+
+def test_an_export_of_other_episodes_is_replaced(
+    made: Path,
+    source: Path,
+    tmp_path: Path,
+) -> None:
+    exported = tmp_path / "data/lerobot_v3" / NAME
+    shutil.copytree(made / "data", tmp_path / "data")
+    origin = json.loads((exported / "meta/dlr.json").read_text())
+    origin["metadata"]["digest"] = "another"
+    (exported / "meta/dlr.json").write_text(json.dumps(origin))
+    make(source, tmp_path)
+    assert (
+        read_proofs(kept_in(tmp_path / "results"))[NAME].lerobot
+        == read_proofs(kept_in(made / "results"))[NAME].lerobot
+    )
+
+
+def test_a_dataset_with_a_fault_has_no_proof(made: Path, source: Path, tmp_path) -> None:
     (tmp_path / "data").symlink_to(made / "data")
     shard = next((made / "data/libero_rl" / NAME / "1.0.0").glob("*.tfrecord*"))
     whole = shard.read_bytes()
     try:
         shard.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
         with pytest.raises(DatasetError, match=NAME):
-            make(trajectories, tmp_path)
+            make(source, tmp_path)
     finally:
         shard.write_bytes(whole)
     assert not read_proofs(kept_in(tmp_path / "results"))
