@@ -28,8 +28,8 @@ class Run(EpisodeSettings):
     """Run a policy; the same command goes on where it was killed."""
 
     policy: tyro.conf.Positional[str]
-    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=SHARE] (a checkpoint
-    or a recipe's folder, by default with the noise of the success that training reports),
+    """random[:CHUNK], scripted, replay:FOLDER, generator:PATH[#PATTERN,noise=STD] (a checkpoint
+    or a recipe's folder; the motion's noise is 0.04 by default),
     lerobot:PATH_OR_HUB_ID,
     openvla:PATH_OR_HUB_ID[#STATISTICS], openvla_oft:PATH_OR_HUB_ID[#STATISTICS,cameras=N,chunk=N],
     openpi://HOST:PORT or vla-eval://HOST:PORT, with #chunk=K where its replies hold K actions; a

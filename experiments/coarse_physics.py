@@ -52,7 +52,7 @@ class CoarseItem:
 
 def compare(item: CoarseItem) -> str:
     """Run the clone and the final policy under each physics, write the result; return a line."""
-    from common.files import write_json
+    from common.json_files import write_sealed
     from generator.checkpoints import load_policy
     from generator.config import NoiseConfig
     from generator.recipes import get_recipe
@@ -78,7 +78,7 @@ def compare(item: CoarseItem) -> str:
         "stages": stages,
         "machine": describe_machine(),
     }
-    write_json(item.out / f"{task.key}.json", outcome)
+    write_sealed(item.out / f"{task.key}.json", outcome)
     return "; ".join(_line(name, rows) for name, rows in stages.items())
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UsageError
-from common.files import write_json
+from common.json_files import write_sealed
 from common.machine import describe_machine
 from experiments.command import run_command
 from experiments.many import attempt_tasks
@@ -140,7 +140,7 @@ def try_options(item: OptionsItem) -> str:
             **row,
             "machine": describe_machine(),
         }
-        write_json(item.out / task.key / f"{option}.json", result)
+        write_sealed(item.out / task.key / f"{option}.json", result)
         lines.append(f"\n  {_line(option, row)}")
     environments.close()
     return "".join(lines)

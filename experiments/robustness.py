@@ -16,8 +16,8 @@ import numpy as np
 
 from analysis.statistics import bootstrap, holm, sign_flip_test
 from common.errors import DlrError
-from common.files import write_json, write_text
-from common.json_files import read_json
+from common.files import write_text
+from common.json_files import read_sealed, write_sealed
 from common.machine import describe_machine
 from experiments.command import run_command
 from experiments.many import attempt_tasks
@@ -93,7 +93,7 @@ def measure(item: RobustnessItem) -> str:
         "arms": [arm.as_dict() for arm in found.arms],
         "machine": describe_machine(),
     }
-    write_json(item.out / f"{name}.json", outcome)
+    write_sealed(item.out / f"{name}.json", outcome)
     counts = [("control", found.arms[0].control), *((a.name, a.successes) for a in found.arms)]
     told = ", ".join(f"{name} {count}" for name, count in counts)
     return f"{item.recipe} seed {item.seed}, successes of {item.starts}: {told}"
@@ -103,7 +103,7 @@ def read_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """Return what is there, by task, recipe and seed."""
     paths = sorted(folder.glob("*/*/*/seed_*.json"))
     what, remedy = "a result of the evaluation under perturbation", "delete it and run this again"
-    return [read_json(path, what, DlrError, remedy) for path in paths]
+    return [read_sealed(path, what, DlrError, remedy) for path in paths]
 
 
 Values = dict[tuple[str, int], dict[str, dict[str, float]]]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
+from common.json_files import write_sealed
 from common.machine import describe_machine
 from common.workers import run_in_fresh_process
 from eval_harness.compare import compare
@@ -191,7 +191,7 @@ def _rates(results: Results) -> dict[str, Any]:
 
 def _report(path: Path, outcomes: Mapping[str, Any]) -> None:
     """Write the outcomes so far, and print them."""
-    write_json(
+    write_sealed(
         path, {"machine": describe_machine(), "versions": versions(), "outcomes": dict(outcomes)}
     )
     for name, outcome in outcomes.items():

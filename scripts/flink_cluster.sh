@@ -96,7 +96,9 @@ get_flink() {
     local new
     new=$(mktemp -d "$CACHE/flink.XXXXXX")
     echo "apache-flink-libraries==$FLINK --hash=sha256:$FLINK_SHA256" >"$new/requirement"
-    "$PYTHON" -m pip --disable-pip-version-check download --quiet --no-deps --require-hashes \
+    local with_pip=$PYTHON  # uv makes environments without it
+    "$with_pip" -m pip --version >/dev/null 2>&1 || with_pip=python3
+    "$with_pip" -m pip --disable-pip-version-check download --quiet --no-deps --require-hashes \
       --dest "$new" --requirement "$new/requirement" \
       || lack "pip could not get apache-flink-libraries $FLINK, or its checksum is not the one expected"
     tar -xzf "$new"/apache?flink?libraries-*.tar.gz -C "$new" --strip-components=1

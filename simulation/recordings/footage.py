@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import AssetError
 from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.pictures.look import Look
@@ -61,13 +62,20 @@ def read_footage(
     Raises:
         TrajectoryError: the file is missing, of another kind or task, or has no such episode.
         UnknownTaskError: neither the file nor its name says which task it is of.
-        AssetError: the folder of assets is incomplete.
+        AssetError: the folder of assets is incomplete, or the assets that the file was made with
+            are not at hand and no others are named.
     """
     with open_recordings(path, task, resolve_assets(assets) if assets else None) as file:
         recording, made_with = file[index], file.asset_digest
         title = f"{path.name}, episode {index} of {len(file)}"
     pack = find_embedded_pack(made_with) if made_with and not assets else None
     pack = pack or resolve_assets(assets)
+    if made_with and not assets and pack.digest != made_with:
+        raise AssetError(
+            f"{path} was made with other assets ({made_with[:12]}) than those found here, "
+            f"{pack.name} ({pack.digest[:12]}): name a folder with --assets, or other assets to draw "
+            "it with nonetheless"
+        )
     if recording.states is None or recording.fixtures is None:
         episode = _simulate(recording, pack)
         return episode_footage(episode, recording.task, pack, f"{path.name}, simulated")

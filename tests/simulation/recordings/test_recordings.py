@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from common.errors import TrajectoryError, UnknownTaskError
+from common.errors import AssetError, TrajectoryError, UnknownTaskError
 from simulation.assets.resolve import embedded_pack
 from simulation.environment import Environment
 from simulation.recordings.footage import read_footage
@@ -54,6 +55,19 @@ def test_a_trajectory_file(episodes, tmp_path: Path) -> None:
         read_footage(tmp_path / "a.hdf5", 2)
     with pytest.raises(TrajectoryError, match=f"not of {OTHER.key}"):
         read_footage(tmp_path / "a.hdf5", 0, OTHER)
+
+
+def test_a_file_made_with_assets_that_are_not_here(
+    episodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pack = tmp_path / "a.hdf5", embedded_pack()
+    writer = TrajectoryWriter(path, TASK, replace(pack, digest="ab" * 32), {})
+    writer.add(0, episodes[0])
+    writer.finish().close()
+    monkeypatch.setenv("DLR_LIBERO_ASSETS", str(pack.path))
+    with pytest.raises(AssetError, match=r"made with other assets .*abababababab"):
+        read_footage(path)
+    assert read_footage(path, assets=pack.path).assets.digest == pack.digest
 
 
 def write_libero(path: Path, episodes, lost: str = "") -> None:
