@@ -73,8 +73,8 @@ def read_footage(
     if made_with and not assets and pack.digest != made_with:
         raise AssetError(
             f"{path} was made with other assets ({made_with[:12]}) than those found here, "
-            f"{pack.name} ({pack.digest[:12]}): name a folder with --assets, or other assets to draw "
-            "it with nonetheless"
+            f"{pack.name} ({pack.digest[:12]}): name their folder with --assets, or other assets "
+            "to draw it with nonetheless"
         )
     if recording.states is None or recording.fixtures is None:
         episode = _simulate(recording, pack)
