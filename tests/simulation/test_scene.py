@@ -43,6 +43,13 @@ def test_states_of_the_reduced_model_equal_the_full_models_bit_for_bit(scene):
     assert scene.model.ntex == scene.model.nmat == 0
 
 
+def test_mujoco_keeps_no_source_of_it(pack, tmp_path):
+    """Which is half of the memory that a scene of LIBERO's own assets would take."""
+    loaded = Scene(TASK, pack)
+    with pytest.raises(mujoco.FatalError, match="XML"):
+        mujoco.mj_saveLastXML(str(tmp_path / "a.xml"), loaded.model)
+
+
 def test_placements_depend_on_the_seed_alone(scene):
     first = scene._sample_placement(5)
     scene._sample_placement(6)
