@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import DatasetError, InvalidStateError, one_line
-from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
+from simulation.assets.resolve import AssetPack, find_recorded_pack
 from simulation.environment import Environment
 from simulation.scene import Fixtures
 from simulation.starts import official_index
@@ -119,8 +119,7 @@ def matching_assets(name: str, digest: str, assets: str | None, what: str) -> As
         DatasetError: the pack found is not the one that the physics ran with, so the pictures
             would not show what happened.
     """
-    pack = find_embedded_pack(digest) if assets is None else None
-    pack = pack or resolve_assets(assets)
+    pack = find_recorded_pack(digest, assets)
     if pack.digest != digest:
         raise DatasetError(
             f"{what} was recorded with asset pack {name!r} ({digest[:12]}), but {pack.name!r} "

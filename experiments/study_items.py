@@ -144,20 +144,16 @@ class MeasureItem:
         return {key: (one.baseline.value, one.candidate.value) for key, one in found.items()}
 
     def _provenance(self, task: Task) -> Mapping[str, Any]:
-        from common.machine import describe_machine
         from generator.recipes import read_summary
         from generator.run_folder import final_record
 
-        machine = describe_machine()
         sources, shown = _shown(self.run.demonstrations(task))
         return {
-            "assets": f"{self.assets.name} {self.assets.digest[:12]}",
-            "commit": self.commit,
+            **made_with(self.assets, self.commit),
             "config": read_summary(self.run.policies(task, self.recipe, self.seed))["config"],
             "collect": asdict(self.collect),
             "demonstrations": sources,
             "shown": shown,
-            "machine": f"{machine['cpu']}, {machine['cores']} cores",
             "versions": final_record(self.run, task, self.recipe, self.seed)["versions"],
         }
 
@@ -222,6 +218,18 @@ def read_trajectories(path: Path) -> list[Trajectory]:
 
     with TrajectoryFile(path) as file:
         return [to_trajectory(episode) for episode in file]
+
+
+def made_with(assets: AssetPack, commit: str) -> dict[str, str]:
+    """Return what every result says of its asset pack, code and machine."""
+    from common.machine import describe_machine
+
+    machine = describe_machine()
+    return {
+        "assets": f"{assets.name} {assets.digest[:12]}",
+        "commit": commit,
+        "machine": f"{machine['cpu']}, {machine['cores']} cores",
+    }
 
 
 def _shown(path: Path) -> tuple[dict[str, str], dict[str, Any]]:

@@ -24,7 +24,7 @@ from reports.run_outcomes import (
     Source,
     TaskOutcome,
 )
-from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
+from simulation.assets.resolve import AssetPack, find_recorded_pack
 from simulation.pictures.rendering import Renderer
 from simulation.recordings.trajectories import Episode, TrajectoryFile
 from simulation.tasks import Task, list_tasks
@@ -240,7 +240,7 @@ def pack_of(file: TrajectoryFile, asked: AssetPack | None) -> AssetPack:
     Raises:
         UsageError: it is not, or is not found.
     """
-    pack = asked or find_embedded_pack(file.asset_digest) or resolve_assets()
+    pack = asked or find_recorded_pack(file.asset_digest)
     if file.asset_digest != pack.digest:
         raise UsageError(
             f"{file.path} was made with the asset pack {file.asset_pack} "

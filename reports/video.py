@@ -21,7 +21,7 @@ from common.errors import AssetError, SettingError
 from eval_harness.compare import Comparison
 from eval_harness.perturbations.table import look_of, read_condition, scene_of
 from eval_harness.results import EpisodeResult, Results, trajectory_path
-from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
+from simulation.assets.resolve import AssetPack, find_recorded_pack
 from simulation.physics.control import CONTROL_FREQUENCY
 from simulation.pictures.pictures import draw_states, encode_video
 from simulation.pictures.rendering import Renderer
@@ -208,8 +208,7 @@ def find_assets(results: Results, assets: Path | None = None) -> AssetPack:
         AssetError: that pack is not at hand.
     """
     wanted = results.config["assets"]
-    pack = find_embedded_pack(wanted["digest"]) if assets is None else None
-    pack = pack or resolve_assets(assets)
+    pack = find_recorded_pack(wanted["digest"], assets)
     if pack.digest != wanted["digest"]:
         raise AssetError(
             f"{results.folder} was simulated with the assets {wanted['name']} "

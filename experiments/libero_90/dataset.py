@@ -80,14 +80,12 @@ def keep(settings: BuildConfig, folder: Path, lerobot: Path, out: Path) -> Path:
     metadata = read_json(folder / "metadata.json", "a dataset's metadata", StudyError, _AGAIN)
     _export(folder, lerobot, metadata["digest"])
     path = kept / PROOF
-    known = read_proof(path) if path.exists() else None
-    if known is None or known.content != metadata["digest"]:
+    proof = read_proof(path) if path.exists() else None
+    if proof is None or proof.content != metadata["digest"]:
         proof = _prove(settings, folder)
         _copy(folder, kept)
-    else:
-        proof = known
     manifest = file_sha256(lerobot / MANIFEST)
-    if proof != known or proof.lerobot != manifest:
+    if proof.lerobot != manifest:
         proof = replace(proof, lerobot=manifest, lerobot_bytes=_size(lerobot))
         write_sealed(path, asdict(proof))
         print(path)
@@ -108,13 +106,12 @@ def _export(folder: Path, lerobot: Path, digest: str) -> None:
 
 def _prove(settings: BuildConfig, folder: Path) -> Proof:
     """Simulate all episodes of a dataset again; say what was found, but for its export."""
-    from common.machine import describe_machine
     from dataset_builders.verify import verify
+    from experiments.study_items import made_with
     from simulation.assets.resolve import resolve_assets
 
     report = verify(folder, settings.trajectories, settings.assets, "all", settings.workers)
     print(report)
-    machine = describe_machine()
     pack = resolve_assets(Path(settings.assets) if settings.assets else None)
     return Proof(
         tasks=len({name.rsplit(" ", 1)[0] for name in report.per_pattern}),
@@ -132,11 +129,7 @@ def _prove(settings: BuildConfig, folder: Path) -> Proof:
             "resolution": settings.resolution,
             "cameras": list(settings.cameras),
         },
-        provenance={
-            "assets": f"{pack.name} {pack.digest[:12]}",
-            "commit": head(),
-            "machine": f"{machine['cpu']}, {machine['cores']} cores",
-        },
+        provenance=made_with(pack, head()),
     )
 
 

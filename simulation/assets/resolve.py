@@ -194,6 +194,19 @@ def find_embedded_pack(digest: str) -> AssetPack | None:
     return AssetPack(PACK_NAME, folder, digest)
 
 
+def find_recorded_pack(digest: str, assets: str | Path | None = None) -> AssetPack:
+    """Return the pack that something with a digest is most likely to be drawn with.
+
+    The one that is named; else the embedded one of that digest; else the one that every command
+    finds. Its digest may be another: that is for the caller to refuse, in its own words.
+
+    Raises:
+        AssetError: as `resolve_assets`.
+    """
+    pack = find_embedded_pack(digest) if assets is None else None
+    return pack or resolve_assets(assets)
+
+
 @functools.cache
 def embedded_digest() -> str:
     """Digest of the embedded pack that this version writes."""

@@ -66,6 +66,11 @@ class Culling:
         self._model, self._data, self._context = model, data, context
         self._groups = model.geom_group.copy()
         self._shown = np.flatnonzero(self._groups != _HIDDEN)
+        reflectance = np.append(model.mat_reflectance, 0)  # of no material, whose number is -1
+        mirrors = np.isin(model.geom_type, _FLAT) & (reflectance[model.geom_matid] > 0)
+        self._mirrors = self._shown[mirrors[self._shown]]
+        sites = np.isin(model.site_type, _FLAT) & (reflectance[model.site_matid] > 0)
+        self._mirror_sites = bool(sites.any())
         self._endless = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
         still = model.body_weldid[model.geom_bodyid] == 0
         meshes = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
@@ -91,13 +96,12 @@ class Culling:
         model.geom_group[:] = self._groups
         self._drawn = {}
         unusual = model.cam_orthographic[camera] or model.cam_sensorsize[camera].any()
-        if shadows or unusual or self._reflecting(model.site_type, model.site_matid).any():
+        if shadows or unusual or self._mirror_sites:
             return
-        mirrors = self._mirrors()
-        sight = self._sight(camera, width, height, mirrors)
+        sight = self._sight(camera, width, height)
         shown = self._shown
         hidden = shown[~(sight.may_show(self._boxes(shown)) | self._endless[shown])]
-        model.geom_group[np.setdiff1d(hidden, mirrors)] = _HIDDEN
+        model.geom_group[np.setdiff1d(hidden, self._mirrors)] = _HIDDEN
         if model.body_weldid[model.cam_bodyid[camera]] == 0:
             for geom in self._large:
                 if model.geom_group[geom] != _HIDDEN:
@@ -112,21 +116,11 @@ class Culling:
             if chosen is not None and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                 geom.dataid = chosen - self._context.baseMesh
 
-    def _mirrors(self) -> np.ndarray:
-        """Geoms whose upper side MuJoCo may draw as a mirror."""
-        model = self._model
-        return self._shown[self._reflecting(model.geom_type, model.geom_matid)[self._shown]]
-
-    def _reflecting(self, types: np.ndarray, materials: np.ndarray) -> np.ndarray:
-        """Which geoms or sites of these types and materials (-1 for none) MuJoCo may mirror in."""
-        reflectance = np.append(self._model.mat_reflectance, 0)
-        return np.isin(types, _FLAT) & (reflectance[materials] > 0)
-
-    def _sight(self, camera: int, width: int, height: int, mirrors: np.ndarray) -> Sight:
+    def _sight(self, camera: int, width: int, height: int) -> Sight:
         model, data = self._model, self._data
         eye, axes = data.cam_xpos[camera], data.cam_xmat[camera].reshape(3, 3)
         eyes, all_axes = [eye], [axes]
-        for mirror in mirrors:
+        for mirror in self._mirrors:
             normal = data.geom_xmat[mirror].reshape(3, 3)[:, 2]
             box = model.geom_type[mirror] == mujoco.mjtGeom.mjGEOM_BOX
             side = data.geom_xpos[mirror] + normal * (model.geom_size[mirror, 2] if box else 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import AssetError
-from simulation.assets.resolve import AssetPack, find_embedded_pack, resolve_assets
+from simulation.assets.resolve import AssetPack, find_recorded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.pictures.look import Look
 from simulation.recordings.recorder import Recorder
@@ -68,8 +68,7 @@ def read_footage(
     with open_recordings(path, task, resolve_assets(assets) if assets else None) as file:
         recording, made_with = file[index], file.asset_digest
         title = f"{path.name}, episode {index} of {len(file)}"
-    pack = find_embedded_pack(made_with) if made_with and not assets else None
-    pack = pack or resolve_assets(assets)
+    pack = find_recorded_pack(made_with, assets) if made_with else resolve_assets(assets)
     if made_with and not assets and pack.digest != made_with:
         raise AssetError(
             f"{path} was made with other assets ({made_with[:12]}) than those found here, "
