@@ -57,6 +57,8 @@ def output_errors(path: Path) -> Iterator[None]:
         raise
 
 
+_PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]+:")
+"""What a path begins with that was made of an address, such as gs://bucket."""
 _NAME = re.compile(r"[\w+=@-][\w.+=@-]{0,199}")
 
 
@@ -155,8 +157,13 @@ def ensure_writable(folder: Path) -> Path:
     """Create `folder` and return it.
 
     Raises:
-        OutputError: it cannot be created or written.
+        OutputError: it cannot be created or written, or is an address elsewhere.
     """
+    if _PROTOCOL.fullmatch(folder.parts[0] if folder.parts else ""):
+        raise OutputError(
+            f"{folder} is an address elsewhere, and this is written on this machine: give a folder "
+            "here; `dlr publish` sends a dataset from there"
+        )
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".write-probe-{os.getpid()}-{threading.get_ident()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from common.errors import DlrError
 from common.files import write_text
@@ -21,6 +22,23 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, read once from start to end."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(
+    files: Iterable[Path], folder: Path, known: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the sha256 of some files of a folder: of their names and contents, in order.
+
+    Args:
+        files: the files.
+        folder: where they are.
+        known: name in the folder -> sha256 of those that need not be read.
+    """
+    whole = hashlib.sha256()
+    for file in sorted(set(files)):
+        content = known.get(file.relative_to(folder).as_posix()) or file_sha256(file)
+        whole.update(f"{file.name} {content}\n".encode())
+    return whole.hexdigest()
 
 
 def write_manifest(folder: Path, names: Iterable[str] | None = None) -> None:
@@ -59,6 +77,19 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str
         if file_sha256(path) != digest:
             raise error(f"{path} is damaged (it does not match {MANIFEST}): {remedy}")
     return listed
+
+
+def check_whole(folder: Path, error: type[DlrError], remedy: str) -> None:
+    """Compare all files of a folder with its manifest and its `SHA256SUMS`; each is read once.
+
+    Raises:
+        DlrError: `error`: a file is missing or is not what was written.
+    """
+    listed = check_manifest(folder, error, remedy)
+    for name in read_sums(folder).keys() - listed.keys():
+        if not (folder / name).is_file():
+            raise error(f"{folder / name} is missing: {remedy}")
+        check_sums(folder / name, error, remedy)
 
 
 def check_sums(path: Path, error: type[DlrError], remedy: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from dataset_builders import import_tfds
 from generator.config import CollectConfig
 
 if TYPE_CHECKING:
+    from common.locks import Lock
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl, LiberoRlConfig
     from dataset_builders.sources import Choice
 
@@ -52,7 +54,7 @@ class BuildConfig:
     """Comma-separated Beam options without dashes, such as `runner=FlinkRunner,...`; with them
     the same work runs as a Beam pipeline."""
     overwrite: bool = False
-    """Replace a dataset of other content that is there already."""
+    """Replace a dataset that is there already, if its content is another or it is damaged."""
     collect: CollectConfig = CollectConfig()
     """What is rolled out with policies, as by `dlr collect`."""
 
@@ -62,52 +64,69 @@ def build(config: BuildConfig) -> Path:
 
     A build works in `unfinished_1.0.0` beside the dataset, whose finished shards can be read as a
     dataset meanwhile. One that was killed goes on when it is run again, and renders nothing twice
-    but what was in work. A dataset that is replaced stays until the new one is whole.
+    but what was in work. A dataset that is replaced stays until the new one, which is built in
+    `<data_dir>/.replacing_<config>`, is whole.
 
     Raises:
         TrajectoryError: the trajectories are missing or damaged.
         CollectionError: a policy succeeds too seldom.
         DatasetError: there is nothing to publish, an option is wrong, or other content is there.
         BusyError: another process is building the dataset.
-        OutputError: `data_dir` cannot be written.
+        OutputError: `data_dir` cannot be written, or is an address elsewhere.
     """
     from common.files import ensure_writable
     from common.workers import run_in_fresh_process
     from dataset_builders.rollouts.find import find
 
     parse_cameras(config.cameras)
+    ensure_writable(config.data_dir)
     found = find(config.trajectories, _choice(config), config.collect, config.assets)
     if not found.policies:
         found.choose()
-    ensure_writable(config.data_dir)
     return run_in_fresh_process(build_in_this_process, config)
 
 
 def build_in_this_process(config: BuildConfig) -> Path:
     """Do what `build` does in a process that may load TensorFlow, and then must not render."""
-    tfds = import_tfds()
     from common.locks import lock_file
     from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl
-    from dataset_builders.replacing import making_way
+    from dataset_builders.replacing import data_dir_beside, replace, settle
 
     chosen = _builder_config(config)
-    settings = {"data_dir": config.data_dir, "config": chosen, "file_format": config.file_format}
     folder = Path(LiberoRl(data_dir=config.data_dir, config=chosen).data_path)
-    with lock_file(folder) as lock, making_way(folder, config.overwrite):
-        _check_same_format(LiberoRl(data_dir=config.data_dir, config=chosen), config)
-        builder = LiberoRl(**settings)
-        if builder.is_prepared():
-            _check_same_content(builder, config)
-            return folder
-        tfds.disable_progress_bar()
-        builder.assets, builder.workers, builder.lock = config.assets, config.workers, lock
-        builder.replay, builder.collect = config.replay, config.collect
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=config.trajectories, beam_options=_beam_options(config)
-            )
-        )
+    with lock_file(folder) as lock:
+        settle(folder)
+        present = LiberoRl(data_dir=config.data_dir, config=chosen)
+        if not present.is_prepared():
+            _prepare(config, chosen, config.data_dir, lock)
+        elif unlike := _unlike(present, config):
+            if not config.overwrite:
+                raise DatasetError(
+                    f"{folder} {unlike}: choose another data_dir, or replace it with --overwrite"
+                )
+            beside = data_dir_beside(config.data_dir, folder)
+            begun = LiberoRl(data_dir=beside, config=chosen)
+            if begun.is_prepared() and _unlike(begun, config):
+                shutil.rmtree(begun.data_path)
+            replace(folder, _prepare(config, chosen, beside, lock), beside)
     return folder
+
+
+def _prepare(config: BuildConfig, chosen: LiberoRlConfig, data_dir: Path, lock: Lock) -> Path:
+    """Build the dataset in a TFDS data folder, where it may be whole already."""
+    tfds = import_tfds()
+    from dataset_builders.libero_rl.libero_rl_dataset_builder import LiberoRl
+
+    builder = LiberoRl(data_dir=data_dir, config=chosen, file_format=config.file_format)
+    tfds.disable_progress_bar()
+    builder.assets, builder.workers, builder.lock = config.assets, config.workers, lock
+    builder.replay, builder.collect = config.replay, config.collect
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=config.trajectories, beam_options=_beam_options(config)
+        )
+    )
+    return Path(builder.data_path)
 
 
 def _choice(config: BuildConfig) -> Choice:
@@ -191,32 +210,36 @@ def _beam_options(config: BuildConfig) -> Any:
     return PipelineOptions(list(beam_options(config.beam_pipeline_options)))
 
 
-def _check_same_format(present: LiberoRl, config: BuildConfig) -> None:
-    """Raise DatasetError if there is a dataset of another file format."""
-    wanted = config.file_format
-    if present.is_prepared() and present.info.file_format.value != wanted:
-        raise DatasetError(
-            f"{present.data_path} holds a dataset in {present.info.file_format.value}, not "
-            f"{wanted}: choose another data_dir, or replace it with --overwrite"
-        )
+def _unlike(present: LiberoRl, config: BuildConfig) -> str | None:
+    """Return in words what of the dataset on disk is not what is asked for; None if nothing is.
+
+    What describes it is compared with its digests; with `overwrite`, so are its shards.
+    """
+    from common.manifest import check_manifest, check_whole
+
+    wanted, written = config.file_format, present.info.file_format.value
+    if written != wanted:
+        return f"holds a dataset in {written}, not {wanted}"
+    try:
+        check = check_whole if config.overwrite else check_manifest
+        check(Path(present.data_path), DatasetError, "build it again")
+    except DatasetError as error:
+        return f"is damaged ({error})"
+    if not _same_content(present, config):
+        return "holds a dataset built from other trajectories or with other names of cameras"
+    return None
 
 
-def _check_same_content(builder: LiberoRl, config: BuildConfig) -> None:
-    """Raise DatasetError if the dataset on disk was built from other trajectories or policies."""
+def _same_content(builder: LiberoRl, config: BuildConfig) -> bool:
+    """Return whether the dataset on disk was built from these trajectories or policies."""
     from dataset_builders.provenance import describe_dataset
     from dataset_builders.rollouts.find import find
 
     chosen, present = builder.builder_config, dict(builder.info.metadata or {})
     found = find(config.trajectories, chosen.choice, config.collect, config.assets)
     if dict(present.get("cameras", {})) != dict(chosen.cameras):
-        same = False
-    elif found.policies:
-        same = found.same_sources(present.get("sources", []))
-    else:
-        wanted = describe_dataset(found.choose(), chosen.resolution, chosen.cameras)
-        same = all(present.get(name) == wanted[name] for name in ("sources", "episodes"))
-    if not same:
-        raise DatasetError(
-            f"{builder.data_path} holds a dataset built from other trajectories or with other "
-            "names of cameras: choose another data_dir, or replace it with --overwrite"
-        )
+        return False
+    if found.policies:
+        return found.same_sources(present.get("sources", []))
+    wanted = describe_dataset(found.choose(), chosen.resolution, chosen.cameras)
+    return all(present.get(name) == wanted[name] for name in ("sources", "episodes"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common.errors import DatasetError
+from common.errors import DatasetError, SettingError
 from dataset_builders.digests import content_digest
 from dataset_builders.replay import decode_start, encode_fixtures, encode_state, matching_assets
 from dataset_builders.rollouts.source import Source, open_source
@@ -41,6 +41,15 @@ class PictureConfig:
     assets: str | None = None
     """Asset pack to render with; by default the one that `resolve_assets` finds."""
 
+    def __post_init__(self) -> None:
+        """Check the size.
+
+        Raises:
+            SettingError: pictures would have no pixels.
+        """
+        if self.resolution < 1:
+            raise SettingError(f"resolution must be at least 1 pixel, not {self.resolution}")
+
 
 def to_stored(upright: np.ndarray) -> np.ndarray:
     """Return upright pictures (..., H, W, 3) as the dataset stores them.
@@ -51,12 +60,6 @@ def to_stored(upright: np.ndarray) -> np.ndarray:
     """
     raw = upright[..., ::-1, :, :]
     return raw[..., ::-1, ::-1, :]
-
-
-def to_upright(stored: np.ndarray) -> np.ndarray:
-    """Return stored pictures (..., H, W, 3) upright and unmirrored; undoes `to_stored`."""
-    raw = stored[..., ::-1, ::-1, :]
-    return raw[..., ::-1, :, :]
 
 
 def render_episode(ref: EpisodeRef, pictures: PictureConfig) -> dict[str, Any]:

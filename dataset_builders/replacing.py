@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from common.files import output_errors
@@ -14,6 +12,8 @@ _UNFINISHED = "incomplete."
 _REPLACED = f"{_UNFINISHED}replaced_"
 _WORK = "unfinished_"
 """Beginning of the name of the folder that a build works in."""
+_REPLACING = ".replacing_"
+"""Beginning of the name of the TFDS data folder of what is to take a dataset's place."""
 
 
 def work_folder(folder: Path) -> Path:
@@ -35,35 +35,40 @@ def remove_work(folder: Path) -> None:
         shutil.rmtree(work)
 
 
-@contextmanager
-def making_way(folder: Path, replace: bool) -> Iterator[None]:
-    """Set a dataset aside, if it is to be replaced, until another is in its place.
+def data_dir_beside(data_dir: Path, folder: Path) -> Path:
+    """Return the TFDS data folder, in the dataset's own, where what replaces it is built."""
+    return data_dir / f"{_REPLACING}{folder.parent.name}"
 
-    If there is none in the end, or a build before was killed, the old one is put back.
+
+def replace(folder: Path, new: Path, beside: Path) -> None:
+    """Put a whole dataset in the place of another, whose lock the caller has.
 
     Args:
-        folder: the dataset's folder, whose lock the caller has.
-        replace: whether a dataset that is there makes way.
+        folder: the dataset's folder.
+        new: the other's.
+        beside: the data folder that the other was built in, which is removed.
 
     Raises:
-        OutputError: the folder beside cannot be written.
+        OutputError: the folders cannot be renamed.
     """
-    aside = folder.with_name(f"{_REPLACED}{folder.name}")
     with output_errors(folder):
-        _settle(folder, aside)
-        if replace and folder.exists():
-            folder.rename(aside)
-        try:
-            yield
-        finally:
-            _settle(folder, aside)
+        folder.rename(_aside(folder))
+        new.rename(folder)
+        settle(folder)
+        shutil.rmtree(beside)
 
 
-def _settle(folder: Path, aside: Path) -> None:
-    """Put back what was set aside if nothing took its place; else remove it."""
-    if not aside.exists():
-        return
-    if folder.exists():
-        shutil.rmtree(aside)
-    else:
-        aside.rename(folder)
+def settle(folder: Path) -> None:
+    """End what a killed `replace` began: the old dataset goes, or is put back if it is alone."""
+    aside = _aside(folder)
+    with output_errors(folder):
+        if not aside.exists():
+            return
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{_REPLACED}{folder.name}")

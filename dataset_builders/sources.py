@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import DatasetError, TrajectoryError
+from common.errors import DatasetError, SettingError, TrajectoryError
 from generator.work.attempts import Collection, Kept
 from simulation.recordings.trajectories import EpisodeInfo, TrajectoryFile
 
@@ -71,6 +71,15 @@ class Choice:
     smaller number's episodes are among those of a larger one."""
     failures: bool = False
     """Publish failed episodes, too, in a split of their own."""
+
+    def __post_init__(self) -> None:
+        """Check the number.
+
+        Raises:
+            SettingError: it is negative.
+        """
+        if self.per_task < 0:
+            raise SettingError(f"episodes per task must be at least 0 (all), not {self.per_task}")
 
 
 def parse_choice(name: str) -> tuple[str, int]:

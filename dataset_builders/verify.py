@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.errors import DatasetError
+from common.errors import DatasetError, SettingError
 from common.files import check_name
 from common.json_files import read_json, read_sealed
 from common.manifest import MANIFEST, check_manifest, file_sha256, read_sums
@@ -96,8 +96,11 @@ def verify(
         workers: processes that do so; by default one for each core.
 
     Raises:
+        SettingError: `replay` or `workers` is out of range.
         DatasetError: the dataset is missing, unreadable or wrong; the message lists the faults.
     """
+    if replay != "all" and replay < 0:
+        raise SettingError(f"replay must be at least 0, or all, not {replay}")
     folder = local_folder(str(dataset), (*_DESCRIBING, EPISODES), _others)
     metadata = _open(folder)
     pictures = PictureConfig(metadata["resolution"], tuple(metadata["cameras"].items()), assets)

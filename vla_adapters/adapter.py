@@ -37,6 +37,8 @@ class Adapter(ABC):
     """Pictures that it looks at, of `vla_adapters.samples.CAMERAS`."""
     module: nn.Module
     """The network; training casts, wraps and moves it."""
+    began_with: str | None = None
+    """sha256 of the checkpoint that its weights are from; None of random ones."""
 
     @abstractmethod
     def collate(self, samples: Sequence[Sample]) -> Batch:

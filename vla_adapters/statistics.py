@@ -1,4 +1,4 @@
-"""Statistics of actions and states: computed once, kept beside the data, in the models' layouts."""
+"""Statistics of actions and states: computed once, and kept beside the data."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from vla_adapters.samples import ACTION_DIM, STATE_DIM, Moments, Statistics
 
 _SIZES = {"action": ACTION_DIM, "state": STATE_DIM, "openness": 1}
 _NUMBERS = {"transitions": int, "trajectories": int, "dataset": str, "digest": str}
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _REMEDY = "delete the file, and the statistics are computed again from the data"
-_IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
 def statistics_of(records: Records, episodes: Sequence[int] | Numbers) -> Statistics:
@@ -70,49 +68,6 @@ def moments(values: npt.NDArray[np.float32]) -> Moments:
     return Moments(
         exact.mean(axis=0), exact.std(axis=0), exact.min(axis=0), exact.max(axis=0), low, high
     )
-
-
-def openvla_layout(statistics: Statistics) -> dict[str, dict[str, Any]]:
-    """Return the statistics as OpenVLA's `dataset_statistics.json` and `norm_stats` hold them.
-
-    The gripper is OpenVLA's (see `openness`) and masked: its numbers take no part in
-    normalisation. `proprio` is our state of 8 numbers; OpenVLA itself, which does not look at it,
-    writes zeros there.
-    """
-    action, gripper = _as_lists(statistics.action), _as_lists(statistics.openness)
-    merged: dict[str, Any] = {name: action[name][:-1] + gripper[name] for name in action}
-    return {
-        statistics.dataset: {
-            "action": {**merged, "mask": [True] * (ACTION_DIM - 1) + [False]},
-            "proprio": _as_lists(statistics.state),
-            "num_transitions": statistics.transitions,
-            "num_trajectories": statistics.trajectories,
-        }
-    }
-
-
-def lerobot_layout(
-    statistics: Statistics, images: Sequence[str] = (), imagenet: bool = False
-) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
-    """Return the statistics as LeRobot's datasets and processors hold them.
-
-    Args:
-        statistics: of the data.
-        images: names of the pictures' features, such as `observation.images.image`.
-        imagenet: give ImageNet's mean and deviation for them; by default none is taken off.
-
-    Returns:
-        Feature -> statistic -> array: (8,), (7,), for pictures (3, 1, 1) in [0, 1].
-    """
-    pictures = _IMAGENET if imagenet else _IDENTITY
-    picture = {name: np.array(value).reshape(3, 1, 1) for name, value in pictures.items()}
-    picture |= {"min": np.zeros((3, 1, 1)), "max": np.ones((3, 1, 1))}
-    count = np.array([statistics.transitions])
-    return {
-        "observation.state": {**vars(statistics.state), "count": count},
-        "action": {**vars(statistics.action), "count": count},
-        **{name: dict(picture) for name in images},
-    }
 
 
 def as_json(statistics: Statistics) -> dict[str, Any]:

@@ -18,7 +18,13 @@ from typing import Any, Protocol
 from joblib.externals.loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from common.errors import DeadProcessError, DlrError, UnfinishedPipelineError, one_line
+from common.errors import (
+    DeadProcessError,
+    DlrError,
+    SettingError,
+    UnfinishedPipelineError,
+    one_line,
+)
 from common.machine import cores
 from common.workers.processes import make_pool_of_one, map_in_processes, run_in_fresh_process
 
@@ -72,6 +78,12 @@ class Backend(Protocol):
         """Yield each item's outcome, in any order."""
 
 
+def _check_workers(workers: int | None) -> None:
+    """Raise SettingError if there are to be less than one process."""
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers must be at least 1, not {workers}")
+
+
 @dataclass(frozen=True)
 class Processes:
     """Processes of this machine."""
@@ -84,6 +96,10 @@ class Processes:
     """Asked by `attempt` when an item's turn has come; items that never may have no outcome."""
     limit: float = math.inf
     """Seconds after which `attempt` ends an item's process, and the item has failed."""
+
+    def __post_init__(self) -> None:
+        """Check the number; raises SettingError."""
+        _check_workers(self.workers)
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str
@@ -129,6 +145,10 @@ class Beam:
     workers: int | None = None
     """Processes beside each of Beam's workers; by default one, or all cores where the runner has
     one worker on this machine (FnApiRunner, PrismRunner)."""
+
+    def __post_init__(self) -> None:
+        """Check the number; raises SettingError."""
+        _check_workers(self.workers)
 
     def run(
         self, function: Callable[[Any], Any], items: Sequence[Any], description: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DatasetError, one_line
-from common.manifest import check_manifest
+from common.manifest import check_whole
 from common.remote.addresses import is_remote
 from common.remote.blocks import AnyFile, RemoteFile
 from common.remote.folder import copy_folder, list_folder, local_path, small_copy
@@ -133,7 +133,7 @@ def copy_dataset(address: str, target: Path) -> Path:
         raise DatasetError(f"{address} is on this machine: copy it with cp -r")
     _check_marked(address, list_folder(address))
     copy_folder(address, target, last=lambda name: int(name in MARKERS))
-    check_manifest(target, DatasetError, "run the same command again")
+    check_whole(target, DatasetError, "delete it and run the same command again")
     return target
 
 

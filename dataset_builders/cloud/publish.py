@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from common.errors import DatasetError, SettingError
 from common.locks import lock_file
-from common.manifest import MANIFEST, check_manifest
+from common.manifest import MANIFEST, check_whole
 from common.remote.addresses import address_errors, is_remote, open_address, retried
 from common.remote.blocks import RemoteFile, fetch_range
 from common.remote.folder import cache_of, file_digest, find_file, list_folder
@@ -122,7 +122,7 @@ def _files(folder: Path) -> dict[str, Path]:
             f"{folder} holds no {' or '.join(MARKERS)}: give the folder of one version of a "
             "dataset, <data_dir>/libero_rl/<config>/1.0.0, whose build has ended"
         )
-    check_manifest(folder, DatasetError, "build the dataset again before it is published")
+    check_whole(folder, DatasetError, "build the dataset again before it is published")
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
         name: path

@@ -172,6 +172,8 @@ def _episodes(shards: Sequence[Any], cameras: Sequence[str]) -> Iterator[_Episod
             states = _floats(features[f"{_PICTURES}state"], _STATE_DIM)
             if {len(states), len(texts), *map(len, pictures.values())} != {len(actions)} - {0}:
                 raise corrupt(shard, number)
+            for name, values in (("action", actions), ("state", states)):
+                _check_finite(values, f"{shard}, episode {number}", name)
             if not all(jpeg.startswith(_JPEG) for jpegs in pictures.values() for jpeg in jpegs):
                 raise DatasetError(f"{shard}: pictures are no JPEGs: build them as JPEGs")
             metadata = {
@@ -180,6 +182,16 @@ def _episodes(shards: Sequence[Any], cameras: Sequence[str]) -> Iterator[_Episod
                 if name.startswith(_METADATA)
             }
             yield _Episode(actions, states, texts[0].decode(), pictures, metadata)
+
+
+def _check_finite(values: npt.NDArray[np.float32], episode: str, name: str) -> None:
+    """Raise DatasetError, with the step, if a step's numbers are not finite."""
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(wrong):
+        raise DatasetError(
+            f"{episode}: {name} holds NaN or infinity at step {wrong[0]}, which no training can "
+            "use: build the dataset again without this episode"
+        )
 
 
 def _floats(feature: Any, dim: int) -> npt.NDArray[np.float32]:

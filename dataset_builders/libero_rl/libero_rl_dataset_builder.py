@@ -162,6 +162,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
 
         Raises:
             BusyError: another process is building the dataset.
+            DatasetError: the dataset was built before, and what describes it is damaged.
             OutputError: it cannot be written.
         """
         folder = Path(self.data_path)
@@ -169,12 +170,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         with alone, output_errors(folder):
             remove_unfinished(folder)
             super().download_and_prepare(**settings)
-            try:
-                sealed = check_manifest(folder, DatasetError, "")
-            except DatasetError:
-                sealed = {}
-            if not sealed:
-                _write_manifest(folder)
+            check_manifest(folder, DatasetError, "delete its folder, and build it again")
             remove_work(folder)
 
     def _download_and_prepare(

@@ -21,10 +21,12 @@ from common.workers import map_in_processes
 from dataset_builders.build import BuildConfig, build, parse_cameras
 from dataset_builders.episodes import check_numbers
 from dataset_builders.finishing import read_episodes
+from dataset_builders.replacing import data_dir_beside, settle
 from dataset_builders.sources import list_episodes, split_episodes
 from dataset_builders.verify import verify
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import TrajectoryFile, TrajectoryWriter
+from tests.generator.conftest import kill_when
 
 BUILDER_FOLDER = Path(dataset_builders.__file__).parent / "libero_rl"
 FNAPI = "runner=FnApiRunner"
@@ -71,6 +73,71 @@ def test_a_dataset_makes_way_for_one_of_another_file_format(
         overwrite=True,
     )  # fmt: skip
     assert list(build(config).glob("*.array_record*"))
+
+
+@pytest.fixture
+def copied(dataset: Path, trajectories: Path, tmp_path: Path) -> tuple[BuildConfig, Path]:
+    """A copy of the dataset, and what builds it."""
+    shutil.copytree(dataset.parents[2], tmp_path / "data")
+    resolution = int(dataset.parent.name.removeprefix("dlr_").removesuffix("px"))
+    config = BuildConfig(trajectories, tmp_path / "data", resolution=resolution, overwrite=True)
+    return config, tmp_path / "data" / dataset.relative_to(dataset.parents[2])
+
+
+def test_what_is_the_same_is_not_built_again_to_be_replaced(
+    copied: tuple[BuildConfig, Path],
+) -> None:
+    config, folder = copied
+    before = folder.stat().st_ino
+    assert build(config) == folder and folder.stat().st_ino == before
+
+
+def test_a_damaged_dataset_is_replaced_by_the_same_one(
+    dataset: Path, copied: tuple[BuildConfig, Path]
+) -> None:
+    config, folder = copied
+    (shard,) = folder.glob("*.tfrecord*")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    build(config)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
+        p.name: p.read_bytes() for p in dataset.iterdir()
+    }
+    assert not data_dir_beside(config.data_dir, folder).exists()
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_dataset_that_is_to_be_replaced_stays_until_then(
+    copied: tuple[BuildConfig, Path],
+) -> None:
+    config, folder = copied
+    code = f"""
+from pathlib import Path
+from dataset_builders.build import BuildConfig, build
+build(BuildConfig(Path({str(config.trajectories)!r}), Path({str(config.data_dir)!r}),
+      resolution={config.resolution}, file_format="array_record", overwrite=True))
+"""
+    beside = data_dir_beside(config.data_dir, folder)
+    work = beside / folder.relative_to(config.data_dir)
+    kill_when(lambda: work.with_name("unfinished_1.0.0").exists(), code)
+    assert verify(folder, replay=0).episodes
+    build(dataclasses.replace(config, file_format="array_record"))
+    assert list(folder.glob("*.array_record*")) and not list(folder.glob("*.tfrecord*"))
+
+
+def test_what_a_killed_replacement_left_is_settled(dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "1.0.0"
+    aside = tmp_path / "incomplete.replaced_1.0.0"
+    shutil.copytree(dataset, aside)
+    settle(folder)
+    assert verify(folder, replay=0).episodes and not aside.exists()
+    shutil.copytree(dataset, aside)
+    settle(folder)
+    assert verify(folder, replay=0).episodes and not aside.exists()
+
+
+def test_a_data_folder_elsewhere_is_refused(trajectories: Path) -> None:
+    with pytest.raises(OutputError, match=r"an address elsewhere.*dlr publish"):
+        build(BuildConfig(trajectories, Path("gs://bucket/data")))
 
 
 def test_validation_and_failures_are_splits_of_their_own(

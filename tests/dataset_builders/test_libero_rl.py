@@ -13,7 +13,7 @@ from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 
 from common.workers import run_in_fresh_process
 from dataset_builders import import_tfds
-from dataset_builders.episodes import to_stored, to_upright
+from dataset_builders.episodes import to_stored
 from simulation.recordings.trajectories import TrajectoryFile
 from tests.dataset_builders.conftest import PIXELS
 
@@ -145,7 +145,6 @@ def test_stored_is_the_raw_observation_rotated() -> None:
     raw = upright[::-1]  # LIBERO's observation: OpenGL's first row is the bottom
     assert np.array_equal(to_stored(upright), np.rot90(raw, 2))
     assert np.array_equal(to_stored(upright)[:, ::-1], upright)
-    assert np.array_equal(to_upright(to_stored(upright)), upright)
 
 
 def test_rlds_transformations_work_without_reverb(inspected: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DatasetError
+from common.errors import DatasetError, SettingError
 from dataset_builders.certificate import chosen_for_replay
 from dataset_builders.sources import (
     Choice,
@@ -68,6 +68,8 @@ def test_sizes_are_spread_over_patterns_and_lie_within_each_other(folder: Path) 
     assert collections.Counter(ref.info.pattern for ref in chosen) == {0: 2, 1: 2, 2: 2}
     with pytest.raises(DatasetError, match="has 12 episodes, not the 13"):
         choose_episodes(folder, Choice("dlr", 13))
+    with pytest.raises(SettingError, match=r"at least 0 \(all\), not -1"):
+        Choice("dlr", -1)
 
 
 def test_mixtures_hold_each_method_and_name_the_one_that_is_missing(folder: Path) -> None:

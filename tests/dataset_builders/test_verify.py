@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import DatasetError
+from common.errors import DatasetError, SettingError
 from common.json_files import read_sealed
 from common.manifest import MANIFEST, file_sha256, write_manifest
 from dataset_builders.certificate import Conventions, convention_faults, conventions
@@ -230,3 +230,10 @@ def test_a_published_dataset_is_verified_where_it_is(
     publish(PublishConfig(copy, address, overwrite=True))
     with pytest.raises(DatasetError, match=f"{shard_of(copy).name}, episode 0"):
         verify(address, replay=0)
+
+
+def test_a_number_of_replays_that_cannot_be_is_refused(dataset: Path) -> None:
+    with pytest.raises(SettingError, match="replay must be at least 0, or all, not -1"):
+        verify(dataset, replay=-1)
+    with pytest.raises(SettingError, match="workers must be at least 1, not -2"):
+        verify(dataset, replay=1, workers=-2)

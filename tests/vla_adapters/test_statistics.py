@@ -1,4 +1,4 @@
-"""Statistics against NumPy on what TFDS reads, and the layouts that models keep them in."""
+"""Statistics against NumPy on what TFDS reads, and the form that OpenVLA keeps them in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from common.errors import DatasetError
+from dataset_builders.describing.statistics import openvla_form
 from vla_adapters.records import open_records
 from vla_adapters.statistics import (
     as_json,
     compute_statistics,
     from_json,
-    lerobot_layout,
-    openvla_layout,
     read_statistics,
     statistics_of,
     write_statistics,
@@ -50,7 +49,8 @@ def test_they_are_computed_once_and_again_for_other_episodes(rlds):
 
 def test_openvla_s_layout_has_its_gripper_and_mask(rlds, tensorflow_side):
     records = open_records([rlds])
-    layout = openvla_layout(compute_statistics(records, range(len(records))))["libero_rl_dlr"]
+    found = as_json(compute_statistics(records, range(len(records))))
+    layout = openvla_form("libero_rl_dlr", found)["libero_rl_dlr"]
     action = tensorflow_side.read["action"].astype(np.float64)
     action[:, -1] = 1 - np.clip(action[:, -1], 0, 1)
     assert layout["action"]["mask"] == [True] * 6 + [False]
@@ -66,34 +66,6 @@ def test_openvla_s_layout_has_its_gripper_and_mask(rlds, tensorflow_side):
     assert layout.keys() == {"action", "proprio", "num_transitions", "num_trajectories"}
     assert len(layout["proprio"]["mean"]) == 8
     assert json.loads(json.dumps(layout)) == layout
-
-
-def test_lerobot_s_layout_normalises(rlds):
-    import torch
-    from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
-    from lerobot.lerobot_types import TransitionKey
-    from lerobot.processor import NormalizerProcessorStep
-
-    records = open_records([rlds])
-    statistics = compute_statistics(records, range(len(records)))
-    camera = "observation.images.image"
-    features = {
-        "observation.state": PolicyFeature(FeatureType.STATE, (8,)),
-        camera: PolicyFeature(FeatureType.VISUAL, (3, 2, 2)),
-    }
-    modes = dict.fromkeys((FeatureType.STATE, FeatureType.VISUAL), NormalizationMode.MEAN_STD)
-    layout = lerobot_layout(statistics, [camera], imagenet=True)
-    normalise = NormalizerProcessorStep(features, modes, layout)
-    observation = {
-        "observation.state": torch.from_numpy(records.episode(0).states[:1]),
-        camera: torch.full((1, 3, 2, 2), 0.5),
-    }
-    result = normalise({TransitionKey.OBSERVATION: observation})[TransitionKey.OBSERVATION]
-    expected = (records.episode(0).states[:1] - statistics.state.mean) / statistics.state.std
-    np.testing.assert_allclose(result["observation.state"].numpy(), expected, rtol=1e-4)
-    red = result[camera][0, 0].numpy()
-    np.testing.assert_allclose(red, (0.5 - 0.485) / 0.229, rtol=1e-5)
-    assert lerobot_layout(statistics, [camera])[camera]["std"].tolist() == [[[1.0]]] * 3
 
 
 def test_json_holds_them_exactly(rlds, tmp_path):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lerobot.policies  # noqa: F401  (registers the kinds of policies)
@@ -26,7 +26,7 @@ from common.errors import DlrError, one_line
 from common.files import check_name
 from common.hub import why_no_folder
 from common.json_files import read_json
-from common.manifest import check_manifest, file_sha256
+from common.manifest import check_manifest, digest_files
 from common.tensors import check_header
 from eval_harness.policy import PolicyError
 from vla_adapters.lerobot.companions import (
@@ -119,7 +119,7 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     for step in preprocessor.steps:
         if isinstance(step, TokenizerProcessorStep):
             step.padding = "max_length"  # padded to the longest, others' instructions would matter
-    return Checkpoint(policy, preprocessor, postprocessor, _digest(folder, known))
+    return Checkpoint(policy, preprocessor, postprocessor, digest(folder, known))
 
 
 def _find(path: str, revision: str | None) -> Path:
@@ -269,21 +269,8 @@ def _fingerprint(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
     return tuple(tensor.shape), leading.numpy().tobytes()
 
 
-def _digest(folder: Path, known: Mapping[str, str]) -> str:
+def digest(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the sha256 of all files that decide the policy's actions; of some it is known."""
-    digest = hashlib.sha256()
-    for file in sorted(
-        (
-            *folder.glob("*.safetensors"),
-            folder / "config.json",
-            *folder.glob("policy_*.json"),
-            *(
-                f
-                for name in (TOKENIZER, ACTION_TOKENIZER, VLM)
-                for f in folder.glob(f"{name}/*.json")
-            ),
-        )
-    ):
-        content = known.get(file.relative_to(folder).as_posix()) or file_sha256(file)
-        digest.update(f"{file.name} {content}\n".encode())
-    return digest.hexdigest()
+    texts = (f"{name}/*.json" for name in (TOKENIZER, ACTION_TOKENIZER, VLM))
+    wanted = ("*.safetensors", "config.json", "policy_*.json", *texts)
+    return digest_files((f for pattern in wanted for f in folder.glob(pattern)), folder, known)

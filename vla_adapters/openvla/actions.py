@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataset_builders.describing.statistics import openness
 from vla_adapters.adapter import AdapterError
 from vla_adapters.samples import ACTION_DIM
 
@@ -57,7 +58,7 @@ class ActionStatistics:
     mask: npt.NDArray[np.bool_]
     """Which values are normalised: all but the gripper, (7,)."""
     constant: npt.NDArray[np.bool_]
-    """Which values never change in the data, and are learnt as 0, (7,)."""
+    """Which normalised values never change in the data, and are learnt as 0, (7,)."""
 
     @classmethod
     def from_json(cls, norm_stats: Mapping[str, Any], key: str) -> ActionStatistics:
@@ -78,12 +79,13 @@ class ActionStatistics:
             raise AdapterError(f"the action statistics {key!r} are malformed: {error!r}") from error
         if not all(v.shape == (ACTION_DIM,) for v in (q01, q99, mask, low, high)):
             raise AdapterError(f"the action statistics {key!r} are not of {ACTION_DIM} values")
-        return cls(q01, q99, mask, low == high)
+        return cls(q01, q99, mask, (low == high) & mask)
 
     def normalise(self, actions: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
         """Return what is learnt, float32.
 
-        Follows prismatic/vla/datasets/rlds/utils/data_utils.py, BOUNDS_Q99.
+        Follows prismatic/vla/datasets/rlds/utils/data_utils.py, BOUNDS_Q99, but for a gripper that
+        the data never move: there 0 is learnt, which closes it, here what it is.
 
         Args:
             actions: with the gripper of `open_gripper`. Shape: (..., 7).
@@ -107,7 +109,7 @@ def open_gripper(actions: npt.NDArray[np.floating[Any]]) -> Array:
         actions: gripper -1 opens, +1 closes. Shape: (..., 7).
     """
     result = np.array(actions, np.float64)
-    result[..., -1] = 1 - np.clip(result[..., -1], 0, 1)
+    result[..., -1] = openness(result[..., -1])
     return result
 
 

@@ -13,17 +13,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dataset_builders.describing.statistics import openvla_form
 from vla_adapters.adapter import Adapter, Batch
 from vla_adapters.lora import Lora, MergedWeights, add_adapters
 from vla_adapters.openvla.actions import ActionStatistics, ActionTokenizer, open_gripper
-from vla_adapters.openvla.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vla_adapters.openvla.checkpoint import (
+    Checkpoint,
+    digest,
+    find,
+    load_checkpoint,
+    save_checkpoint,
+)
 from vla_adapters.openvla.config import OpenVlaConfig, small_config
 from vla_adapters.openvla.generate import pad_left
 from vla_adapters.openvla.model import OpenVla
 from vla_adapters.openvla.processing import Preprocessing
 from vla_adapters.openvla.tokenizer import LlamaTokenizer
 from vla_adapters.samples import ACTION_DIM, Sample, Statistics
-from vla_adapters.statistics import openvla_layout
+from vla_adapters.statistics import as_json
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _LEARNT = ACTION_DIM + 1
@@ -71,7 +78,7 @@ class OpenVlaAdapter(Adapter):
         checkpoint.tokenizer.check(checkpoint.config)
         self.model, self.options = checkpoint.model, options
         self.preprocessing, self.tokenizer = checkpoint.preprocessing, checkpoint.tokenizer
-        layout = openvla_layout(statistics)
+        layout = openvla_form(statistics.dataset, as_json(statistics))
         config = dataclasses.replace(checkpoint.config, norm_stats=layout)
         self.model.config = config
         self._statistics = ActionStatistics.from_json(layout, statistics.dataset)
@@ -139,8 +146,11 @@ class OpenVlaAdapter(Adapter):
         Raises:
             AdapterError: the checkpoint is missing, incomplete, or not an OpenVLA.
         """
-        checkpoint = load_checkpoint(path, device, _DTYPES[options.precision])
-        return cls(checkpoint, statistics, options, str(path))
+        folder = find(path)
+        checkpoint = load_checkpoint(folder, device, _DTYPES[options.precision])
+        adapter = cls(checkpoint, statistics, options, str(path))
+        adapter.began_with = digest(folder, checkpoint.digests)
+        return adapter
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Return pictures (n, 3, size, size) uint8, and tokens and mask, int64 (n, T) each.

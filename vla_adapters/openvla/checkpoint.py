@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -19,7 +18,7 @@ from safetensors.torch import save_file
 from common.errors import one_line
 from common.files import atomic_write, check_name, ensure_writable, follow_umask, write_json
 from common.hub import why_no_folder
-from common.manifest import check_manifest, file_sha256
+from common.manifest import check_manifest, digest_files
 from common.tensors import check_header
 from vla_adapters.adapter import AdapterError
 from vla_adapters.openvla.config import OpenVlaConfig, read_json
@@ -311,9 +310,5 @@ def _listed(names: set[str]) -> str:
 
 def digest(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the sha256 of all files that decide a checkpoint's actions; of some it is known."""
-    whole = hashlib.sha256()
-    files = {file for pattern in (*_DOWNLOADED, *OFT_PARTS) for file in folder.glob(pattern)}
-    for file in sorted(files):
-        content = known.get(file.name) or file_sha256(file)
-        whole.update(f"{file.name} {content}\n".encode())
-    return whole.hexdigest()
+    files = (file for pattern in (*_DOWNLOADED, *OFT_PARTS) for file in folder.glob(pattern))
+    return digest_files(files, folder, known)

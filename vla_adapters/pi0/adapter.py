@@ -15,8 +15,15 @@ from torch import nn
 
 from common.files import follow_umask
 from vla_adapters.adapter import Adapter, AdapterError, Batch
+from vla_adapters.lerobot.loading import digest
 from vla_adapters.lora import Lora, MergedWeights, add_adapters
-from vla_adapters.pi0.checkpoint import FEATURES, Precision, load_policy, random_policy
+from vla_adapters.pi0.checkpoint import (
+    FEATURES,
+    Precision,
+    find_checkpoint,
+    load_policy,
+    random_policy,
+)
 from vla_adapters.pi0.configuration_pi0_small import PI0SmallConfig
 from vla_adapters.pi0.processors import (
     PUBLISHED_TOKENIZER,
@@ -132,11 +139,15 @@ class Pi0Adapter(Adapter):
             AdapterError: checkpoint or tokenizer are missing or do not fit.
         """
         expert_only = options.train == "expert_only"
-        policy = load_policy(path, chunk, options.precision, expert_only)
-        own, published = Path(path) / TOKENIZER, None
+        folder = find_checkpoint(path)
+        policy = load_policy(str(folder), chunk, options.precision, expert_only)
+        own, published = folder / TOKENIZER, None
         if tokenizer is None and own.is_dir():
-            tokenizer, published = str(own), published_tokenizer(Path(path))
-        return cls(policy, statistics, tokenizer or PUBLISHED_TOKENIZER, options, path, published)
+            tokenizer, published = str(own), published_tokenizer(folder)
+        used = tokenizer or PUBLISHED_TOKENIZER
+        adapter = cls(policy, statistics, used, options, path, published)
+        adapter.began_with = digest(folder)
+        return adapter
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Return pictures (n, 3, H, W) uint8, state (n, 8), actions (n, chunk, 7), tokens, mask.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,10 @@ from lerobot.processor import (
 from lerobot.utils.constants import ACTION, OBS_STATE
 from transformers import AutoTokenizer
 
+from common.errors import one_line
+from common.json_files import read_json
 from vla_adapters.adapter import AdapterError
+from vla_adapters.lerobot.loading import REMEDY
 from vla_adapters.pi0.tokenizer_step import CarriedTokenizerStep
 from vla_adapters.samples import Moments, Statistics
 
@@ -82,8 +84,12 @@ def published_tokenizer(folder: Path) -> str | None:
     file = folder / "policy_preprocessor.json"
     if not file.is_file():
         return None
-    for step in json.loads(file.read_text())["steps"]:
-        name = step.get("config", {}).get("tokenizer_name")
+    content = read_json(file, "a processor", AdapterError, REMEDY)
+    steps = content.get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise AdapterError(f"{file} is not a processor (it has no steps): {REMEDY}")
+    for step in steps:
+        name = dict(step.get("config") or {}).get("tokenizer_name")
         if name and _HUB_ID.fullmatch(name):
             return str(name)
     return None
@@ -91,20 +97,22 @@ def published_tokenizer(folder: Path) -> str | None:
 
 def _tokenizer_step(tokenizer: str, published: str | None, length: int) -> TokenizerProcessorStep:
     """Return the step, which says nothing of where on this machine the tokenizer lies."""
-    options: dict[str, Any] = {"max_length": length, "padding_side": "right"}
+    options: dict[str, Any] = {
+        "max_length": length, "padding_side": "right", "padding": "max_length"
+    }  # fmt: skip
     try:
-        if Path(tokenizer).is_dir() and published is None:
-            return CarriedTokenizerStep(
-                tokenizer=AutoTokenizer.from_pretrained(tokenizer), padding="max_length", **options
-            )
-        step = TokenizerProcessorStep(tokenizer_name=tokenizer, padding="max_length", **options)
-        step.tokenizer_name = published or tokenizer
-        return step
+        found = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise AdapterError(
-            f"the tokenizer {tokenizer} cannot be loaded ({type(error).__name__}): give a folder "
-            "with a tokenizer.json, or a name on the hub that this machine can reach and may read"
+            f"the tokenizer {tokenizer} cannot be loaded ({one_line(error)}): give a folder with a "
+            "tokenizer.json and no code, or a name on the hub that this machine can reach and may "
+            "read"
         ) from error
+    carried = Path(tokenizer).is_dir() and published is None
+    step = (CarriedTokenizerStep if carried else TokenizerProcessorStep)(tokenizer=found, **options)
+    if not carried:  # so that LeRobot writes the name
+        step.tokenizer, step.tokenizer_name = None, published or tokenizer
+    return step
 
 
 def _tensors(moments: Moments) -> dict[str, torch.Tensor]:

@@ -166,6 +166,7 @@ class _Trainer:
         self.decisive = {
             **config.decisive(),
             "data_digest": statistics.digest,
+            "init_sha256": adapter.began_with,
             "processes": accelerator.num_processes,
             "validation_assets": assets.digest if assets else None,
         }
@@ -231,7 +232,10 @@ class _Trainer:
         """
         path = self.config.out / DESCRIPTION
         if path.exists():
-            begun = read_json(path, "what a training says of itself", TrainingError, "delete it")
+            remedy = "delete it, and the training begins anew"
+            begun = read_json(path, "what a training says of itself", TrainingError, remedy)
+            if not isinstance(begun.get("settings"), dict):
+                raise TrainingError(f"{path} does not say what was trained: {remedy}")
             check_same(State(0, begun["settings"], {}), self.decisive, self.config.out)
 
     def _batches(self) -> Iterator[Batch]:
@@ -307,10 +311,10 @@ class _Trainer:
     def _after_step(self) -> bool:
         """Keep what is due, validate if that is due, and return whether to stop."""
         config, at_end = self.config, self._epoch() > self._epoch(self.step - 1)
+        if config.keep_every and self.step % config.keep_every == 0:  # first: no step comes twice
+            self._save_policy(config.out / f"step_{self.step:06d}")
         if at_end or self.step % config.checkpoint_every == 0 or self.step == self.total:
             self._save_state()
-        if config.keep_every and self.step % config.keep_every == 0:
-            self._save_policy(config.out / f"step_{self.step:06d}")
         return self._after_epoch() if at_end else False
 
     def _epoch(self, step: int | None = None) -> int:

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from common.errors import DatasetError, SettingError
-from common.manifest import write_manifest
+from common.manifest import file_sha256, note_sums, write_manifest
 from dataset_builders.cloud.load import copy_dataset
 from dataset_builders.cloud.publish import PublishConfig, publish
 from tests.cloud_storage import BUCKET, one_in
@@ -183,3 +183,19 @@ def test_killed_at_random_it_goes_on_and_never_looks_complete(cloud, dataset):
             sent = set()
     publish(PublishConfig(dataset, ADDRESS))
     assert there() == whole
+
+
+def test_damaged_and_missing_shards_are_not_sent(cloud, dataset):
+    shards = sorted(dataset.glob("*.tfrecord-*"))
+    note_sums(dataset, {path.name: file_sha256(path) for path in shards})
+    content = bytearray(shards[0].read_bytes())
+    content[1000] ^= 1
+    shards[0].write_bytes(content)
+    with pytest.raises(DatasetError, match=r"tfrecord-a is damaged.*build the dataset again"):
+        publish(PublishConfig(dataset, ADDRESS))
+    content[1000] ^= 1
+    shards[0].write_bytes(content)
+    shards[1].unlink()
+    with pytest.raises(DatasetError, match=r"tfrecord-b is missing"):
+        publish(PublishConfig(dataset, ADDRESS))
+    assert not there()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from dataset_builders.lerobot_v3.running import Running
 from dataset_builders.lerobot_v3.statistics import of_vectors
 from tests.cloud_storage import BUCKET
 from tests.vla_adapters.conftest import tensorflow_side  # noqa: F401 (a fixture)
+from tests.vla_adapters.test_records import spoil
 from vla_adapters.records import open_records
 
 pytest.importorskip("datasets", reason="LeRobot's datasets are not installed")
@@ -173,6 +175,14 @@ def test_what_cannot_be_exported_is_one_clear_error(exported, tensorflow_side, t
     with pytest.raises(DatasetError, match="no split 'val'; there are train"):
         export(ExportConfig(str(tensorflow_side.libero_rl), tmp_path / "x", split="val"))
     assert not list(tmp_path.glob("x*"))
+
+
+def test_numbers_that_are_not_finite_are_not_exported(tensorflow_side, tmp_path):  # noqa: F811
+    damaged = shutil.copytree(tensorflow_side.libero_rl, tmp_path / "dlr" / "1.0.0")
+    spoil(damaged)
+    with pytest.raises(DatasetError, match=r"action holds NaN or infinity at step 2, .* again"):
+        export(ExportConfig(str(damaged), tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
 
 
 def test_statistics_of_parts_are_those_of_the_whole():

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from dataset_builders.describing.statistics import openvla_form
 from vla_adapters.adapter import AdapterError
 from vla_adapters.lora import Lora
-from vla_adapters.openvla.actions import open_gripper
+from vla_adapters.openvla.actions import ActionStatistics, environment_gripper, open_gripper
 from vla_adapters.openvla.adapter import OpenVlaAdapter, OpenVlaOptions
 from vla_adapters.openvla.checkpoint import load_checkpoint
 from vla_adapters.openvla.config import small_config
 from vla_adapters.samples import Moments, Sample, Statistics
+from vla_adapters.statistics import as_json
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -147,3 +149,14 @@ def test_identity_tells_sizes_and_options_apart(tokenizer):
     assert identity["trainable"] < identity["parameters"]
     assert identity["options"]["lora"] == dataclasses.asdict(Lora())
     assert identity != make_adapter(tokenizer).identity()
+
+
+@pytest.mark.parametrize("gripper", [-1.0, 1.0])
+def test_a_gripper_that_the_data_never_move_is_learnt_as_it_is(gripper):
+    actions = np.array([[0.3, 0.2, 0.1, 0, 0, 0, gripper]] * 3)
+    kept, opened = moments(7), 1.0 if gripper < 0 else 0.0
+    statistics = dataclasses.replace(STATISTICS, action=kept, openness=moments(1, opened, opened))
+    norm_stats = openvla_form("d", as_json(statistics))
+    action = ActionStatistics.from_json(norm_stats, "d")
+    learnt = action.normalise(open_gripper(actions))
+    assert environment_gripper(action.unnormalise(learnt))[:, -1].tolist() == [gripper] * 3

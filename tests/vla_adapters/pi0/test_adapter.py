@@ -277,3 +277,21 @@ def test_a_foreign_tokenizer_is_refused(saved, statistics, tmp_path):
         Pi0Adapter.load(str(saved), statistics, 4, str(tmp_path))
     with pytest.raises(AdapterError, match=r"cannot be loaded"):
         Pi0Adapter.load(str(saved), statistics, 4, str(tmp_path / "nowhere"))
+
+
+def test_a_tokenizer_s_own_code_is_not_run_whoever_asks(saved, statistics, tmp_path, monkeypatch):
+    own = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(own))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(AdapterError, match="cannot be loaded"):
+        Pi0Adapter.load(str(saved), statistics, 4, str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_processors_without_steps_are_one_clear_line(saved, statistics, tmp_path):
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    (copy / "digests.json").unlink(missing_ok=True)
+    (copy / "policy_preprocessor.json").write_text("{}")
+    with pytest.raises(AdapterError, match="is not a processor"):
+        Pi0Adapter.load(str(copy), statistics, 4)

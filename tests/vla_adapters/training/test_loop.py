@@ -365,3 +365,36 @@ def test_a_training_goes_on_once_there_is_room(config, model, tmp_path):
             disk.free()
         resumed, wanted = weights(train(config)), weights(undisturbed)
     assert all(torch.equal(resumed[name], wanted[name]) for name in wanted)
+
+
+def test_it_does_not_go_on_from_another_base_at_the_same_place(config, tmp_path):
+    base = tmp_path / "base"
+    train(dataclasses.replace(config, out=tmp_path / "first", steps=1))
+    shutil.copytree(tmp_path / "first" / "final", base)
+    tuned = dataclasses.replace(config, init=str(base), train="lora", steps=2)
+    train(tuned)
+    shutil.rmtree(base)
+    train(dataclasses.replace(config, out=tmp_path / "second", steps=1, seed=1))
+    shutil.copytree(tmp_path / "second" / "final", base)
+    with pytest.raises(TrainingError, match="init_sha256 was"):
+        train(tuned)
+
+
+def test_a_policy_that_is_to_be_kept_is_there_before_the_state_after_it(config, monkeypatch):
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    keeping = dataclasses.replace(config, keep_every=2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("vla_adapters.training.loop.save_state", killed)
+        train(keeping)
+    assert (config.out / "step_000002" / "model.safetensors").is_file()
+    train(keeping)
+    assert {path.name for path in config.out.glob("step_*")} == {"step_000002", "step_000004"}
+
+
+def test_what_a_training_says_of_itself_without_settings_is_one_clear_line(config):
+    config.out.mkdir()
+    (config.out / "training.json").write_text("{}")
+    with pytest.raises(TrainingError, match="does not say what was trained: delete it"):
+        train(config)
