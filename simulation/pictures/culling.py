@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import mujoco
 import numpy as np
 
-from simulation.pictures.graphics import find_backend
+from simulation.pictures.graphics import find_backend, opengl
 from simulation.pictures.sight import Sight
 
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader", "software")
@@ -173,7 +171,7 @@ class Culling:
         if len(kept) > _WORTH * faces:
             return None
         if len(kept):
-            gl = _gl()
+            gl = opengl()
             if key in self._lists:  # where a mesh has no hull, the second of the pair is not made
                 gl.glDeleteLists(self._lists[key], 1)
             self._lists[key] = gl.glGenLists(2)
@@ -218,16 +216,11 @@ def _sample_positions(context: mujoco.MjrContext) -> np.ndarray:
 
     The centre, then the samples of antialiasing, which OpenGL before 3.2 does not tell.
     """
-    gl, positions = _gl(), [_CENTRE]
+    gl, positions = opengl(), [_CENTRE]
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
     for number in range(context.offSamples if gl.glGetMultisamplefv else 0):
         positions.append(tuple(gl.glGetMultisamplefv(gl.GL_SAMPLE_POSITION, number)))
     return np.array(positions, float)
-
-
-def _gl() -> Any:
-    """OpenGL itself, which binds its library when it is first imported: after a context's."""
-    return importlib.import_module("OpenGL.GL")
 
 
 def drawn_by_processor() -> bool:

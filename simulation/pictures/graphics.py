@@ -184,3 +184,8 @@ def _probe(name: str) -> tuple[bool, str]:
         return False, f"the process ended with {run.returncode}"
     # PyOpenGL's functions are None's where it finds no library.
     return False, "no library" if "'NoneType' object" in error[0] else error[0]
+
+
+def opengl() -> Any:
+    """Return OpenGL itself, which binds its library when first imported: after a context's."""
+    return importlib.import_module("OpenGL.GL")

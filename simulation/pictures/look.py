@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from simulation.pictures.graphics import opengl
+
+_MOST_KEPT = 64
+"""Textures of looks that stay uploaded: more than those of the episodes that take turns."""
 _MOST_LIGHTS = 8
 """Lights that OpenGL's fixed pipeline draws with."""
 
@@ -82,6 +87,8 @@ class Wardrobe:
     ) -> None:
         self._own, self._model, self._context = own, model, context
         self._worn = Look()
+        self._own_textures = context.texture.copy()
+        self._kept: OrderedDict[tuple[int, int], tuple[Texture, int]] = OrderedDict()
 
     def wear(self, look: Look) -> None:
         """Have pictures drawn from now on show this look; the OpenGL context must be current."""
@@ -94,11 +101,11 @@ class Wardrobe:
         replaced = {texture.index for texture in look.textures}
         for texture in self._worn.textures:
             if texture.index not in replaced:
-                self._upload(texture.index, texture_pixels(self._own, texture.index))
+                self._context.texture[texture.index] = self._own_textures[texture.index]
         for number in look.numbers:
             getattr(self._model, number.field)[number.index] = number.value
         for texture in look.textures:
-            self._upload(texture.index, texture.pixels)
+            self._context.texture[texture.index] = self._uploaded(texture)
         self._worn = look
 
     @property
@@ -118,6 +125,20 @@ class Wardrobe:
             light.headlight = light.directional = 0
             light.castshadow = lamp.shadows
             scene.nlight += 1
+
+    def _uploaded(self, texture: Texture) -> int:
+        """Return OpenGL's number of a texture; episodes that take turns find theirs kept."""
+        key = texture.index, id(texture.pixels)
+        if key not in self._kept:
+            number = int(opengl().glGenTextures(1))
+            self._context.texture[texture.index] = number
+            self._upload(texture.index, texture.pixels)
+            self._kept[key] = texture, number
+            if len(self._kept) > _MOST_KEPT:
+                _, (_, oldest) = self._kept.popitem(last=False)
+                opengl().glDeleteTextures([oldest])
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
 
     def _upload(self, index: int, pixels: npt.NDArray[np.uint8]) -> None:
         model, (height, width, channels) = self._model, pixels.shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -69,6 +70,38 @@ def test_looks_add_up(studio: Studio) -> None:
     assert all(not np.array_equal(together, studio.picture(part)) for part in parts)
     studio.picture()
     assert np.array_equal(studio.picture(parts[0] + parts[1] + parts[2]), together)
+
+
+def test_textures_of_episodes_that_take_turns_are_uploaded_once(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [Background(5).look(studio.model, TASK, seed) for seed in range(3)]
+    textures = sum(len(look.textures) for look in looks)
+    state, fixtures = studio.env.state(), studio.env.fixtures()
+    uploaded: list[int] = []
+    upload = mujoco.mjr_uploadTexture
+
+    def count(model: mujoco.MjModel, context: mujoco.MjrContext, index: int) -> None:
+        uploaded.append(index)
+        upload(model, context, index)
+
+    monkeypatch.setattr(mujoco, "mjr_uploadTexture", count)
+
+    def draw_by_turns() -> list[bytes]:
+        drawn = []
+        with Renderer(TASK, embedded_pack(), SIZE, SIZE) as renderer:
+            for look in (OWN, *looks, *looks, OWN):
+                renderer.wear(look)
+                picture = renderer.render(state, fixtures, "agentview", SIZE, SIZE)
+                drawn.append(picture.tobytes())
+        return drawn
+
+    own, *first = draw_by_turns()
+    assert first == [*first[:3], *first[:3], own] and len({own, *first}) == 4
+    assert len(uploaded) == textures
+    monkeypatch.setattr("simulation.pictures.look._MOST_KEPT", len(looks[0].textures))
+    assert draw_by_turns() == [own, *first]
+    assert len(uploaded) == 3 * textures
 
 
 def test_camera_keeps_looking_at_the_same_point(studio: Studio) -> None:
