@@ -121,6 +121,8 @@ class Rollout:
     """Whether the goal held at some time."""
     privileged: np.ndarray | None = None
     """States of the simulator (T, P) float32, where the policy observes something else."""
+    exploration: Exploration = Exploration()
+    """The motion's noise that it acted with."""
 
     @property
     def states(self) -> np.ndarray:
@@ -187,7 +189,9 @@ def rollouts(
             _start(environments, started)
             cost.add("simulation", since)
             running |= {
-                slot: _Running(i, spec, policy.noise(spec.noise(), exploration), capture)
+                slot: _Running(
+                    i, spec, policy.noise(spec.noise(), exploration), capture, exploration
+                )
                 for slot, (i, spec) in started.items()
             }
         if not running:
@@ -240,7 +244,10 @@ def _step(
 class _Running:
     """An episode under way."""
 
-    def __init__(self, index: int, spec: EpisodeSpec, noise: Any, capture: bool) -> None:
+    def __init__(
+        self, index: int, spec: EpisodeSpec, noise: Any, capture: bool, exploration: Exploration
+    ) -> None:
+        self.exploration = exploration
         self.index, self.spec, self.capture, self.success = index, spec, capture, False
         self.reached: int | None = None
         self.resting = 0
@@ -297,6 +304,7 @@ class _Running:
             captured,
             self.reached is not None,
             np.stack(self.privileged) if self.privileged else None,
+            self.exploration,
         )
 
 

@@ -33,6 +33,20 @@ class Batch:
     """Whether the step's episode succeeded. Shape: (n,), bool."""
     seen_by_critic: Tensor
     """`features`, or of the simulator's states where the policy observes something else."""
+    memory: float
+    """Of the motion's noise that the episodes were acted with."""
+
+    @property
+    def firsts(self) -> np.ndarray:
+        """Index of each episode's first step. Shape: (episodes,)."""
+        return np.cumsum([0, *self.lengths[:-1]])
+
+    @property
+    def begins(self) -> Tensor:
+        """Whether the step is its episode's first. Shape: (n,), bool."""
+        found = torch.zeros(len(self.features), dtype=torch.bool)
+        found[self.firsts] = True
+        return found
 
 
 def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) -> Batch:
@@ -59,6 +73,7 @@ def make_batch(policy: Policy, episodes: Sequence[Rollout], horizon: int = 1) ->
         lengths=[len(e) for e in episodes],
         success=torch.from_numpy(np.concatenate([np.full(len(e), e.success) for e in episodes])),
         seen_by_critic=seen,
+        memory=episodes[0].exploration.memory,
     )
 
 

@@ -28,10 +28,13 @@ def joint_leakage(episodes: Sequence[Rollout], encoder: PatternEncoder, pattern:
 def trajectory_kl(
     policy: Policy, reference: Policy, episodes: Sequence[Rollout]
 ) -> list[np.ndarray]:
-    """Return KL(pi || reference), summed over each episode's steps: an array per pattern.
+    """Return KL(pi || reference) given the past, summed over each episode's steps, per pattern.
 
     Its mean over episodes of `policy` is KL(p_theta(tau) || p_theta0(tau)), the theorem's E, since
-    the dynamics cancel. Both policies must act with the same noise, and score with its std.
+    the dynamics cancel. Both policies must act with the same noise, and score with its std. Noise
+    with memory m is no policy's own: an action given the past lies about mu_t + m (a_t-1 - mu_t-1),
+    so that a step counts with (delta mu_t - m delta mu_t-1)^2 / (2 sigma^2), where delta mu is how
+    far the means of both policies are apart, and an episode's first step with delta mu alone.
 
     Args:
         policy: pi, which the episodes are of.
@@ -39,9 +42,11 @@ def trajectory_kl(
         episodes: with at least one of each pattern.
     """
     batch = make_batch(policy, episodes)
-    now = policy.distribution(batch.features, batch.trace)
-    kl = now.kl(reference.distribution(batch.features, batch.trace)).detach().double().numpy()
-    totals = sums(kl, batch.lengths)
+    now, then = (
+        scored.distribution(batch.features, batch.trace).given_past(batch.begins, batch.memory)
+        for scored in (policy, reference)
+    )
+    totals = sums(now.kl(then).detach().double().numpy(), batch.lengths)
     patterns = np.array([max(e.spec.pattern, 0) for e in episodes])
     return [totals[patterns == z] for z in range(max(policy.patterns, 1))]
 

@@ -142,6 +142,11 @@ class Update:
         index: Tensor,
         again: tuple[Tensor, dict[str, Tensor]] | None,
     ) -> None:
+        """Take one step of a minibatch.
+
+        The ratio scores the fresh noise alone, so that with a memory of the noise the step is a
+        filtered policy gradient; without memory it is exact.
+        """
         config = self.config
         before, trace = old[index], {name: part[index] for name, part in batch.trace.items()}
         now = self.policy.distribution(batch.features[index], trace)
@@ -198,8 +203,9 @@ class Update:
         """Return KL to the initial policy, per step and summed over an episode, per pattern."""
         now, reference = _detached(self.policy, batch), _detached(self.reference, batch)
         kl = now.kl(reference)
-        totals = sums(kl.double().numpy(), batch.lengths)
-        firsts = np.cumsum([0, *batch.lengths[:-1]])
+        past, firsts = (batch.begins, batch.memory), batch.firsts
+        given = now.given_past(*past).kl(reference.given_past(*past))
+        totals = sums(given.double().numpy(), batch.lengths)
         whole = batch.time[firsts].numpy() == 0
         measures = {}
         for z in batch.patterns.unique().tolist():

@@ -7,8 +7,8 @@ is decided, the log-probability is 0 whatever the weights, and so PPO's ratio is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from generator.policies.gaussian import (
     ActionDistribution,
     GaussianNoise,
     GaussianPolicy,
+    less_before,
 )
 from generator.policies.policy import Decision, Exploration
 
@@ -53,6 +54,12 @@ class ChunkDistribution(ActionDistribution):
     def kl(self, other: ActionDistribution) -> Tensor:
         """Return KL(self || other) in closed form. Shape: (n,)."""
         return self._sum(super().kl(other))
+
+    def given_past(self, begins: Tensor, memory: float) -> Self:
+        """Return the distribution of each motion less `memory` times the one before it."""
+        means, decided = self.mean.view(len(self.length), -1, MOTION).clone(), self.length > 0
+        means[decided] = less_before(means[decided], begins[decided], memory)
+        return replace(self, mean=means.flatten(0, 1))
 
     def errors(self, trace: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the errors of all m decided actions. Shapes: (m, 6), (m,) bool."""

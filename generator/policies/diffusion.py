@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +23,7 @@ from generator.arithmetic import log, sqrt
 from generator.config import ChainConfig
 from generator.policies.chunk import ChunkNoise
 from generator.policies.denoisers import Denoiser, Kind, make_denoiser
-from generator.policies.gaussian import ACTIONS, MOTION, GaussianPolicy
+from generator.policies.gaussian import ACTIONS, MOTION, GaussianPolicy, less_before
 from generator.policies.policy import Decision, Distribution, Exploration
 from generator.policies.schedule import Step, chain, signal_shares
 
@@ -62,6 +62,13 @@ class ChainDistribution(Distribution):
         distance = (self.mean - other.mean) / other._std
         each = 0.5 * (ratio**2 + distance**2 - 1) - log(ratio)
         return self._scatter(each.sum((-1, -2))).sum(-1)
+
+    def given_past(self, begins: Tensor, memory: float) -> Self:
+        """Return the chains with the last step's motion less `memory` times the one before it."""
+        means, decided = self.mean.clone(), self.decided
+        motion = means[:, -1, :, :MOTION].clone()
+        means[:, -1, :, :MOTION] = less_before(motion, begins[decided], memory)
+        return replace(self, mean=means)
 
     def entropy(self) -> Tensor:
         """Return the chains' entropy in nats. Shape: (n,)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -55,6 +56,10 @@ class ActionDistribution(Distribution):
         open_ = logsigmoid(-self.logit) - logsigmoid(-other.logit)
         return motion.sum(-1) + p * close + (1 - p) * open_
 
+    def given_past(self, begins: Tensor, memory: float) -> Self:
+        """Return the distribution of each motion less `memory` times the one before it."""
+        return replace(self, mean=less_before(self.mean[:, None], begins, memory)[:, 0])
+
     def __getitem__(self, index: Tensor) -> ActionDistribution:
         """Return some of the distributions."""
         return ActionDistribution(self.mean[index], self.log_std, self.logit[index])
@@ -74,6 +79,17 @@ class ActionDistribution(Distribution):
         return torch.cat([motion, _gripper(noise[:, MOTION] < torch.sigmoid(self.logit))], dim=-1)
 
 
+def less_before(means: Tensor, begins: Tensor, memory: float) -> Tensor:
+    """Return means (d, C, k) of d decisions less `memory` times that of the action before each.
+
+    Before the first action of a decision comes the last of the decision before, and nothing where
+    an episode begins (d,).
+    """
+    before = means.flatten(0, 1).roll(1, 0).view_as(means)
+    before[begins, 0] = 0.0
+    return means - memory * before
+
+
 def _gripper(close: Tensor) -> Tensor:
     return (close.float() * 2 - 1)[:, None]
 
@@ -86,7 +102,11 @@ class GaussianNoise:
         self.carry = np.zeros(MOTION, np.float32)
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return a step's fresh noise for `ActionDistribution.sample` (7,) and the carried (6,)."""
+        """Return a step's fresh noise for `ActionDistribution.sample` (7,) and the carried (6,).
+
+        PPO's ratio scores the fresh noise alone and takes the carried as given: with memory its
+        step is a filtered policy gradient, without memory the exact one.
+        """
         fresh = np.append(self._rng.standard_normal(MOTION), self._rng.random()).astype(np.float32)
         fresh[:MOTION] *= self._exploration.std
         carried = self.carry

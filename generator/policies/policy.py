@@ -63,6 +63,19 @@ class Distribution(ABC):
         """Return KL(self || other), both of the same policy class and trace. Shape: (n,)."""
 
     @abstractmethod
+    def given_past(self, begins: Tensor, memory: float) -> Self:
+        """Return the distribution of each motion less `memory` times the one before it.
+
+        With noise of such a memory a motion given the episode's past is Gaussian about its mean
+        plus `memory` times what the motion before was off its own. So KLs of what this returns are
+        those given the past, and their sum is that of whole episodes.
+
+        Args:
+            begins: which rows are an episode's first (n,), bool.
+            memory: of the noise that was acted with.
+        """
+
+    @abstractmethod
     def entropy(self) -> Tensor:
         """Return the entropy in nats. Shape: (n,)."""
 
