@@ -7,6 +7,7 @@ hand paths; BIC chooses how many there are, one included. Episodes of any source
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.special import entr
 from sklearn.mixture import GaussianMixture
 
 from analysis.poses import MOMENTS, moments
+from analysis.statistics import Estimate, jackknife, jackknife_weights
 from analysis.trajectories import DiversityError
 from analysis.ways import features
 
@@ -121,6 +123,26 @@ def normalised_entropy(
     if whole == 0:
         raise DiversityError("the demonstrations show one mode: no entropy to compare with")
     return _entropies(labels, np.ones((1, len(labels))) if weights is None else weights) / whole
+
+
+def entropy_estimate(
+    labels: Sequence[Hashable], reference: Sequence[Hashable], starts: Sequence[Hashable]
+) -> Estimate:
+    """Return `normalised_entropy` with its interval over starts, by the jackknife.
+
+    There is no interval where no start makes a difference, as where all show one mode.
+
+    Args:
+        labels: N episodes' modes or ways.
+        reference: the demonstrations'.
+        starts: the N starts; episodes of one are left out together.
+
+    Raises:
+        DiversityError: there is no label, or the demonstrations have one mode only.
+    """
+    values = normalised_entropy(labels, reference, jackknife_weights(starts))
+    most = math.log(len({*labels, *reference})) / entropy(reference)
+    return jackknife(values, 0.0, most)
 
 
 def _entropies(labels: Sequence[Hashable], weights: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from analysis.alignment import gak_bandwidth, gak_distances
 from analysis.coverage import coverage_at_k, own_coverage_at_k
 from analysis.diversity import metric_key, pairwise_terms
-from analysis.modes import ModeFinder, entropy, normalised_entropy, spread
+from analysis.modes import ModeFinder, entropy, entropy_estimate, spread
 from analysis.poses import SPACES, Space, path_lengths, straightness
 from analysis.quality import mean_action_variance, mean_squared_jerk, no_ops
 from analysis.recognition import Confusion, confusion
@@ -140,7 +140,7 @@ def profile(
     modes = repertoire.finder.assign([t.proprio for t in trajectories])
     figures |= _pairs(trajectories, modes, resamples, seed)
     named = repertoire.named(trajectories)
-    figures |= _repertoire_figures(trajectories, repertoire, modes, named, resamples, seed)
+    figures |= _repertoire_figures(trajectories, repertoire, modes, named)
     known = [t.way or (f"pattern {t.pattern}" if t.pattern >= 0 else "") for t in trajectories]
     judged = [(kind, name) for kind, name in zip(known, named, strict=bool(named)) if kind]
     table = confusion(*zip(*judged, strict=True)) if judged else None
@@ -207,20 +207,18 @@ def _repertoire_figures(
     repertoire: Repertoire,
     modes: Sequence[int],
     named: Sequence[str],
-    resamples: int,
-    seed: int,
 ) -> dict[str, Estimate]:
     """Return entropies, relative to the demonstrations' own, and Coverage@K."""
     figures = {
         metric_key("coverage", space): Estimate(value)
         for space, value in repertoire.coverage(trajectories).items()
     }
-    weights = bootstrap_weights([t.start for t in trajectories], resamples, seed, False)
+    starts = [t.start for t in trajectories]
     ways = [way for way in repertoire.ways if way]
     for key, labels, shown in (
         ("mode_entropy", modes, repertoire.modes),
         ("way_entropy", named, ways),
     ):
         if labels and entropy(shown) > 0:
-            figures[key] = estimate(normalised_entropy(labels, shown, weights))
+            figures[key] = entropy_estimate(labels, shown, starts)
     return figures

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t
 
 from analysis.trajectories import DiversityError
 
@@ -22,7 +23,7 @@ DRAWS = 100_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its bootstrap interval."""
+    """A metric with its interval."""
 
     value: float
     low: float | None = None
@@ -124,6 +125,44 @@ def bootstrap_weights(
     if of_pairs:
         draws = draws[(draws > 0).sum(axis=1) > 1]
     return np.concatenate([np.ones((1, len(groups))), draws[:, member]])
+
+
+def jackknife_weights(groups: Sequence[Hashable]) -> FloatArray:
+    """Return how often each episode counts: once, and then with each group left out; (G + 1, N).
+
+    Args:
+        groups: N groups, G of them different.
+    """
+    names = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    member = np.array([names[group] for group in groups])
+    left_out = member != np.arange(len(names))[:, None]
+    return np.concatenate([np.ones((1, len(member))), left_out.astype(float)])
+
+
+def jackknife(values: FloatArray, least: float = -math.inf, most: float = math.inf) -> Estimate:
+    """Return values[0] with the jackknife's t interval, for a statistic that is biased downwards.
+
+    The interval begins as far below the value as t times the standard error, and ends as far above
+    the value without the bias that the jackknife finds (Quenouille, 1956; of entropies Zahl,
+    1977). A percentile bootstrap would have the bias twice, and never reach the truth.
+
+    Args:
+        values: of the sample, and of it with each of G groups left out; (G + 1,).
+        least: what the statistic cannot fall below.
+        most: what it cannot exceed.
+
+    Returns:
+        The estimate, without an interval where no group makes a difference.
+    """
+    value, groups = float(values[0]), len(values) - 1
+    if groups < 2 or np.ptp(values[1:]) < 1e-12:
+        return Estimate(value)
+    without = values[1:]
+    corrected = groups * value - (groups - 1) * float(without.mean())
+    error = math.sqrt((groups - 1) / groups * float(np.sum((without - without.mean()) ** 2)))
+    half = float(t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * error
+    low, high = max(least, value - half), min(most, max(value, corrected) + half)
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def pair_means(term: FloatArray, weights: FloatArray, groups: Sequence[Hashable]) -> FloatArray:

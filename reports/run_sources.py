@@ -74,7 +74,8 @@ WHOLE = (
         "mode_entropy",
         "Entropy of modes",
         "How evenly episodes spread over the modes that a mixture of Gaussians finds in the "
-        "demonstrations: 0 is one mode, 1 is as even as the demonstrations.",
+        "demonstrations: 0 is one mode, 1 is as even as the demonstrations. Where a collection "
+        "takes equally many episodes of each pattern, the interval says nothing of sampling.",
     ),
     Row(
         "way_entropy",

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.modes import ModeFinder, entropy, normalised_entropy, spread
+from analysis.modes import ModeFinder, entropy, entropy_estimate, normalised_entropy, spread
 from analysis.trajectories import DiversityError
 from tests.analysis.paths import arc, line, three_ways
 
@@ -60,6 +60,39 @@ def test_entropy_by_hand() -> None:
         entropy([])
     with pytest.raises(DiversityError, match="one mode"):
         normalised_entropy("ab", "aa")
+
+
+def drawn(shares: list[float], shared: float, rng: np.random.Generator) -> np.ndarray:
+    """Return modes of 3 episodes from each of 12 starts; a share of them take their start's."""
+    size, modes = (12, 3), len(shares)
+    own, starts = rng.choice(modes, size, p=shares), rng.choice(modes, (12, 1), p=shares)
+    return np.where(rng.random(size) < shared, starts, own).ravel()
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+@pytest.mark.parametrize("shares", [[1 / 3] * 3, [1 / 5] * 5, [1 / 8] * 8, [0.6, 0.3, 0.1]])
+def test_intervals_of_entropy_cover_and_hold_their_value(
+    shares: list[float], shared: float
+) -> None:
+    """The entropy of few episodes is biased downwards, most of all near 1."""
+    rng, repeats, covered = np.random.default_rng(0), 500, 0
+    alike, starts = list(range(len(shares))), np.repeat(np.arange(12), 3).tolist()
+    truth = -np.sum(np.array(shares) * np.log(shares)) / math.log(len(shares))
+    for _ in range(repeats):
+        found = entropy_estimate(drawn(shares, shared, rng).tolist(), alike, starts)
+        assert found.low is not None and found.high is not None
+        assert 0 <= found.low <= found.value <= found.high <= 1 + 1e-12
+        covered += found.low - 1e-9 <= truth <= found.high + 1e-9
+    assert covered >= 0.9 * repeats
+
+
+def test_entropy_that_no_start_changes_has_no_interval() -> None:
+    starts = np.repeat(np.arange(4), 3).tolist()
+    for labels in ("aaa" * 4, "abc" * 4):
+        found = entropy_estimate(labels, "aabbcd", starts)
+        assert found.low is found.high is None
+    wider = entropy_estimate("abcabcabcabb", "aab", starts)
+    assert wider.value > 1 and wider.high == pytest.approx(math.log(3) / entropy("aab"))
 
 
 def test_spread_within_and_between() -> None:
