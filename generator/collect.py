@@ -23,10 +23,13 @@ from generator.rollout import Environments, EpisodeSpec, Rollout, held_out_specs
 from generator.work.outcomes import (
     Attempts,
     CollectionError,
+    compare_collections,
     describe_collection,
     grouped,
+    same_attempts,
 )
 from simulation.assets.resolve import AssetPack
+from simulation.recordings.earlier import Relation
 from simulation.recordings.trajectories import (
     Episode,
     EpisodeInfo,
@@ -39,6 +42,8 @@ from simulation.tasks import Task
 
 __all__ = ["CollectReport", "CollectionError", "collect", "read_report", "to_episode"]
 
+_ATTEMPTS = ".attempts.json"
+"""Ends the name of the list of attempts beside a trajectory file."""
 _LIST = "a list of attempts"
 _REMEDY = "delete it, and the attempts are made again"
 
@@ -85,7 +90,8 @@ def collect(
     A group is a pattern, or an independent stream of action noise where the policy has none, so
     that each recipe starts from the same initial states. Attempts run in waves that never ask
     for more than is missing; what a killed run had finished is not run again, and the file it
-    ends with is the same.
+    ends with is the same. A file of the same settings but fewer episodes is gone on from, to what
+    asking for all at once gives; one of other settings is set aside.
 
     Args:
         policy: the final policy.
@@ -107,10 +113,13 @@ def collect(
     config = grouped(config, policy.patterns)
     settings = describe_collection(policy_hash(policy), method, config, noise, provenance or {})
     expected = config.episodes if config.require_all else 1
-    with TrajectoryWriter(path, task, assets, settings, expected) as writer:
+    with TrajectoryWriter(path, task, assets, settings, expected, compare_collections) as writer:
         simulated = {"assets": assets.digest, "versions": simulator_versions()}
+        finished = writer.finished
+        if not finished:
+            _go_on_or_make_way(writer, policy.patterns, simulated)
         ledger = _Ledger(_attempts(path), settings, config, simulated)
-        if not writer.finished:
+        if not finished:
             ledger.forget_lost(writer.done)
             exploration = Exploration(noise.std, noise.memory)
             _collect_missing(
@@ -119,6 +128,33 @@ def collect(
             if writer.done or config.require_all:
                 writer.finish().close()
     return ledger.report(path)
+
+
+def _go_on_or_make_way(
+    writer: TrajectoryWriter, patterns: int, simulated: Mapping[str, Any]
+) -> None:
+    """Take the episodes of an earlier file, if they are among those wanted; else set it aside."""
+    if writer.earlier is Relation.SOME:
+        with TrajectoryFile(writer.path) as file:
+            kept = _kept(file, patterns, simulated)
+            for place, attempt in enumerate(kept):
+                if attempt not in writer.done:
+                    writer.add(attempt, file[place])
+            if kept:
+                return
+    if writer.earlier is not None:
+        writer.make_way((_ATTEMPTS,))
+
+
+def _kept(file: TrajectoryFile, patterns: int, simulated: Mapping[str, Any]) -> list[int]:
+    """Return which attempts a file's episodes are; none where the list of attempts is not its."""
+    config = CollectConfig(**file.config["collect"])
+    ledger = _Ledger(_attempts(file.path), file.config, config, simulated)
+    kept = sorted(attempt for attempt, ok in ledger.outcomes.items() if ok)
+    specs = [attempt_spec(attempt, patterns, config) for attempt in kept]
+    places = [(spec.seed, stored_index(spec.init_index), spec.pattern) for spec in specs]
+    found = [(info.seed, info.init_index, info.pattern) for info in file.infos]
+    return kept if places == found else []
 
 
 def _collect_missing(
@@ -165,11 +201,11 @@ def read_report(path: Path) -> CollectReport:
     """Return what was attempted and kept for a trajectory file, or where nothing succeeded.
 
     Raises:
-        TrajectoryError: the list of attempts beside it is gone, and the file is missing or damaged.
+        TrajectoryError: the file is damaged, or it and the list of attempts beside it are missing.
         CollectionError: the list is damaged.
     """
     attempts = _attempts(path)
-    if attempts.exists():
+    if attempts.exists() and not path.exists():
         settings = read_sealed(attempts, _LIST, CollectionError, _REMEDY)["settings"]
     else:
         with TrajectoryFile(path) as file:
@@ -179,7 +215,7 @@ def read_report(path: Path) -> CollectReport:
 
 def _attempts(path: Path) -> Path:
     """Return the file beside a trajectory file that lists its attempts."""
-    return path.with_name(path.name + ".attempts.json")
+    return path.with_name(path.name + _ATTEMPTS)
 
 
 def to_episode(done: Rollout, method: str, policy_hash: str) -> Episode:
@@ -220,19 +256,19 @@ class _Ledger(Attempts):
         config: CollectConfig,
         simulated: Mapping[str, Any] | None = None,
     ) -> None:
-        """Read those that are there, of the same settings and, if it is given, simulation."""
+        """Read those that are there and wanted, of the same policy, starts and, if given, world."""
         super().__init__(config)
         self.path, self.simulated = path, simulated
         self.settings = json.loads(json.dumps(settings, default=str))
         self.cpu_seconds = 0.0
         if path.exists():
             content = read_sealed(path, _LIST, CollectionError, _REMEDY)
-            if content["settings"] == self.settings and simulated in (
-                None,
-                content.get("simulated", simulated),
-            ):
-                self.outcomes = {int(k): v for k, v in content["outcomes"].items()}
-                self.unreleased = set(content["unreleased"])
+            others = simulated not in (None, content.get("simulated", simulated))
+            if not others and same_attempts(content["settings"], self.settings):
+                outcomes = {int(k): v for k, v in content["outcomes"].items()}
+                same = content["settings"] == self.settings
+                self.outcomes = outcomes if same else self.wanted(outcomes)
+                self.unreleased = set(content["unreleased"]) & self.outcomes.keys()
                 self.cpu_seconds = content["cpu_seconds"]
 
     def forget_lost(self, kept: set[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Set
 from dataclasses import asdict, replace
 from typing import Any
 
 from common.errors import DlrError
 from generator.config import CollectConfig, NoiseConfig
+from simulation.recordings.earlier import Relation
 
 
 class CollectionError(DlrError, RuntimeError):
@@ -16,6 +18,10 @@ class CollectionError(DlrError, RuntimeError):
 
 REPETITIONS = 3
 """Episodes from one start of a policy without patterns, unless another number is asked for."""
+_LIMITS = {"episodes", "maximum_attempts"}
+"""Settings that say how many attempts are made, not which."""
+_FREE = {"wave", "require_all"}
+"""Settings that change no attempt either."""
 
 
 def grouped(config: CollectConfig, patterns: int) -> CollectConfig:
@@ -41,14 +47,54 @@ def describe_collection(
     noise: NoiseConfig,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what a trajectory file, or who publishes a collection, says of its making."""
+    """Return what a trajectory file, or who publishes a collection, says of its making.
+
+    What changes no episode is not said: how many are attempted together and, where all wanted ones
+    are required, after how many attempts a group is given up.
+    """
     return {
-        "collect": asdict(config),
+        "collect": _deciding(asdict(config)),
         "noise": asdict(noise),
         "policy_hash": policy_hash,
         "method": method,
         "provenance": dict(provenance),
     }
+
+
+def _deciding(collect: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a collection that decide what its file holds."""
+    free = {"wave", "maximum_attempts"} if collect["require_all"] else {"wave"}
+    return _without(collect, free)
+
+
+def _without(settings: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def compare_collections(before: Mapping[str, Any], now: Mapping[str, Any]) -> Relation:
+    """Compare what `describe_collection` says of two collections.
+
+    Attempts are the same whatever number of episodes is wanted, so a collection of more begins
+    with all that one of fewer has.
+    """
+    if not same_attempts(before, now):
+        return Relation.OTHER
+    made, asked = (_deciding(described["collect"]) for described in (before, now))
+    if made == asked:
+        return Relation.SAME
+    if made["require_all"] != asked["require_all"]:
+        return Relation.OTHER
+    more = all(asked.get(name, 0) >= made.get(name, 0) for name in _LIMITS)
+    return Relation.SOME if more else Relation.OTHER
+
+
+def same_attempts(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether two collections make the same attempts, though not as many."""
+    one, other = (
+        {**described, "collect": _without(described.get("collect", {}), _LIMITS | _FREE)}
+        for described in (before, now)
+    )
+    return one == other
 
 
 class Attempts:
@@ -72,6 +118,18 @@ class Attempts:
     def successes(self) -> list[int]:
         """Return the successes of each group."""
         return [sum(self._of(group)) for group in range(self.config.groups)]
+
+    def wanted(self, outcomes: Mapping[int, bool]) -> dict[int, bool]:
+        """Return the outcomes that this collection needs: each group's up to its last success."""
+        groups, wanted = self.config.groups, self.config.episodes // self.config.groups
+        most = math.inf if self.config.require_all else wanted * self.config.maximum_attempts
+        missing, needed = [wanted] * groups, {}
+        for attempt in sorted(outcomes):
+            number, group = divmod(attempt, groups)
+            if missing[group] and number < most:
+                needed[attempt] = outcomes[attempt]
+                missing[group] -= outcomes[attempt]
+        return needed
 
     def next_wave(self, wave: int | None = None) -> list[int]:
         """Return the next attempts, none when every group is complete.

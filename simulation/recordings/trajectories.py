@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -20,6 +21,15 @@ from common.hdf5 import open_hdf5
 from common.locks import lock_file
 from common.versions import package_versions
 from simulation.assets.resolve import AssetPack
+from simulation.recordings.earlier import (
+    Comparison,
+    Relation,
+    clear,
+    equal,
+    relation,
+    serve,
+    set_aside,
+)
 from simulation.recordings.episode import Episode, EpisodeInfo
 from simulation.recordings.stored_episode import (
     DIGEST,
@@ -50,14 +60,17 @@ class TrajectoryWriter:
 
     Every episode is first a file of its own beside the target, so a killed run loses at most
     the episode in work, and running again goes on with those that are missing. From its making
-    until `finish` or `close` no other process can write the file.
+    until `finish` or `close` no other process can write the file. A file or parts that other
+    settings made are set aside, and a line says so.
 
     Args:
         path: the HDF5 file to make.
         task: the task.
         assets: asset pack that the episodes were simulated with.
-        config: what produced the episodes; parts of another configuration are discarded.
+        config: what produced the episodes.
         expected: episodes that the whole file holds at least.
+        compare: how episodes of an earlier configuration stand to those of this one; by default
+            all of it is to be the same.
 
     Raises:
         BusyError: another process is writing the file.
@@ -71,9 +84,10 @@ class TrajectoryWriter:
         assets: AssetPack,
         config: Mapping[str, Any],
         expected: int = 1,
+        compare: Comparison = equal,
     ) -> None:
         self.path = Path(path)
-        self.task, self._expected = task, expected
+        self.task, self._expected, self._compare = task, expected, compare
         self._attributes = {
             "format_version": FORMAT_VERSION,
             "task": task.key,
@@ -97,10 +111,13 @@ class TrajectoryWriter:
         manifest = folder / "manifest.json"
         text = json.dumps(self._attributes, sort_keys=True)
         if not (manifest.exists() and manifest.read_text() == text):
-            if folder.exists():
-                shutil.rmtree(folder)
+            if folder.exists() and not serve(manifest, self._relation):
+                clear(folder, holds=_PART)
             write_text(manifest, text)
         return folder
+
+    def _relation(self, attributes: Mapping[str, Any]) -> Relation:
+        return relation(attributes, self._attributes, self._compare)
 
     def _part(self, index: int) -> Path:
         return self._parts / f"episode_{index:08d}.part"
@@ -112,11 +129,28 @@ class TrajectoryWriter:
         Raises:
             TrajectoryError: it exists, but is damaged.
         """
-        if not self.path.exists() or _format_version(self.path) != FORMAT_VERSION:
+        if self.earlier is not Relation.SAME:
             return False
         with TrajectoryFile(self.path) as file:
-            same = all(file.attributes.get(k) == v for k, v in self._attributes.items())
-            return same and len(file) >= self._expected
+            return len(file) >= self._expected
+
+    @property
+    def earlier(self) -> Relation | None:
+        """How the file that is there stands to this one; None where there is none.
+
+        Raises:
+            TrajectoryError: it exists, but is damaged.
+        """
+        if not self.path.exists():
+            return None
+        if _format_version(self.path) != FORMAT_VERSION:
+            return Relation.OTHER
+        with TrajectoryFile(self.path) as file:
+            return self._relation(file.attributes)
+
+    def make_way(self, beside: Sequence[str] = ()) -> None:
+        """Set the file that is there aside, with those beside it whose names end so."""
+        set_aside(self.path, beside)
 
     @functools.cached_property
     def done(self) -> set[int]:
@@ -161,6 +195,8 @@ class TrajectoryWriter:
     def finish(self) -> TrajectoryFile:
         """Merge the episodes in the order of their indices into the file and open it.
 
+        A file of other settings that is still there is set aside.
+
         Raises:
             TrajectoryError: there are fewer episodes than expected, or one is damaged.
             OutputError: the file cannot be written.
@@ -172,7 +208,11 @@ class TrajectoryWriter:
                 f"{len(self.done)} of {self._expected} episodes are there for {self.path.name}: "
                 "run the same command again"
             )
-        write_bytes(self.path, hdf5_bytes(self._merge))
+        merged = hdf5_bytes(self._merge)
+        with contextlib.suppress(TrajectoryError):  # (one that is damaged is replaced)
+            if self.earlier is Relation.OTHER:
+                self.make_way()
+        write_bytes(self.path, merged)
         with output_errors(self._parts):
             shutil.rmtree(self._parts)
         self.close()

@@ -5,8 +5,9 @@ import functools
 import json
 import math
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from generator.config import CollectConfig, LearnConfig, NoiseConfig
 from generator.learn import learn
 from generator.policies.gaussian import GaussianPolicy
 from generator.rollout import RELEASED_STEPS
+from generator.work.outcomes import compare_collections
 from simulation.assets.resolve import AssetPack
+from simulation.recordings.earlier import Relation
 from simulation.recordings.trajectories import TrajectoryFile
 from simulation.tasks import get_task
 from tests.generator.conftest import PointMasses, kill_when, point_mass_demonstrations
@@ -89,6 +92,122 @@ def test_finished_file_is_not_made_again(tmp_path: Path) -> None:
     rows = run(tmp_path / "x.hdf5", environments=environments).rates()
     assert environments.steps == 0 and all(math.isnan(row["success"]) for row in rows)
     assert [(row["low"], row["high"], row["attempts"]) for row in rows] == [(0, 1, 0)] * 3
+
+
+class Interrupted(PointMasses):
+    """Ends the collection as a kill would, when so many episodes have been begun."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(1)
+        self.left = most
+
+    def reset(self, *args: Any) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        super().reset(*args)
+
+
+def made(path: Path, patterns: int = 3, **settings: Any) -> tuple[CollectReport, int]:
+    """Collect with other settings; return the report and the steps that it took."""
+    environments = PointMasses()
+    config = replace(CONFIG, **settings)
+    args = trained(patterns), environments, TASK, PACK, "dlr", config, NOISE, path
+    return collect(*args), environments.steps
+
+
+def test_settings_that_change_no_episode_need_not_be_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    first, _ = made(path)
+    assert made(path, wave=9, maximum_attempts=7) == (first, 0)
+    attempts = json.loads((tmp_path / "x.hdf5.attempts.json").read_text())
+    assert not {"wave", "maximum_attempts"} & attempts["settings"]["collect"].keys()
+    assert (
+        compare_collections(
+            {"collect": asdict(replace(CONFIG, groups=3))},
+            {"collect": attempts["settings"]["collect"]},
+        )
+        is Relation.SAME
+    )  # (as files of before say it)
+    assert made(path, wave=6) == (first, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_wave_goes_on_from_a_killed_collection(tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, environments=Interrupted(9))
+    assert list((tmp_path / "x.hdf5.parts").glob("*.part")) and not path.exists()
+    whole, steps = made(tmp_path / "y.hdf5")
+    again, fewer = made(path, wave=48)
+    assert again.attempts == whole.attempts and fewer < steps
+    assert path.read_bytes() == (tmp_path / "y.hdf5").read_bytes()
+
+
+@pytest.mark.parametrize("patterns", [0, 3])
+def test_more_episodes_go_on_from_those_that_are_there(tmp_path: Path, patterns: int) -> None:
+    """The file is bit for bit that of a collection that was asked for all of them at once."""
+    path, whole = tmp_path / "x.hdf5", tmp_path / "y.hdf5"
+    _, first = made(path, patterns, episodes=9)
+    report, further = made(path, patterns)
+    expected, steps = made(whole, patterns)
+    assert (report.attempts, report.successes) == (expected.attempts, expected.successes)
+    assert first + further == steps
+    assert path.read_bytes() == whole.read_bytes()
+    names = {"x.hdf5", "x.hdf5.attempts.json", "y.hdf5", "y.hdf5.attempts.json"}
+    assert {entry.name for entry in tmp_path.iterdir()} == names
+
+
+def test_more_attempts_go_on_where_not_all_is_required(tmp_path: Path) -> None:
+    path, whole = tmp_path / "x.hdf5", tmp_path / "y.hdf5"
+    some = {"episodes": 60, "require_all": False, "maximum_attempts": 1}
+    made(path, 0, **some)
+    report, _ = made(path, 0, **some | {"maximum_attempts": 2})
+    expected, _ = made(whole, 0, **some | {"maximum_attempts": 2})
+    assert report.attempts == expected.attempts
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_a_killed_extension_leaves_what_there_was(tmp_path: Path) -> None:
+    path, whole = tmp_path / "x.hdf5", tmp_path / "y.hdf5"
+    first, _ = made(path, episodes=9)
+    before, attempts = path.read_bytes(), tmp_path / "x.hdf5.attempts.json"
+    listed = attempts.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        run(path, environments=Interrupted(7))
+    assert attempts.read_bytes() != listed and path.read_bytes() == before
+    assert read_report(path).attempts == first.attempts
+    assert made(path, episodes=9)[0].attempts == first.attempts
+    made(path), made(whole)
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_episodes_of_other_settings_are_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.hdf5"
+    first, _ = made(path)
+    before = path.read_bytes()
+    fewer, _ = made(path, episodes=9)
+    assert fewer.successes == [3, 3, 3]
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dlr:")]
+    assert len(told) == 1 and told[0].endswith("kept as x.hdf5.set_aside_1")
+    aside = tmp_path / "x.hdf5.set_aside_1"
+    assert aside.read_bytes() == before and read_report(aside).attempts == first.attempts
+    made(path, fresh_share=0.25)
+    assert [ref.name for ref in tmp_path.rglob("*.hdf5")] == ["x.hdf5"]
+    assert {e.name for e in tmp_path.glob("*.set_aside_?")} == {
+        "x.hdf5.set_aside_1", "x.hdf5.set_aside_2",
+    }  # fmt: skip
+
+
+def test_without_the_list_of_attempts_more_episodes_are_made_anew(tmp_path: Path) -> None:
+    path, whole = tmp_path / "x.hdf5", tmp_path / "y.hdf5"
+    made(path, episodes=9)
+    (tmp_path / "x.hdf5.attempts.json").unlink()
+    made(path), made(whole)
+    assert (tmp_path / "x.hdf5.set_aside_1").exists()
+    assert path.read_bytes() == whole.read_bytes()
 
 
 def test_attempts_in_another_world_do_not_count(tmp_path: Path) -> None:

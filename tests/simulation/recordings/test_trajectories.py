@@ -118,11 +118,26 @@ def test_a_finished_file_is_left_alone(tmp_path: Path) -> None:
     assert not writer(path, {"episodes": 4}).finished
 
 
-def test_parts_of_another_configuration_are_discarded(tmp_path: Path) -> None:
+def test_what_other_settings_made_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "x.hdf5"
+    write(path)
+    before = path.read_bytes()
     writer(path).add(0, episode(0))
-    assert writer(path, {"episodes": 4}).done == set()
-    assert writer(path).done == set()
+    with writer(path, {"episodes": 4}) as other:
+        assert other.done == set()
+        other.add(1, episode(1))
+        other.finish().close()
+    assert (tmp_path / "x.hdf5.set_aside_1").read_bytes() == before
+    assert [part.name for part in (tmp_path / "x.hdf5.parts.set_aside_1").glob("*.part")]
+    assert list(tmp_path.rglob("*.hdf5")) == [path]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in told] == [
+        "x.hdf5.parts.set_aside_1", "x.hdf5.set_aside_1",
+    ]  # fmt: skip
+    write(path)
+    assert (tmp_path / "x.hdf5.set_aside_2").exists()
 
 
 def test_unfinished_parts_are_not_trajectory_files(tmp_path: Path) -> None:
