@@ -41,9 +41,4 @@ def collect(
     final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
     environments = BatchEnvironment(chosen, slots, pack)
     report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
-    for group, row in enumerate(report.rates()):
-        print(
-            f"group {group}: {row['success']:.0%} of {row['attempts']} attempts succeeded "
-            f"({row['low']:.0%} to {row['high']:.0%})"
-        )
-    print(report.path)
+    print(*report.describe(), report.path, sep="\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from common.intervals import wilson_interval
+from common.intervals import rate_until
 from common.json_files import read_sealed, write_sealed
 from common.reproducible import reproducible
 from common.workers.progress import Bar
@@ -63,15 +63,30 @@ class CollectReport:
     the goal did not outlast it; none where that was not asked for."""
     cpu_seconds: float = 0.0
     """What all attempts took."""
+    wanted: int = 0
+    """Successes of a group after which it was not attempted again."""
 
     def rates(self) -> list[dict[str, float]]:
-        """Return success and its 95% Wilson interval per group; NaN where no attempt is known."""
+        """Return success and its exact 95% interval per group, for attempts that end with success.
+
+        Success is NaN where no attempt is known, or one episode of the group was wanted and made.
+        """
         rows = []
         for n, k in zip(self.attempts, self.successes, strict=True):
-            low, high = wilson_interval(k, n)
-            success = k / n if n else math.nan
+            success, low, high = rate_until(k, n, self.wanted)
             rows.append({"success": success, "low": low, "high": high, "attempts": n})
         return rows
+
+    def describe(self) -> list[str]:
+        """Return a line per group: how many attempts its successes took, and the rate."""
+        lines = []
+        for group, (kept, row) in enumerate(zip(self.successes, self.rates(), strict=True)):
+            interval = f"{row['low']:.0%} to {row['high']:.0%}"
+            known = not math.isnan(row["success"])
+            rate = f"{row['success']:.0%} ({interval})" if known else interval
+            took = f"{kept} successes took {row['attempts']} attempts, a rate of {rate}"
+            lines.append(f"group {group}: {took if row['attempts'] else 'attempts are not known'}")
+        return lines
 
 
 def collect(
@@ -281,7 +296,8 @@ class _Ledger(Attempts):
         numbers = [n % groups for n in self.unreleased]
         unreleased = [numbers.count(group) for group in range(groups)]
         kept = self.attempts(), self.successes(), unreleased
-        return CollectReport(path, *kept, self.cpu_seconds)
+        wanted = self.config.episodes // groups
+        return CollectReport(path, *kept, self.cpu_seconds, wanted)
 
     def record(self, outcome: Mapping[int, bool], unreleased: set[int], seconds: float) -> None:
         """Add a wave's outcomes and CPU seconds, and write the ledger."""

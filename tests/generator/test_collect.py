@@ -116,6 +116,18 @@ def made(path: Path, patterns: int = 3, **settings: Any) -> tuple[CollectReport,
     return collect(*args), environments.steps
 
 
+def test_rates_leave_out_the_success_that_an_attempt_had_to_be() -> None:
+    report = CollectReport(Path("x"), [6, 13, 0], [6, 6, 0], wanted=6)
+    assert [row["success"] for row in report.rates()] == [
+        1,
+        5 / 12,
+        pytest.approx(math.nan, nan_ok=True),
+    ]
+    lines = report.describe()
+    assert lines[1] == "group 1: 6 successes took 13 attempts, a rate of 42% (19% to 72%)"
+    assert lines[2] == "group 2: attempts are not known"
+
+
 def test_settings_that_change_no_episode_need_not_be_the_same(tmp_path: Path) -> None:
     path = tmp_path / "x.hdf5"
     first, _ = made(path)
