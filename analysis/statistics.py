@@ -131,10 +131,12 @@ def jackknife_weights(groups: Sequence[Hashable]) -> FloatArray:
     """Return how often each episode counts: once, and then with each group left out; (G + 1, N).
 
     Args:
-        groups: N groups, G of them different.
+        groups: N groups, G of them different; of one alone there is only the first row.
     """
     names = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     member = np.array([names[group] for group in groups])
+    if len(names) < 2:
+        return np.ones((1, len(member)))
     left_out = member != np.arange(len(names))[:, None]
     return np.concatenate([np.ones((1, len(member))), left_out.astype(float)])
 

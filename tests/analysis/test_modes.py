@@ -91,6 +91,7 @@ def test_entropy_that_no_start_changes_has_no_interval() -> None:
     for labels in ("aaa" * 4, "abc" * 4):
         found = entropy_estimate(labels, "aabbcd", starts)
         assert found.low is found.high is None
+    assert entropy_estimate("abc", "aabbcd", [0, 0, 0]).low is None
     wider = entropy_estimate("abcabcabcabb", "aab", starts)
     assert wider.value > 1 and wider.high == pytest.approx(math.log(3) / entropy("aab"))
 
