@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -338,24 +337,6 @@ def _mean_path(latent: np.ndarray) -> np.ndarray:
     at = np.linspace(0, len(latent) - 1, PATH_POINTS)
     columns = [np.interp(at, np.arange(len(latent)), column) for column in latent.T]
     return np.concatenate(columns)
-
-
-def gmm_state_labels(
-    trajectories: Sequence[np.ndarray], config: DiscoverConfig, seed: int
-) -> list[np.ndarray]:
-    """Label states by a plain Gaussian mixture over states, the comparison that finds phases.
-
-    Returns:
-        one (T_i,) array of labels per trajectory.
-    """
-    paths = [features(t) for t in trajectories]
-    states = np.concatenate(paths)
-    normal = (states - states.mean(axis=0)) / np.maximum(states.std(axis=0), FLOORS)
-    mixture = GaussianMixture(
-        config.patterns, n_init=config.restarts, random_state=seed, reg_covar=1e-3
-    ).fit(normal)
-    ends = np.cumsum([len(p) for p in paths])[:-1]
-    return np.split(mixture.predict(normal), ends)
 
 
 def mutual_information(labels: Sequence[int] | np.ndarray, ways: Sequence[str]) -> float:

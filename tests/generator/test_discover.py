@@ -5,17 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
 
 from common.errors import CheckpointError
 from generator.config import DiscoverConfig
-from generator.discover import (
-    MixtureVae,
-    PatternEncoder,
-    discover,
-    gmm_state_labels,
-    mutual_information,
-)
-from generator.paths import DiscoveryError, count_ways, features, resample
+from generator.discover import MixtureVae, PatternEncoder, discover, mutual_information
+from generator.paths import FLOORS, DiscoveryError, count_ways, features, resample
 from tests.generator.conftest import DIFFERENCES, synthetic_trajectories
 
 FAST = DiscoverConfig(steps=700)
@@ -61,6 +56,14 @@ def test_report_compares_labels_with_known_ways() -> None:
     assert "agreement" not in discover(trajectories, DiscoverConfig(steps=10), 0).report
 
 
+def state_labels(trajectories: list[np.ndarray], patterns: int) -> np.ndarray:
+    """Label states by a plain Gaussian mixture over states, the comparison that finds phases."""
+    states = np.concatenate([features(t) for t in trajectories])
+    normal = (states - states.mean(axis=0)) / np.maximum(states.std(axis=0), FLOORS)
+    mixture = GaussianMixture(patterns, n_init=FAST.restarts, random_state=0, reg_covar=1e-3)
+    return mixture.fit(normal).predict(normal)
+
+
 def test_posterior_is_flat_where_ways_share_states_and_sharp_where_they_differ() -> None:
     trajectories, ways = synthetic_trajectories("carry_side", 90)
     encoder = discover(trajectories, FAST, 0)
@@ -69,7 +72,7 @@ def test_posterior_is_flat_where_ways_share_states_and_sharp_where_they_differ()
     assert start.max(axis=1).mean() < 0.6
     assert middle.mean() > 0.9
     np.testing.assert_allclose(start.sum(axis=1), 1, rtol=1e-5)
-    phases = np.concatenate(gmm_state_labels(trajectories, FAST, 0))
+    phases = state_labels(trajectories, FAST.patterns)
     by_state = [way for way, t in zip(ways, trajectories, strict=True) for _ in t]
     assert mutual_information(phases, by_state) < 0.3
 
