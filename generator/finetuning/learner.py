@@ -131,7 +131,12 @@ class Learner:
 
     @property
     def warm(self) -> bool:
-        """Whether the critic had its iterations, or twice as many where it explains nothing."""
+        """Whether the critic had its iterations, or twice as many where it explains nothing.
+
+        It stays so once the actor was improved: all of a warm-up's episodes are of one policy.
+        """
+        if any(not m["warm_up"] for m in self.history):
+            return True
         least = self.config.critic_warmup
         explains = not self.history or self.history[-1]["explained_variance"] > 0
         return self.iteration >= (least if explains else 2 * least)

@@ -62,7 +62,8 @@ class Update:
     def warm_up(self, batch: Batch, rewards: np.ndarray, rng: torch.Generator) -> dict[str, float]:
         """Fit the critic alone to Monte-Carlo returns of the warm-up so far.
 
-        The policy is the same all along, so that all of its episodes serve.
+        The policy is the same all along, so that all of its episodes serve: there is no warm-up
+        once the actor was improved.
 
         Returns:
             measures of before, on episodes that the critic has not seen.

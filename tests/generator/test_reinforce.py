@@ -125,6 +125,21 @@ def test_improves_a_weak_clone(tmp_path: Path) -> None:
     assert "tensorflow" not in sys.modules
 
 
+def test_no_warm_up_comes_after_an_update_of_the_actor(tmp_path: Path) -> None:
+    config = dataclasses.replace(SHORT, critic_warmup=2, iterations=9)
+    settings, environments, policy = Finetuning(config, horizon=75), PointMasses(), clone()
+    learner = Learner(policy, None, settings)
+    for explained in (-1.0, 0.5, -1.0):  # told, in the place of what the critic explains
+        learner.iterate(environments)["explained_variance"] = explained
+    assert [m["warm_up"] for m in learner.history] == [1, 1, 0]
+    learner.save(tmp_path / "state")
+    again = Learner(policy, None, settings)
+    again.load(tmp_path / "state")
+    for each in (learner, again):
+        assert each.warm and each.iterate(PointMasses())["warm_up"] == 0
+    assert policy_hash(again.policy) == policy_hash(learner.policy)
+
+
 class LuckyStarts(PointMasses):
     """The starts of the usual evaluation begin at the goal, as if no training were needed."""
 
