@@ -100,7 +100,7 @@ class LearnConfig:
     patience: int = 5
     """Looks without a better one after which training ends."""
     checkpoint_every: int = 1000
-    """Gradient steps between checkpoints."""
+    """Gradient steps between checkpoints; there is one at the end, too."""
     chunk: int = 1
     """Actions that are decided at once and carried out before the policy looks again."""
 

@@ -49,7 +49,8 @@ def learn(
     """Train a policy by behaviour cloning; continue from `out_dir`'s checkpoint if there is one.
 
     Batches and noise of a step derive from the seed and the step's number alone, so that a
-    killed run ends with the same weights as an undisturbed one.
+    killed run ends with the same weights as an undisturbed one. The checkpoint of a finished
+    training stays, so that what comes after it may be killed, too; the caller deletes it.
 
     Args:
         demonstrations: what to imitate.
@@ -84,7 +85,7 @@ def learn(
             while not trainer.finished:
                 trainer.train_step()
                 bar.update()
-                if trainer.state.step % config.checkpoint_every == 0:
+                if trainer.state.step % config.checkpoint_every == 0 or trainer.finished:
                     trainer.save(state)
         policy = trainer.result()
         report = {

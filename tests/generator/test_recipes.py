@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from common.errors import CheckpointError, DemonstrationError, SettingError
 from common.json_files import write_sealed
@@ -79,21 +82,37 @@ FILTERING = dataclasses.replace(
 )  # fmt: skip
 
 
+Ended = tuple[str, Any, int, int]
+"""Hash, reports, environment steps and gradient steps of a run."""
+
+
+@contextmanager
+def gradient_steps() -> Iterator[list[None]]:
+    """Fill a list by one entry for every step of any optimiser meanwhile."""
+    taken: list[None] = []
+    hook = register_optimizer_step_post_hook(lambda *_: taken.append(None))
+    try:
+        yield taken
+    finally:
+        hook.remove()
+
+
 @pytest.fixture(scope="module")
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, demonstrations: list[Demonstration]
-) -> tuple[str, Any, int]:
-    """Hash, reports and steps of a run of `o2o_rl` that nothing ends early."""
+) -> Ended:
+    """A run of `o2o_rl` that nothing ends early."""
     whole = PointMasses()
-    found = run(tmp_path_factory.mktemp("whole"), demonstrations, "o2o_rl", FILTERING, whole)
-    return policy_hash(found.policy), found.reports, whole.steps
+    with gradient_steps() as taken:
+        found = run(tmp_path_factory.mktemp("whole"), demonstrations, "o2o_rl", FILTERING, whole)
+    return policy_hash(found.policy), found.reports, whole.steps, len(taken)
 
 
 @pytest.mark.parametrize("evaluation", [1, 2, 3])
 def test_what_ends_a_stage_can_be_killed_and_costs_nothing(
     tmp_path: Path,
     demonstrations: list[Demonstration],
-    undisturbed: tuple[str, Any, int],
+    undisturbed: Ended,
     evaluation: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,11 +126,12 @@ def test_what_ends_a_stage_can_be_killed_and_costs_nothing(
         return measure(context, policy)
 
     monkeypatch.setattr(dlr, "_held_out", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "b", demonstrations, "o2o_rl", FILTERING, begun)
-    monkeypatch.setattr(dlr, "_held_out", measure)
-    again = run(tmp_path / "b", demonstrations, "o2o_rl", FILTERING, begun)
-    assert (policy_hash(again.policy), again.reports, begun.steps) == undisturbed
+    with gradient_steps() as taken:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "b", demonstrations, "o2o_rl", FILTERING, begun)
+        monkeypatch.setattr(dlr, "_held_out", measure)
+        again = run(tmp_path / "b", demonstrations, "o2o_rl", FILTERING, begun)
+    assert (policy_hash(again.policy), again.reports, begun.steps, len(taken)) == undisturbed
     left = {path.name for path in (tmp_path / "b" / "stages").glob("*/*")}
     assert left.isdisjoint(UNFINISHED)
 
