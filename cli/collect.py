@@ -33,10 +33,12 @@ def collect(
         slots: Environments stepped together; more use more memory, the result is the same.
         config: How many episodes, and from where.
     """
+    from generator.stages.ranges import check_collect
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
     from simulation.tasks import get_task
 
+    check_collect(config)
     chosen, pack = get_task(task), resolve_assets(assets)
     final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
     environments = BatchEnvironment(chosen, slots, pack)

@@ -1,12 +1,17 @@
-"""Every setting of the learning core, one frozen dataclass per stage, written beside results."""
+"""Every setting of the learning core, one frozen dataclass per stage, written beside results.
+
+The range of each number is in `generator.stages.ranges`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from common.errors import SettingError
-from simulation.starts import TRAINING_SEEDS
+PICTURE_SIZES = 32, 480
+"""Least and largest size of the pictures that encoders are given, pixels."""
+SCORED_STDS = 0.02, 0.5
+"""Least and largest standard deviation that policies can score; PPO's noise must be between."""
 
 
 @dataclass(frozen=True)
@@ -357,33 +362,3 @@ class GeneratorConfig:
     """What policies observe."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where pictures are encoded; all else is small, and stays on the CPU."""
-
-
-_AT_LEAST_ONE = {
-    "discover": ("patterns", "most_patterns", "latent_dim", "hidden", "steps", "restarts"),
-    "learn": ("steps", "batch_size", "validate_every", "checkpoint_every"),
-    "evaluation": ("episodes",),
-    "filtered": ("episodes", "wave"),
-    "reinforce": ("episodes", "evaluate_every", "evaluation_episodes"),
-}
-"""Settings of which less makes no sense, by stage."""
-
-
-def check_settings(config: GeneratorConfig) -> None:
-    """Look at numbers that would end a training late, or with an error that says nothing.
-
-    Raises:
-        SettingError: one is out of its range.
-    """
-    for stage, names in _AT_LEAST_ONE.items():
-        for name in names:
-            value = getattr(getattr(config, stage), name)
-            if value < 1:
-                option = f"--{stage}.{name}".replace("_", "-")
-                raise SettingError(f"{option} is 1 or more, not {value}")
-    if not 0 <= config.learn.validation_share < 1:
-        raise SettingError(
-            f"--learn.validation-share lies in [0, 1), not {config.learn.validation_share}"
-        )
-    if config.seed not in range(TRAINING_SEEDS):
-        raise SettingError(f"--seed lies in 0 to {TRAINING_SEEDS - 1}, not {config.seed}")

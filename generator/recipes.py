@@ -14,7 +14,7 @@ import numpy as np
 from common.errors import CheckpointError, DemonstrationError, DlrError, SettingError
 from common.json_files import read_sealed, write_sealed
 from demonstrations.demonstration import Demonstration
-from generator.config import GeneratorConfig, check_settings
+from generator.config import GeneratorConfig
 from generator.context import Context
 from generator.stages import (
     Discover,
@@ -27,6 +27,7 @@ from generator.stages import (
     Stage,
     run_stage,
 )
+from generator.stages.ranges import check_explores, check_settings
 from simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -163,6 +164,24 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def check_recipe(recipe: Recipe, config: GeneratorConfig) -> None:
+    """Look at the settings of a recipe before anything is made of them.
+
+    Raises:
+        SettingError: one is out of its range, or would undo what the recipe is for.
+    """
+    check_settings(config)
+    if any(isinstance(stage, Reinforce) for stage in recipe.stages):
+        check_explores(config.noise)
+    if config.reinforce.demonstration_starts and any(
+        getattr(stage, "shuffled", False) for stage in recipe.stages
+    ):
+        raise SettingError(
+            f"{recipe.name} is a control whose labels are shuffled: starts along demonstrations "
+            "would tell it the patterns; leave --reinforce.demonstration-starts at 0"
+        )
+
+
 @dataclass(frozen=True)
 class TrainedRecipe:
     """A finished recipe."""
@@ -197,16 +216,9 @@ def run_recipe(
 
     Raises:
         DemonstrationError: there are no demonstrations.
-        SettingError: a setting is out of its range.
+        SettingError: a setting is out of its range, or not one of the recipe's.
     """
-    check_settings(config)
-    if config.reinforce.demonstration_starts and any(
-        getattr(stage, "shuffled", False) for stage in recipe.stages
-    ):
-        raise SettingError(
-            f"{recipe.name} is a control whose labels are shuffled: starts along demonstrations "
-            "would tell it the patterns; leave --reinforce.demonstration-starts at 0"
-        )
+    check_recipe(recipe, config)
     if not demonstrations:
         raise DemonstrationError(f"there are no demonstrations of {task.key}")
     context = Context(task, environments, demonstrations, config)

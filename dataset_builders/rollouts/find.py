@@ -16,6 +16,7 @@ from generator.config import CollectConfig
 from generator.recipes import RECIPES
 from generator.run_folder import RunFolder
 from generator.stages import RECORD
+from generator.stages.ranges import check_collect
 from generator.work.attempts import Collection, Trained, inspect, make_all
 from simulation.assets.resolve import resolve_assets
 from simulation.recordings.trajectories import simulator_versions
@@ -114,7 +115,9 @@ def find(folder: Path, choice: Choice, config: CollectConfig, assets: str | None
         TrajectoryError: the folder is not there, or a file of it is damaged.
         DatasetError: it has neither.
         CollectionError: the settings do not fit a policy.
+        SettingError: a setting of the collection is out of its range.
     """
+    check_collect(config, "collect")
     if not folder.is_dir():
         raise TrajectoryError(
             f"no trajectories folder {folder}: give the folder that `dlr collect` wrote, or a run's"

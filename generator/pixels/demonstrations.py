@@ -14,13 +14,12 @@ from common.errors import CheckpointError, DemonstrationError, SettingError
 from common.tensors import load_tensors, save_tensors
 from common.workers.progress import Bar
 from demonstrations.demonstration import Demonstration
-from generator.config import ObserveConfig
+from generator.config import PICTURE_SIZES, ObserveConfig
 from generator.pixels.memory import check_memory
 from generator.policies.observers import Painters
 
 _KIND = "pictures"
-SMALLEST, LARGEST = 32, 480
-"""Sizes of pictures that encoders are given, pixels."""
+_SMALLEST, _LARGEST = PICTURE_SIZES
 
 
 class DemonstrationPictures:
@@ -44,8 +43,10 @@ class DemonstrationPictures:
         painters: Painters,
         parent: Path,
     ) -> None:
-        if not SMALLEST <= observe.size <= LARGEST:
-            raise SettingError(f"--observe.size is {SMALLEST} to {LARGEST}, not {observe.size}")
+        if not _SMALLEST <= observe.size <= _LARGEST:
+            raise SettingError(
+                f"--observe.size lies in {_SMALLEST} to {_LARGEST}, not {observe.size}"
+            )
         if any(d.moments is None for d in demonstrations):
             raise DemonstrationError("to see, demonstrations must have the simulator's states")
         self._demonstrations, self._observe, self._painters = demonstrations, observe, painters

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
 from generator.arithmetic import exp, log, sqrt
+from generator.config import SCORED_STDS
 from generator.networks import Normalizer, mlp
 from generator.policies.policy import Decision, Distribution, Exploration, Policy
 
@@ -19,7 +20,7 @@ MOTION = 6
 """The first six actions, Gaussian: end-effector translation and rotation."""
 ACTIONS = 7
 """With the gripper, Bernoulli: +1 closes, -1 opens."""
-MINIMUM_STD, MAXIMUM_STD = 0.02, 0.5
+MINIMUM_STD, MAXIMUM_STD = SCORED_STDS
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from common.workers import After
 from demonstrations.config import DemonstrationConfig
 from generator.config import CollectConfig, GeneratorConfig
-from generator.recipes import get_recipe
+from generator.recipes import check_recipe, get_recipe
 from generator.run_folder import SLOTS, RunFolder
 from generator.stages import Stage
+from generator.stages.ranges import check_collect, check_seeds, check_settings
 from generator.work.items import Demonstrate, TrainingItem, WorkItem, up_to
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done for each task."""
+    """What is done for each task, looked at before anything is."""
 
     recipes: tuple[str, ...]
     """Names of the recipes."""
@@ -95,6 +96,20 @@ class Settings:
     """What is collected with the policies after `learn`; None for nothing."""
     slots: int = SLOTS
     """Environments stepped together."""
+
+    def __post_init__(self) -> None:
+        """Look at all numbers.
+
+        Raises:
+            RecipeError: there is no such recipe.
+            SettingError: a setting is out of its range, or does not fit a recipe.
+        """
+        check_seeds(self.seeds)
+        check_settings(self.train)
+        for name in self.recipes:
+            check_recipe(get_recipe(name), self.train)
+        for config in filter(None, (self.collect, self.learned)):
+            check_collect(config, "collect")
 
 
 def plan_demonstrations(

@@ -143,6 +143,8 @@ def test_what_ends_a_stage_can_be_killed_and_costs_nothing(
         ("learn", {"validate_every": 0}, "--learn.validate-every is 1 or more"),
         ("learn", {"validation_share": 1.0}, r"--learn.validation-share lies in \[0, 1\)"),
         ("evaluation", {"episodes": 0}, "--evaluation.episodes is 1 or more"),
+        ("reinforce", {"minibatches": 0}, "--reinforce.minibatches is 1 or more"),
+        ("noise", {"std": 0.001}, "--noise.std lies in 0.02 to 0.5 in a recipe with PPO"),
         ("", {"seed": 100}, "--seed lies in 0 to 99, not 100"),
     ],
 )

@@ -209,7 +209,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, few: list[Demonstration]) 
     for changes, error, words in (
         ({"cameras": ("wrist",)}, RenderError, "no camera 'wrist'; this task has top, side"),
         ({"memory_gib": 1e-4}, SettingError, "moments of demonstrations take .* --observe"),
-        ({"size": 8}, SettingError, "--observe.size is 32 to 480"),
+        ({"size": 8}, SettingError, "--observe.size lies in 32 to 480"),
     ):
         with pytest.raises(error, match=words):
             run(tmp_path, few, "clone", observing(**changes))
