@@ -103,8 +103,8 @@ def _print_success(result: TrainedRecipe) -> None:
                 f"{stage:<10} {policy:<10} {row['success']:.0%} of {row['episodes']} held-out "
                 f"episodes (95% {row['low']:.0%} to {row['high']:.0%})"
             )
-        if "budget" in report:
-            print(f"{stage:<10} {report['budget']['why']}")
+        if chosen := report.get("budget") or report.get("need"):
+            print(f"{stage:<10} {chosen['why']}")
         if "stopped" in report:
             steps = report["environment_steps"]
             print(

@@ -32,6 +32,37 @@ class Budget:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Need:
+    """Whether a clone is too weak for PPO, so that filtered cloning comes first, and why."""
+
+    filter_first: bool
+    """Whether it is."""
+    pattern: int
+    """The least pattern, which decides; 0 without patterns."""
+    least: float
+    """Its held-out success."""
+    why: str
+    """What was decided, in a sentence."""
+
+    def report(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+def needs_filter(held_out: Sequence[Mapping[str, float]], weak: float) -> Need:
+    """Decide by held-out success, and by nothing that PPO reads.
+
+    Args:
+        held_out: a row per pattern, with `success` and `episodes`.
+        weak: success below which filtered cloning comes first.
+    """
+    pattern, least, seen = _least(held_out)
+    if least < weak:
+        return Need(True, pattern, least, f"{seen}, below {weak:.0%}: filtered cloning before PPO")
+    return Need(False, pattern, least, f"{seen}, not below {weak:.0%}: no filtered cloning")
+
+
 def choose_budget(held_out: Sequence[Mapping[str, float]], config: BudgetConfig) -> Budget:
     """Choose by held-out success.
 
@@ -39,18 +70,11 @@ def choose_budget(held_out: Sequence[Mapping[str, float]], config: BudgetConfig)
         held_out: a row per pattern, with `success` and `episodes`.
         config: thresholds and steps.
     """
-    rates = [row["success"] for row in held_out]
-    least = min(rates)
-    pattern = rates.index(least)
-    seen = (
-        f"the least pattern ({pattern}) succeeds in {least:.0%} of "
-        f"{held_out[pattern]['episodes']:.0f} held-out episodes"
-    )
-    if least < config.weak:
-        why = f"{seen}, below {config.weak:.0%}: filtered cloning before PPO"
-        return Budget(
-            "filter first", pattern, least, config.steps, f"{why} of {config.steps} steps"
-        )
+    need = needs_filter(held_out, config.weak)
+    pattern, least, seen = _least(held_out)
+    if need.filter_first:
+        why = f"{need.why} of {config.steps} steps"
+        return Budget("filter first", pattern, least, config.steps, why)
     if least < config.strong:
         why = f"{seen}, below {config.strong:.0%}: PPO of at most {config.steps} environment steps"
         return Budget("improve", pattern, least, config.steps, why)
@@ -58,3 +82,13 @@ def choose_budget(held_out: Sequence[Mapping[str, float]], config: BudgetConfig)
         f"{seen}: PPO of {config.short_steps} environment steps keeps success and shortens episodes"
     )
     return Budget("keep and shorten", pattern, least, config.short_steps, why)
+
+
+def _least(held_out: Sequence[Mapping[str, float]]) -> tuple[int, float, str]:
+    """Return the least pattern, its success, and both in words."""
+    rates = [row["success"] for row in held_out]
+    least = min(rates)
+    pattern = rates.index(least)
+    episodes = held_out[pattern]["episodes"]
+    seen = f"the least pattern ({pattern}) succeeds in {least:.0%} of {episodes:.0f}"
+    return pattern, least, f"{seen} held-out episodes"

@@ -119,16 +119,20 @@ class Filter:
         }
 
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
-        """Clone again if need be; report why, and held-out success."""
+        """Clone again if need be; report why (`need`), and held-out success.
+
+        The report depends on nothing that is not in `settings`, such as PPO's steps: runs that
+        differ in that share it.
+        """
         from generator.checkpoints import save_policy
-        from generator.finetuning.budget import choose_budget
+        from generator.finetuning.budget import needs_filter
         from generator.finetuning.filtered import filtered_clone
         from generator.pixels.learning import seen_demonstrations
 
         config, learned = context.config, context.reports["learn"]
-        budget = choose_budget(learned["held_out_success"], config.reinforce.budget)
-        chosen = {"budget": budget.report(), "always": self.always}
-        if not self.always and budget.choice != "filter first":
+        need = needs_filter(learned["held_out_success"], config.reinforce.budget.weak)
+        chosen = {"need": need.report(), "always": self.always}
+        if not self.always and not need.filter_first:
             save_policy(folder / self.file, context.results["learn"], {"filtered": False})
             same = {name: learned[name] for name in ("held_out_success", "evaluation_steps")}
             return {"filtered": False, **chosen, **same, "environment_steps": _counts(0, {})}

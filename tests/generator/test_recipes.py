@@ -205,6 +205,23 @@ def test_settings_touch_the_stages_that_read_them(
     assert len(hashes) == 2
 
 
+def test_what_a_stage_reports_depends_on_what_its_key_reads(
+    tmp_path: Path, demonstrations: list[Demonstration]
+) -> None:
+    """Whichever run comes first, `filter` reports the same to all that share it."""
+    budgets = BudgetConfig(0, 0, 900, 300), BudgetConfig(0, 2, 800, 200)
+    found: list[Any] = []
+    for order in (budgets, budgets[::-1]):
+        root = tmp_path / str(len(found))
+        for budget in order:
+            reinforce = dataclasses.replace(CONFIG.reinforce, budget=budget)
+            brief = dataclasses.replace(BRIEF, reinforce=reinforce)
+            reports = run(root, demonstrations, "o2o_rl", brief).reports
+        assert stages(root) == ["filter", "learn", "reinforce", "reinforce"]
+        found.append(reports["filter"])
+    assert found[0] == found[1] and not found[0]["need"]["filter_first"]
+
+
 def test_o2o_rl_has_no_pattern(tmp_path: Path, demonstrations: list[Demonstration]) -> None:
     result = run(tmp_path, demonstrations, "o2o_rl")
     assert result.encoder is None and result.policy.patterns == 0
@@ -316,8 +333,8 @@ def test_a_weak_clone_is_filtered_first(
     reinforce = dataclasses.replace(CONFIG.reinforce, budget=BudgetConfig(weak=1.01, strong=2))
     config = dataclasses.replace(CONFIG, reinforce=reinforce, filtered=BRIEF.filtered)
     reports = run(tmp_path, demonstrations, "o2o_rl", config).reports
-    assert reports["filter"]["budget"]["choice"] == "filter first"
-    assert "filtered cloning" in reports["filter"]["budget"]["why"]
+    assert reports["filter"]["need"]["filter_first"]
+    assert "filtered cloning before PPO" in reports["filter"]["need"]["why"]
     assert reports["filter"]["filtered"] and reports["filter"]["gathered"]["kept"][0] > 0
     steps = [reports[stage]["environment_steps"] for stage in ("learn", "filter", "reinforce")]
     assert steps[0]["training"] == 0 and steps[1]["training"] > 0

@@ -3,7 +3,7 @@
 import pytest
 
 from generator.config import BudgetConfig
-from generator.finetuning.budget import choose_budget
+from generator.finetuning.budget import choose_budget, needs_filter
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,7 @@ def test_the_least_pattern_decides(
     rows = [{"success": rate, "episodes": 50} for rate in rates]
     budget = choose_budget(rows, BudgetConfig(steps=900, short_steps=100))
     assert (budget.choice, budget.pattern, budget.steps) == (choice, pattern, steps)
-    assert f"({pattern}) succeeds in {min(rates):.0%} of 50" in budget.why
+    need = needs_filter(rows, BudgetConfig.weak)
+    assert (need.filter_first, need.pattern) == (choice == "filter first", pattern)
+    for why in (budget.why, need.why):
+        assert f"({pattern}) succeeds in {min(rates):.0%} of 50" in why
