@@ -79,10 +79,10 @@ def build(config: BuildConfig) -> Path:
     from dataset_builders.rollouts.find import find
 
     parse_cameras(config.cameras)
-    ensure_writable(config.data_dir)
     found = find(config.trajectories, _choice(config), config.collect, config.assets)
     if not found.policies:
         found.choose()
+    ensure_writable(config.data_dir)
     return run_in_fresh_process(build_in_this_process, config)
 
 

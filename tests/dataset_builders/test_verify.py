@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -225,10 +226,11 @@ def test_a_published_dataset_is_verified_where_it_is(
     address = f"gs://{BUCKET}/libero_rl/dlr/1.0.0"
     publish(PublishConfig(dataset, address))
     assert verify(address, replay=0) == verify(dataset, replay=0)
-    copy = copy_of(dataset, tmp_path)
-    damage(shard_of(copy), 1000, 3)
-    publish(PublishConfig(copy, address, overwrite=True))
-    with pytest.raises(DatasetError, match=f"{shard_of(copy).name}, episode 0"):
+    shard = shard_of(copy_of(dataset, tmp_path))
+    damage(shard, 1000, 3)
+    filesystem, path = fsspec.core.url_to_fs(f"{address}/{shard.name}")
+    filesystem.pipe_file(path, shard.read_bytes())
+    with pytest.raises(DatasetError, match=f"{shard.name}, episode 0"):
         verify(address, replay=0)
 
 
