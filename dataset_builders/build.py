@@ -36,7 +36,8 @@ class BuildConfig:
     cameras: tuple[str, ...] = ("image=agentview", "wrist_image=robot0_eye_in_hand")
     """Pictures to render, as `feature=camera`."""
     val_fraction: float = 0.0
-    """Share of the start states whose episodes form the split `val`."""
+    """Share of the start states whose episodes form the split `val`; the statistics that go with
+    the dataset are of both splits."""
     failures: bool = False
     """Publish failed episodes, too, in the split `failures`."""
     replay: float = 0.02
