@@ -68,14 +68,7 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str
     listed = read_sealed(folder / MANIFEST, "a list of digests", error, remedy).get("files")
     if not isinstance(listed, dict):
         raise error(f"{folder / MANIFEST} is not a list of digests: {remedy}")
-    for name, digest in listed.items():
-        path = folder / name
-        if name.startswith("/") or ".." in Path(name).parts:
-            raise error(f"{folder / MANIFEST} names {name!r}, which is not in its folder: {remedy}")
-        if not path.is_file():
-            raise error(f"{path} is missing, one of {len(listed)} files: {remedy}")
-        if file_sha256(path) != digest:
-            raise error(f"{path} is damaged (it does not match {MANIFEST}): {remedy}")
+    _compare(folder, listed, MANIFEST, error, remedy)
     return listed
 
 
@@ -85,11 +78,23 @@ def check_whole(folder: Path, error: type[DlrError], remedy: str) -> None:
     Raises:
         DlrError: `error`: a file is missing or is not what was written.
     """
-    listed = check_manifest(folder, error, remedy)
-    for name in read_sums(folder).keys() - listed.keys():
-        if not (folder / name).is_file():
-            raise error(f"{folder / name} is missing: {remedy}")
-        check_sums(folder / name, error, remedy)
+    listed, sums = check_manifest(folder, error, remedy), read_sums(folder)
+    others = {name: sums[name] for name in sorted(sums.keys() - listed.keys())}
+    _compare(folder, others, SUMS, error, remedy)
+
+
+def _compare(
+    folder: Path, listed: Mapping[str, str], source: str, error: type[DlrError], remedy: str
+) -> None:
+    """Read each of a folder's listed files (name -> sha256); `source` is what lists them."""
+    for name, digest in listed.items():
+        path = folder / name
+        if name.startswith("/") or ".." in Path(name).parts:
+            raise error(f"{folder / source} names {name!r}, which is not in its folder: {remedy}")
+        if not path.is_file():
+            raise error(f"{path} is missing, one of {len(listed)} files: {remedy}")
+        if file_sha256(path) != digest:
+            raise error(f"{path} is damaged (it does not match {source}): {remedy}")
 
 
 def check_sums(path: Path, error: type[DlrError], remedy: str) -> None:

@@ -149,7 +149,8 @@ def _go_on_or_make_way(
     writer: TrajectoryWriter, patterns: int, simulated: Mapping[str, Any]
 ) -> None:
     """Take the episodes of an earlier file, if they are among those wanted; else set it aside."""
-    if writer.earlier is Relation.SOME:
+    earlier = writer.earlier
+    if earlier is Relation.SOME:
         with TrajectoryFile(writer.path) as file:
             kept = _kept(file, patterns, simulated)
             for place, attempt in enumerate(kept):
@@ -157,7 +158,7 @@ def _go_on_or_make_way(
                     writer.add(attempt, file[place])
             if kept:
                 return
-    if writer.earlier is not None:
+    if earlier is not None:
         writer.make_way((_ATTEMPTS,))
 
 

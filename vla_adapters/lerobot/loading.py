@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import lerobot.policies  # noqa: F401  (registers the kinds of policies)
@@ -155,10 +154,7 @@ def _check_processors(folder: Path) -> set[str]:
     """
     known: set[str] = set()
     for name in _PROCESSORS:
-        content = read_json(folder / name, "a processor", PolicyError, REMEDY)
-        steps = content.get("steps")
-        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-            raise PolicyError(f"{folder / name} is not a processor (it has no steps): {REMEDY}")
+        steps = read_steps(folder / name, PolicyError)
         if strange := [s.get("class") for s in steps if "registry_name" not in s]:
             raise PolicyError(
                 f"{folder / name} names steps by import path ({', '.join(map(str, strange))}), "
@@ -173,6 +169,18 @@ def _check_processors(folder: Path) -> set[str]:
                 )
         known |= {step["registry_name"] for step in steps}
     return known
+
+
+def read_steps(file: Path, error: type[DlrError]) -> list[dict[str, Any]]:
+    """Return the steps of a processor's file.
+
+    Raises:
+        DlrError: `error`: it is missing or damaged, or no processor.
+    """
+    steps = read_json(file, "a processor", error, REMEDY).get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise error(f"{file} is not a processor (it has no steps): {REMEDY}")
+    return steps
 
 
 @contextmanager
@@ -269,7 +277,7 @@ def _fingerprint(tensor: torch.Tensor) -> tuple[tuple[int, ...], bytes]:
     return tuple(tensor.shape), leading.numpy().tobytes()
 
 
-def digest(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
+def digest(folder: Path, known: Mapping[str, str]) -> str:
     """Return the sha256 of all files that decide the policy's actions; of some it is known."""
     texts = (f"{name}/*.json" for name in (TOKENIZER, ACTION_TOKENIZER, VLM))
     wanted = ("*.safetensors", "config.json", "policy_*.json", *texts)

@@ -15,7 +15,7 @@ from torch import nn
 
 from common.files import follow_umask
 from vla_adapters.adapter import Adapter, AdapterError, Batch
-from vla_adapters.lerobot.loading import digest
+from vla_adapters.lerobot.loading import check_files, digest
 from vla_adapters.lora import Lora, MergedWeights, add_adapters
 from vla_adapters.pi0.checkpoint import (
     FEATURES,
@@ -140,13 +140,14 @@ class Pi0Adapter(Adapter):
         """
         expert_only = options.train == "expert_only"
         folder = find_checkpoint(path)
-        policy = load_policy(str(folder), chunk, options.precision, expert_only)
+        known = check_files(folder, AdapterError)
+        policy = load_policy(folder, chunk, options.precision, expert_only)
         own, published = folder / TOKENIZER, None
         if tokenizer is None and own.is_dir():
             tokenizer, published = str(own), published_tokenizer(folder)
         used = tokenizer or PUBLISHED_TOKENIZER
         adapter = cls(policy, statistics, used, options, path, published)
-        adapter.began_with = digest(folder)
+        adapter.began_with = digest(folder, known)
         return adapter
 
     def collate(self, samples: Sequence[Sample]) -> Batch:

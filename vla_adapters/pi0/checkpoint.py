@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from common.hub import why_no_folder
 from vla_adapters.adapter import AdapterError
-from vla_adapters.lerobot.loading import NoRandomWeights, check_files, read_config
+from vla_adapters.lerobot.loading import NoRandomWeights, read_config
 from vla_adapters.pi0 import configuration_pi0_small  # noqa: F401  (registers the small variant)
 from vla_adapters.samples import ACTION_DIM, STATE_DIM
 
@@ -56,12 +56,12 @@ def set_features(config: PI0Config) -> PI0Config:
 
 
 def load_policy(
-    path: str, chunk: int, precision: Precision = "float32", expert_only: bool = False
+    folder: Path, chunk: int, precision: Precision = "float32", expert_only: bool = False
 ) -> PI0Policy:
     """Load a LeRobot checkpoint of pi0 or its small variant, on the CPU.
 
     Args:
-        path: folder of the checkpoint, or hub id such as `lerobot/pi0_base`.
+        folder: of the checkpoint, whose files the caller has compared (`check_files`).
         chunk: actions that it is to predict; no weight depends on it.
         precision: of the weights; LeRobot keeps pictures' and norms' in float32 in any case.
         expert_only: freeze PaliGemma.
@@ -70,8 +70,6 @@ def load_policy(
         AdapterError: it is missing, of another kind, or a weight is missing, left over or of
             another shape.
     """
-    folder = find_checkpoint(path)
-    check_files(folder, AdapterError)
     config = _read_config(folder)
     config.device, config.dtype = "cpu", precision
     config.chunk_size = config.n_action_steps = chunk

@@ -22,9 +22,8 @@ from lerobot.utils.constants import ACTION, OBS_STATE
 from transformers import AutoTokenizer
 
 from common.errors import one_line
-from common.json_files import read_json
 from vla_adapters.adapter import AdapterError
-from vla_adapters.lerobot.loading import REMEDY
+from vla_adapters.lerobot.loading import read_steps
 from vla_adapters.pi0.tokenizer_step import CarriedTokenizerStep
 from vla_adapters.samples import Moments, Statistics
 
@@ -84,11 +83,7 @@ def published_tokenizer(folder: Path) -> str | None:
     file = folder / "policy_preprocessor.json"
     if not file.is_file():
         return None
-    content = read_json(file, "a processor", AdapterError, REMEDY)
-    steps = content.get("steps")
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise AdapterError(f"{file} is not a processor (it has no steps): {REMEDY}")
-    for step in steps:
+    for step in read_steps(file, AdapterError):
         name = dict(step.get("config") or {}).get("tokenizer_name")
         if name and _HUB_ID.fullmatch(name):
             return str(name)
