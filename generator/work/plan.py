@@ -101,6 +101,7 @@ class Settings:
         """Look at all numbers.
 
         Raises:
+            CheckpointError: the weights of a network that looks at pictures are not there.
             RecipeError: there is no such recipe.
             SettingError: a setting is out of its range, or does not fit a recipe.
         """

