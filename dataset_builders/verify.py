@@ -98,6 +98,7 @@ def verify(
     Raises:
         SettingError: `replay` or `workers` is out of range.
         DatasetError: the dataset is missing, unreadable or wrong; the message lists the faults.
+        BusyError: another process is copying the dataset, which is elsewhere, to the user's cache.
     """
     if replay != "all" and replay < 0:
         raise SettingError(f"replay must be at least 0, or all, not {replay}")

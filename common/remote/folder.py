@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from common.errors import DatasetError
 from common.files import output_errors, user_cache_folder, write_bytes
+from common.locks import lock_folder
 from common.remote.addresses import (
     address_errors,
     content_digest,
@@ -51,6 +52,7 @@ def local_folder(
             there already as the server tells it is kept.
 
     Raises:
+        BusyError: another process is copying from the address.
         DatasetError: a file is not there, or cannot be read.
         OutputError: the cache cannot be written.
     """
@@ -61,8 +63,11 @@ def local_folder(
     target = small_copy(address, files, first)
     names = others(target)
     _check_there(address, names, files)
-    for name in tqdm(names, desc=f"copying {address}", unit="file", disable=None):
-        _copy_file(files[name], target / name)
+    missing = [name for name in names if not _is_here(files[name], target / name)]
+    if missing:  # (a cache that can only be read serves as it is)
+        with lock_folder(target):
+            for name in tqdm(missing, desc=f"copying {address}", unit="file", disable=None):
+                _copy_file(files[name], target / name)
     return target
 
 
@@ -137,7 +142,8 @@ def copy_folder(
     """Copy a folder elsewhere to this machine, each file when it is whole and its digest right.
 
     A killed copy goes on where it stopped: files that are here are kept if they have the size and
-    digest that the server tells, and so are the parts of others.
+    digest that the server tells, and so are the parts of others. No other process can copy to the
+    same place meanwhile.
 
     Args:
         address: the folder.
@@ -148,13 +154,19 @@ def copy_folder(
         The files, by name; none if nothing is at the address.
 
     Raises:
+        BusyError: another process is copying to `target`.
         DatasetError: they cannot be read, or do not arrive as they are.
         OutputError: `target` cannot be written.
     """
     files = list_folder(address)
+    if not files:
+        return files
     names = sorted(files, key=lambda name: (last(name) if last else 0, name))
     total = sum(file.size for file in files.values())
-    with tqdm(total=total, unit="B", unit_scale=True, desc="copying", disable=None) as bar:
+    with (
+        lock_folder(target),
+        tqdm(total=total, unit="B", unit_scale=True, desc="copying", disable=None) as bar,
+    ):
         for name in names:
             _copy_file(files[name], target / name)
             bar.update(files[name].size)
@@ -162,7 +174,8 @@ def copy_folder(
 
 
 def _copy_file(file: RemoteFile, target: Path) -> None:
-    if file.digest and _is(target, file):
+    """Copy a file, which goes on in its part; the folder that it is of is locked."""
+    if _is_here(file, target):
         return
     key = hashlib.sha256(file.version.encode()).hexdigest()[:12]
     part = target.with_name(f".{target.name}.{key}.part")
@@ -182,6 +195,11 @@ def _copy_file(file: RemoteFile, target: Path) -> None:
                 "run the same command again"
             )
         os.replace(part, target)
+
+
+def _is_here(file: RemoteFile, target: Path) -> bool:
+    """Return whether a copy is proved by its digest; without one it is made anew."""
+    return file.digest is not None and _is(target, file)
 
 
 def _is(path: Path, file: RemoteFile) -> bool:

@@ -126,6 +126,7 @@ def copy_dataset(address: str, target: Path) -> Path:
         target: where to put its files; complete, for every loader, when the last is there.
 
     Raises:
+        BusyError: another process is copying to `target`.
         DatasetError: there is none, it cannot be read, or does not arrive as it is.
         OutputError: `target` cannot be written.
     """

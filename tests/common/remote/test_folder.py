@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from common.errors import DatasetError
+from common.errors import BusyError, DatasetError
 from common.remote import folder
 from common.remote.blocks import fetch_range
 from common.remote.folder import copy_folder, file_digest, list_folder, local_folder
@@ -68,6 +69,39 @@ def test_a_killed_copy_goes_on_with_its_part(cloud, stored, tmp_path, monkeypatc
     copy_folder(ADDRESS, tmp_path / "copy")
     assert copied(tmp_path / "copy") == stored
     assert len([path for _, path, _ in cloud.requests if "alt=media" in path]) == 3 * 4 - 2
+
+
+@pytest.mark.parametrize("in_cache", [False, True])
+def test_a_second_copy_to_the_same_place_is_refused_and_the_first_is_whole(
+    in_cache: bool, stored: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = folder.cache_of(ADDRESS) if in_cache else tmp_path / "copy"
+    fetch, asked, go_on = fetch_range, threading.Event(), threading.Event()
+    monkeypatch.setattr(folder, "_PART", 1500)
+
+    def copy() -> None:
+        if in_cache:
+            local_folder(ADDRESS, [], lambda here: list(stored))
+        else:
+            copy_folder(ADDRESS, target)
+
+    def waiting(address: str, start: int, end: int) -> bytes:
+        if not asked.is_set():
+            asked.set()
+            assert go_on.wait(60)
+        return fetch(address, start, end)
+
+    monkeypatch.setattr(folder, "fetch_range", waiting)
+    first = threading.Thread(target=copy)
+    first.start()
+    try:
+        assert asked.wait(60)
+        with pytest.raises(BusyError, match="is being written by process"):
+            copy()
+    finally:
+        go_on.set()
+        first.join()
+    assert copied(target) == stored
 
 
 def test_what_does_not_arrive_as_told_is_not_kept(stored, tmp_path, monkeypatch):
