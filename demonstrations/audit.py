@@ -12,12 +12,14 @@ from common.json_files import build, read_sealed, write_sealed
 
 SUFFIX = ".audit.json"
 """Ending of an audit beside a file of demonstrations."""
+LEFT_OUT = "left out"
+"""Of a demonstration that was not kept."""
 KEPT = {
     "filtered": "succeed without their no-ops, which were dropped",
     "replayed": "succeed as they were recorded; nothing was dropped",
     "unfiltered": "succeed only with their no-ops, which stay",
     "recorded": "do not succeed when replayed; the recorded states do, and are kept",
-    "left out": "do not succeed when replayed, nor does the goal hold in recorded states",
+    LEFT_OUT: "do not succeed when replayed, nor does the goal hold in recorded states",
 }
 """How a demonstration was kept, if it was -> what that means."""
 _REMEDY = "`dlr demonstrate` writes it again"
@@ -64,7 +66,7 @@ class Audit:
 
     def lines(self) -> list[str]:
         """Return a table to print: how many were kept how, which are exceptions, and steps."""
-        left, total = self.count("left out"), len(self.rows)
+        left, total = self.count(LEFT_OUT), len(self.rows)
         found = [f"{self.task} ({self.assets}): {total - left} of {total} demonstrations kept"]
         for kept, meaning in KEPT.items():
             rows = [row for row in self.rows if row.kept == kept]

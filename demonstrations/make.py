@@ -21,6 +21,7 @@ from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
 from demonstrations.demonstrator import AMPLIFIED, Demonstrator
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
+from demonstrations.replays import Replays
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
@@ -30,8 +31,6 @@ from simulation.tasks import Task, get_task
 
 RECORDINGS = "recordings"
 """Entry of a file's configuration with the digests of the recordings that it was made from."""
-_FIRST_HUMAN_INDEX = 1_000_000
-"""Human demonstrations follow the scripted ones in a file."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,18 @@ def make_demonstrations(
         demonstrator = find_demonstrator(task, config, assets) if config.episodes_per_way else None
         audit_path(path).unlink(missing_ok=True)
         if config.human_demos and not (demonstrator and demonstrator.source == AMPLIFIED):
-            people = config.human_demos, assets, config.drop_noops, audit_path(path)
-            for index, episode in enumerate(replay_human(task, *people)):
-                writer.add(_FIRST_HUMAN_INDEX + index, episode)
+            _replay_all(writer, config, assets)
         if demonstrator:
             _demonstrate_all(demonstrator, writer, config, assets)
         return writer.finish()
+
+
+def _replay_all(writer: TrajectoryWriter, config: DemonstrationConfig, assets: AssetPack) -> None:
+    """Replay people's demonstrations that no run has replayed for the file, and audit all."""
+    files, replays = find_people(writer.task, config.human_demos), Replays(writer)
+    audit = audit_path(writer.path)
+    for replay in replay_people(writer.task, files, assets, config.drop_noops, audit, replays.find):
+        replays.keep(replay.file, replay.row, replay.episode)
 
 
 def _amplifies(task: Task, config: DemonstrationConfig) -> bool:
@@ -251,7 +256,10 @@ def replay_human(
         DemonstrationError: the folder has no file of the task, or no demonstration succeeds.
         TrajectoryError: no file can be read: each is damaged, of another task, or empty.
     """
-    yield from replay_people(task, find_people(task, folder), assets, drop_noops, audit)
+    files = find_people(task, folder)
+    for replay in replay_people(task, files, assets, drop_noops, audit):
+        if replay.episode is not None:
+            yield replay.episode
 
 
 def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from common.errors import DemonstrationError, DlrError, StorageError
-from demonstrations.audit import Audit, Row, write_audit
+from demonstrations.audit import LEFT_OUT, Audit, Row, write_audit
 from demonstrations.noops import replay_person
 from demonstrations.official import official_file
 from simulation.assets.resolve import AssetPack
@@ -64,10 +65,27 @@ def _names(task: Task) -> tuple[str, str]:
     return f"{task.name}.json", f"{task.name}_demo.hdf5"
 
 
+@dataclass(frozen=True)
+class Replay:
+    """What became of one demonstration just now."""
+
+    file: int
+    """Which of the files it is from, from 0."""
+    row: Row
+    """Its row of the audit."""
+    episode: Episode | None
+    """The success that is kept, None where there is none."""
+
+
 def replay_people(
-    task: Task, files: list[Path], assets: AssetPack, drop_noops: bool, audit: Path | None
-) -> Iterator[Episode]:
-    """Yield the success that is kept of each demonstration; see `noops.replay_person`.
+    task: Task,
+    files: list[Path],
+    assets: AssetPack,
+    drop_noops: bool,
+    audit: Path | None,
+    known: Callable[[int, int], Row | None] = lambda file, index: None,
+) -> Iterator[Replay]:
+    """Replay each demonstration, and yield what becomes of it; see `noops.replay_person`.
 
     A file is read to its end before any of it is replayed; one that cannot be read is left out
     as a whole, and the others go on.
@@ -78,6 +96,8 @@ def replay_people(
         assets: asset pack to replay with.
         drop_noops: whether steps in which nothing was done are dropped.
         audit: file that is written in the end, if any, to say what became of each.
+        known: from a file and a demonstration of it, both from 0, to what became of that before;
+            where that is known it is not replayed again, nor yielded.
 
     Raises:
         DemonstrationError: no demonstration succeeds.
@@ -87,8 +107,7 @@ def replay_people(
     env = Environment(task, assets)
     faults: list[DlrError] = []
     rows: list[Row] = []
-    kept = 0
-    for path in files:
+    for file, path in enumerate(files):
         try:
             recordings = _read(path, env)
         except StorageError:
@@ -97,32 +116,32 @@ def replay_people(
             faults.append(error)
             continue
         for index, recording in enumerate(tqdm(recordings, desc="replay", leave=False)):
-            replayed = replay_person(env, recording, drop_noops)
-            episode, steps = replayed.episode, len(recording.actions)
-            rows.append(
-                Row(
-                    path.name,
-                    index,
-                    steps,
-                    replayed.noops,
-                    replayed.dropped,
-                    0 if episode is None else len(episode),
-                    replayed.kept,
-                )
-            )
-            if episode is not None:
-                kept += 1
-                yield episode
+            row = known(file, index)
+            if row is None:
+                row, episode = _replay(env, recording, drop_noops, path.name, index)
+                yield Replay(file, row, episode)
+            rows.append(row)
     if audit is not None:
         unread = tuple(map(str, faults))
         write_audit(audit, Audit(task.key, assets.name, drop_noops, tuple(rows), unread))
-    if faults and not kept:
-        raise faults[0]
-    if not kept:
+    if all(row.kept == LEFT_OUT for row in rows):
+        if faults:
+            raise faults[0]
         raise DemonstrationError(
             f"no human demonstration of {task.name} in {files[0].parent} succeeds with the asset "
             f"pack {assets.name}; people's demonstrations want LIBERO's own (`dlr assets install`)"
         )
+
+
+def _replay(
+    env: Environment, recording: Recording, drop_noops: bool, source: str, index: int
+) -> tuple[Row, Episode | None]:
+    """Return what becomes of demonstration `index` of a file named `source`."""
+    replayed = replay_person(env, recording, drop_noops)
+    steps = 0 if replayed.episode is None else len(replayed.episode)
+    recorded = len(recording.actions)
+    row = Row(source, index, recorded, replayed.noops, replayed.dropped, steps, replayed.kept)
+    return row, replayed.episode
 
 
 def _read(path: Path, env: Environment) -> list[Recording]:

@@ -105,8 +105,8 @@ class TrajectoryWriter:
         self._lock = lock_file(self.path)
 
     @functools.cached_property
-    def _parts(self) -> Path:
-        """Folder of the episodes so far, made when it is first asked for."""
+    def parts(self) -> Path:
+        """Folder of the episodes so far, made when first asked for; `finish` removes all of it."""
         folder = self.path.with_name(f"{self.path.name}.parts")
         manifest = folder / "manifest.json"
         text = json.dumps(self._attributes, sort_keys=True)
@@ -120,7 +120,7 @@ class TrajectoryWriter:
         return relation(attributes, self._attributes, self._compare)
 
     def _part(self, index: int) -> Path:
-        return self._parts / f"episode_{index:08d}.part"
+        return self.parts / f"episode_{index:08d}.part"
 
     @property
     def finished(self) -> bool:
@@ -155,7 +155,7 @@ class TrajectoryWriter:
     @functools.cached_property
     def done(self) -> set[int]:
         """Indices of the episodes that are on disk; a damaged one is removed, to be made again."""
-        matches = (_PART.fullmatch(entry.name) for entry in self._parts.iterdir())
+        matches = (_PART.fullmatch(entry.name) for entry in self.parts.iterdir())
         found = {int(match[1]) for match in matches if match}
         return {index for index in found if self._is_whole(index)}
 
@@ -213,8 +213,8 @@ class TrajectoryWriter:
             if self.earlier is Relation.OTHER:
                 self.make_way()
         write_bytes(self.path, merged)
-        with output_errors(self._parts):
-            shutil.rmtree(self._parts)
+        with output_errors(self.parts):
+            shutil.rmtree(self.parts)
         self.close()
         return TrajectoryFile(self.path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import pytest
 from cli.main import main
 from common.errors import DemonstrationError, TrajectoryError
 from common.json_files import write_sealed
+from demonstrations import people
 from demonstrations.audit import Audit, Row, audit_path, find_audits, read_audit, write_audit
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations
+from demonstrations.noops import Replayed, replay_person
 from demonstrations.official import Supply, official_name
 from demonstrations.people import find_people, replay_people
 from simulation.environment import Environment
+from simulation.recordings.recordings import Recording
 from simulation.recordings.trajectories import Episode
 from tests.demonstrations.official_files import LEFT_OUT, write_official
 
@@ -71,15 +75,57 @@ def test_an_audit_says_what_became_of_each(
     assert any("recorded     1" in line and line.endswith(": 2") for line in lines)
 
 
+def test_a_killed_run_replays_nothing_again(
+    official: tuple[Path, list[Episode]],
+    successes: list[Episode],
+    drawer: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = {"init_state": successes[1].states[0].tolist(), "actions": successes[1].actions.tolist()}
+    (official[0] / f"{drawer.task.name}.json").write_text(json.dumps(one))
+    config = DemonstrationConfig(episodes_per_way=0, human_demos=str(official[0]))
+    left = [0]
+
+    def mortal(env: Environment, recording: Recording, drop_noops: bool) -> Replayed:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return replay_person(env, recording, drop_noops)
+
+    def make(name: str, most: int) -> int:
+        """Make a file, or die after so many replays; return how many there were."""
+        left[0] = most
+        path = tmp_path / name / "a.hdf5"
+        make_demonstrations(drawer.task, path, config, drawer.scene.assets).close()
+        return most - left[0]
+
+    monkeypatch.setattr(people, "replay_person", mortal)
+    assert make("undisturbed", 99) == 5
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            make("killed", 1)
+    parts = tmp_path / "killed" / "a.hdf5.parts"
+    (parts / "person_01000000.json").write_text("{")
+    (parts / "episode_02000002.part").unlink()
+    shutil.copy(parts / "episode_02000000.part", parts / "episode_02000001.part")  # left out
+    assert make("killed", 99) == 3
+    for file in (tmp_path / "undisturbed").iterdir():
+        assert (tmp_path / "killed" / file.name).read_bytes() == file.read_bytes()
+    assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["a.audit.json", "a.hdf5"]
+
+
 def test_no_ops_may_stay(
     official: tuple[Path, list[Episode]], drawer: Environment, tmp_path: Path
 ) -> None:
     files = find_people(drawer.task, official[0])
     audit = tmp_path / "a.audit.json"
-    found = list(replay_people(drawer.task, files, drawer.scene.assets, False, audit))
+    found = [
+        r.episode for r in replay_people(drawer.task, files, drawer.scene.assets, False, audit)
+    ]
     assert [row.kept for row in read_audit(audit).rows][3] == "replayed"
     assert not read_audit(audit).drop_noops
-    assert not found[-1].actions[:2, :6].any()
+    assert found[-1] is not None and not found[-1].actions[:2, :6].any()
 
 
 def test_a_damaged_file_is_left_out_and_the_others_go_on(
@@ -90,7 +136,8 @@ def test_a_damaged_file_is_left_out_and_the_others_go_on(
     files, assets = find_people(drawer.task, folder), drawer.scene.assets
     assert len(files) == 2
     audit = tmp_path / "a.audit.json"
-    assert len(list(replay_people(drawer.task, files, assets, True, audit))) == 3
+    replays = list(replay_people(drawer.task, files, assets, True, audit))
+    assert [replay.episode is not None for replay in replays] == [True, False, True, True]
     (fault,) = read_audit(audit).unread
     assert f"{drawer.task.name}.json is not a demonstration" in fault
     assert read_audit(audit).lines()[-1] == f"  not read: {fault}"
