@@ -87,11 +87,13 @@ class Make:
         from common.workers import Beam, Processes, attempt_items, beam_options
         from demonstrations.make import DemonstrationItem, demonstrate_item, possible
         from demonstrations.official import choose_tasks
+        from demonstrations.ranges import check_demonstrations
         from reports.demonstrations import show_demonstrations
         from simulation.assets.resolve import resolve_assets
 
         if not self.names:
             raise UsageError("name a suite, such as libero_90, or tasks; `dlr tasks` lists them")
+        check_demonstrations(self.config)
         pack, run = resolve_assets(self.assets), RunFolder(self.run.absolute())
         items = [
             DemonstrationItem(t.key, run.demonstrations(t), possible(t, self.config), pack)
@@ -218,6 +220,7 @@ class Measure:
         from common.workers import Processes, attempt_items
         from demonstrations.measure import MeasureItem, measure_item
         from demonstrations.official import choose_tasks
+        from demonstrations.ranges import check_demonstrations
         from simulation.assets.resolve import resolve_assets
 
         if not self.names:
@@ -229,6 +232,7 @@ class Measure:
             human_demos=self.human_demos,
             seed=self.seed,
         )
+        check_demonstrations(config)
         pack = resolve_assets(self.assets)
         items = [
             MeasureItem(task.key, self.out, config, self.attempts, pack)

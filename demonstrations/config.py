@@ -1,4 +1,7 @@
-"""Every setting of how demonstrations are made: from which source, and in which style."""
+"""Every setting of how demonstrations are made: from which source, and in which style.
+
+The range of each number is in `demonstrations.ranges`.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
 from demonstrations.demonstrator import AMPLIFIED, Demonstrator
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
+from demonstrations.ranges import check_demonstrations
 from demonstrations.replays import Replays
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
@@ -71,11 +72,13 @@ def make_demonstrations(
     stopped.
 
     Raises:
+        SettingError: a number of `config` is out of its range.
         DemonstrationError: a source is missing or unreadable, or has no success.
         UnknownTaskError: the task has no source of new demonstrations.
         BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
+    check_demonstrations(config)
     content = asdict(config) | _recordings(task, path, config)
     with TrajectoryWriter(path, task, assets, content) as writer:
         if writer.finished:

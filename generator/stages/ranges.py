@@ -2,135 +2,98 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Literal
+from collections.abc import Mapping
 
-from common.errors import SettingError
+from common.settings.ranges import (
+    COUNT,
+    DISCOUNT,
+    LESS_THAN_ALL,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Range,
+    Ranges,
+    check_parts,
+    check_ranges,
+)
 from generator.config import PICTURE_SIZES, SCORED_STDS, CollectConfig, GeneratorConfig, NoiseConfig
 from simulation.starts import TRAINING_SEEDS
 
-
-@dataclass(frozen=True)
-class Range:
-    """The numbers from one to another."""
-
-    low: float
-    """The least, unless it is left out."""
-    high: float = math.inf
-    """The largest, unless it is left out; infinity is always."""
-    without: Literal["", "low", "high"] = ""
-    """Which end is left out."""
-
-    def __contains__(self, value: float) -> bool:
-        """Return whether a number lies in it; NaN and infinity never do."""
-        inner = self.low <= value <= self.high and math.isfinite(value)
-        return inner and value != {"low": self.low, "high": self.high}.get(self.without)
-
-    def __str__(self) -> str:
-        """Return what a number in it does, as a message says it."""
-        if math.isinf(self.high):
-            return f"is more than {self.low}" if self.without else f"is {self.low} or more"
-        if not self.without:
-            return f"lies in {self.low} to {self.high}"
-        left, right = "(" if self.without == "low" else "[", ")" if self.without == "high" else "]"
-        return f"lies in {left}{self.low}, {self.high}{right}"
-
-    def check(self, option: str, value: float, where: str = "") -> None:
-        """Look at the number that an option was given.
-
-        Args:
-            option: as the command line spells it.
-            value: the number.
-            where: what the range is for, if not for all, such as `in a recipe with PPO`.
-
-        Raises:
-            SettingError: it does not lie in the range.
-        """
-        if value not in self:
-            raise SettingError(f"{option} {self}{where and f' {where}'}, not {value}")
-
-
 SUBSTEPS = Range(10, 25)
 """Simulator steps in a control step, as `Environment.set_substeps` takes them."""
-_COUNT, _POSITIVE, _NOT_NEGATIVE = Range(1), Range(0, without="low"), Range(0)
-_SHARE, _LESS_THAN_ALL, _DISCOUNT = Range(0, 1), Range(0, 1, "high"), Range(0, 1, "low")
 _SEEDS = Range(0, TRAINING_SEEDS - 1)
 
-Names = tuple[str, ...]
-RANGES: Mapping[str, Mapping[Range, Names]] = {
-    "": {_SEEDS: ("seed",), _POSITIVE: ("horizon_factor",)},
+RANGES: Mapping[str, Ranges] = {
+    "": {_SEEDS: ("seed",), POSITIVE: ("horizon_factor",)},
     "discover": {
-        _COUNT: (
+        COUNT: (
             "patterns", "most_patterns", "latent_dim", "hidden", "steps", "batch_size", "restarts",
         ),
-        _POSITIVE: ("learning_rate",),
-        _NOT_NEGATIVE: ("kl_coefficient", "information_coefficient", "input_noise"),
+        POSITIVE: ("learning_rate",),
+        NOT_NEGATIVE: ("kl_coefficient", "information_coefficient", "input_noise"),
     },
     "observe": {
         Range(*PICTURE_SIZES): ("size",),
-        _COUNT: ("features", "steps", "batch_size"),
-        _POSITIVE: ("learning_rate", "memory_gib"),
-        _NOT_NEGATIVE: ("shift",),
+        COUNT: ("features", "steps", "batch_size"),
+        POSITIVE: ("learning_rate", "memory_gib"),
+        NOT_NEGATIVE: ("shift",),
     },
     "learn": {
-        _COUNT: (
+        COUNT: (
             "hidden", "steps", "batch_size", "validate_every", "patience", "checkpoint_every",
             "chunk",
         ),
-        _POSITIVE: ("learning_rate",),
-        _NOT_NEGATIVE: ("weight_decay", "observation_noise"),
-        _LESS_THAN_ALL: ("other_fingers", "ema_decay", "validation_share"),
+        POSITIVE: ("learning_rate",),
+        NOT_NEGATIVE: ("weight_decay", "observation_noise"),
+        LESS_THAN_ALL: ("other_fingers", "ema_decay", "validation_share"),
     },
-    "noise": {_NOT_NEGATIVE: ("std",), _LESS_THAN_ALL: ("memory",)},
-    "evaluation": {_COUNT: ("episodes",), _SHARE: ("fresh_share",)},
-    "filtered": {_COUNT: ("episodes", "wave")},
+    "noise": {NOT_NEGATIVE: ("std",), LESS_THAN_ALL: ("memory",)},
+    "evaluation": {COUNT: ("episodes",), SHARE: ("fresh_share",)},
+    "filtered": {COUNT: ("episodes", "wave")},
     "reinforce": {
         SUBSTEPS: ("substeps",),
-        _COUNT: (
+        COUNT: (
             "iterations", "episodes", "epochs", "minibatches", "critic_hidden", "warmup_episodes",
             "critic_warmup_epochs", "replay_iterations", "evaluate_every", "evaluation_episodes",
             "patience",
         ),
-        _POSITIVE: (
+        POSITIVE: (
             "advantage_floor", "clip", "learning_rate", "maximum_learning_rate",
             "critic_learning_rate", "desired_kl", "gradient_norm",
         ),
-        _NOT_NEGATIVE: ("initial_kl_coefficient", "critic_warmup", "replay", "target_success"),
-        _SHARE: ("gae_lambda", "fresh_share", "demonstration_starts"),
-        _DISCOUNT: ("gamma",),
+        NOT_NEGATIVE: ("initial_kl_coefficient", "critic_warmup", "replay", "target_success"),
+        SHARE: ("gae_lambda", "fresh_share", "demonstration_starts"),
+        DISCOUNT: ("gamma",),
     },
-    "reinforce.budget": {_COUNT: ("steps", "short_steps"), _NOT_NEGATIVE: ("weak", "strong")},
+    "reinforce.budget": {COUNT: ("steps", "short_steps"), NOT_NEGATIVE: ("weak", "strong")},
     "information": {
-        _COUNT: ("hidden", "steps", "batch_size"),
-        _POSITIVE: ("learning_rate",),
-        _NOT_NEGATIVE: ("beta",),
+        COUNT: ("hidden", "steps", "batch_size"),
+        POSITIVE: ("learning_rate",),
+        NOT_NEGATIVE: ("beta",),
     },
     "diffusion": {
-        _COUNT: ("channels", "hidden", "chunk", "steps", "batch_size"),
-        _POSITIVE: ("learning_rate",),
-        _LESS_THAN_ALL: ("ema_decay",),
+        COUNT: ("channels", "hidden", "chunk", "steps", "batch_size"),
+        POSITIVE: ("learning_rate",),
+        LESS_THAN_ALL: ("ema_decay",),
     },
     "diffusion.chain": {
-        _COUNT: ("levels", "acting_steps", "finetuned_steps"),
-        _POSITIVE: ("minimum_std",),
-        _SHARE: ("eta",),
+        COUNT: ("levels", "acting_steps", "finetuned_steps"),
+        POSITIVE: ("minimum_std",),
+        SHARE: ("eta",),
     },
     "diffusion.finetuning": {
-        _COUNT: ("episodes",),
-        _POSITIVE: ("learning_rate", "desired_kl"),
-        _DISCOUNT: ("denoising_gamma",),
+        COUNT: ("episodes",),
+        POSITIVE: ("learning_rate", "desired_kl"),
+        DISCOUNT: ("denoising_gamma",),
     },
 }  # fmt: skip
 """Part of `GeneratorConfig` -> range -> names of the settings that keep to it; where a setting is
 several numbers, each does. A success of more than 1 is never reached, which turns off what waits
 for it."""
-COLLECT_RANGES: Mapping[Range, Names] = {
-    _COUNT: ("episodes", "wave", "maximum_attempts"),
-    _NOT_NEGATIVE: ("groups",),
-    _SHARE: ("fresh_share",),
+COLLECT_RANGES: Ranges = {
+    COUNT: ("episodes", "wave", "maximum_attempts"),
+    NOT_NEGATIVE: ("groups",),
+    SHARE: ("fresh_share",),
 }
 """The same of `CollectConfig`."""
 
@@ -141,8 +104,7 @@ def check_settings(config: GeneratorConfig) -> None:
     Raises:
         SettingError: one is out of its range; names the option as `dlr train` spells it.
     """
-    for part, ranges in RANGES.items():
-        _check(attrgetter(part)(config) if part else config, ranges, part)
+    check_parts(config, RANGES)
 
 
 def check_collect(config: CollectConfig, part: str = "") -> None:
@@ -155,7 +117,7 @@ def check_collect(config: CollectConfig, part: str = "") -> None:
     Raises:
         SettingError: one is out of its range.
     """
-    _check(config, COLLECT_RANGES, part)
+    check_ranges(config, COLLECT_RANGES, part)
 
 
 def check_explores(noise: NoiseConfig) -> None:
@@ -175,16 +137,3 @@ def check_seeds(seeds: tuple[int, ...]) -> None:
     """
     for seed in seeds:
         _SEEDS.check("--seeds", seed)
-
-
-def _check(settings: Any, ranges: Mapping[Range, Names], part: str) -> None:
-    for kept, names in ranges.items():
-        for name in names:
-            option = ".".join(filter(None, (part, name))).replace("_", "-")
-            for value in _numbers(getattr(settings, name)):
-                kept.check(f"--{option}", value)
-
-
-def _numbers(value: float | tuple[float, ...]) -> Iterator[float]:
-    """Yield a setting's numbers."""
-    yield from value if isinstance(value, tuple) else (value,)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.workers import After
 from demonstrations.config import DemonstrationConfig
+from demonstrations.ranges import check_demonstrations
 from generator.config import CollectConfig, GeneratorConfig
 from generator.recipes import check_recipe, get_recipe
 from generator.run_folder import SLOTS, RunFolder
@@ -105,6 +106,7 @@ class Settings:
             RecipeError: there is no such recipe.
             SettingError: a setting is out of its range, or does not fit a recipe.
         """
+        check_demonstrations(self.demonstrate, "demonstrations")
         check_seeds(self.seeds)
         check_settings(self.train)
         for name in self.recipes:

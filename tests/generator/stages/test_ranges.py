@@ -14,6 +14,7 @@ import pytest
 from cli import generate, quickstart
 from cli.main import main
 from common.errors import CheckpointError, SettingError
+from common.settings.ranges import Range
 from experiments import options, seeing, study
 from experiments.recipes.variants import VARIANTS
 from generator.config import (
@@ -29,7 +30,6 @@ from generator.stages.ranges import (
     COLLECT_RANGES,
     RANGES,
     SUBSTEPS,
-    Range,
     check_collect,
     check_settings,
 )
