@@ -38,15 +38,15 @@ class DemonstrationConfig:
     episodes_per_way: int = 80
     """New demonstrations of each way; 0 for none."""
     source: Literal["auto", "scripted", "amplified"] = "auto"
-    """Where new ones come from: `scripted` by skills, `amplified` from the recordings in
-    `human_demos`, or `auto`: by skills where the task has them, else amplified. `dlr generate` and
-    `dlr demos make` take `auto` for the best source that is here: what `dlr demos download` has
-    fetched of a task, alone; amplified ones where `human_demos` has a recording of it; else by
-    skills."""
+    """Where new ones come from: `scripted` by skills, `amplified` from the recordings in the folder
+    of human demonstrations, or `auto`: by skills where the task has them, else amplified. `dlr
+    demos make` and `dlr generate`, whose options begin with `--demonstrations.`, take `auto` for
+    the best source that is here: what `dlr demos download` has fetched of a task, alone; amplified
+    ones where that folder has a recording of it; else by skills."""
     human_demos: str = ""
-    """A folder of human demonstrations to mix in: `<task>.json` or LIBERO's `<task>_demo.hdf5`, or
-    `official` for what `dlr demos download` fetched; where `sha256sum * > SHA256SUMS` has been run
-    beside them, a damaged one is refused."""
+    """A folder of human demonstrations to mix in or to amplify: `<task>.json` or LIBERO's
+    `<task>_demo.hdf5`, or `official` for what `dlr demos download` fetched; where
+    `sha256sum * > SHA256SUMS` has been run beside them, a damaged one is refused."""
     drop_noops: bool = True
     """Drop the steps in which a person did nothing; a demonstration that then fails keeps them."""
     fresh_share: float = 0.5
