@@ -62,7 +62,8 @@ def measure_item(item: MeasureItem) -> str:
     demonstrator = find_demonstrator(task, item.config, item.assets)
     path = measured_path(item.out, pack, demonstrator.source, task)
     recordings = _recordings(demonstrator, item)
-    if not (path.exists() and _same(read_measured(path), demonstrator, item, recordings)):
+    length = _human_length(task, item.config.human_demos, item.assets)
+    if not (path.exists() and _same(read_measured(path), demonstrator, item, recordings, length)):
         began = time.monotonic()
         episodes = attempts(demonstrator, Environment(task, item.assets), item)
         seconds = time.monotonic() - began
@@ -73,7 +74,7 @@ def measure_item(item: MeasureItem) -> str:
             source=demonstrator.source,
             ways=ways,
             seconds=round(seconds, 1),
-            human_length=_human_length(task, item.config.human_demos, item.assets),
+            human_length=length,
             distinctness=distinctness,
             seed=item.config.seed,
             asset_digest=item.assets.digest,
@@ -116,6 +117,7 @@ def _same(
     demonstrator: Demonstrator,
     item: MeasureItem,
     recordings: Mapping[str, str],
+    human_length: int | None,
 ) -> bool:
     """Return whether a record is what measuring again would give."""
     tried = [(way.name, way.tried) for way in found.ways]
@@ -123,6 +125,7 @@ def _same(
         tried == [(name, item.attempts) for name in demonstrator.ways]
         and found.seed == item.config.seed
         and found.asset_digest == item.assets.digest
+        and found.human_length == human_length
         and dict(found.recordings) == dict(recordings)
         and dict(found.versions) == json.loads(json.dumps(simulator_versions()))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,24 @@ def test_other_recordings_are_measured_anew(
         measure_item(item)
         written.append(path.stat().st_mtime_ns)
     assert written[0] == written[1] < written[2]
+
+
+def test_a_person_s_length_is_measured_once_there_is_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SKILLS, "close", (HalfLame(),))
+    env, people = Environment(DRAWER, embedded_pack()), tmp_path / "people"
+    env.reset(0, 0)
+    recording = {"init_state": env.state().tolist(), "actions": [[0.0] * 7] * 9}
+    people.mkdir()
+    (people / f"{DRAWER.name}.json").write_text(json.dumps(recording))
+    path, found = measured_path(tmp_path, "embedded", "scripted", DRAWER), []
+    for human_demos in ("", str(people), str(people)):
+        config = DemonstrationConfig(human_demos=human_demos)
+        measure_item(MeasureItem(DRAWER.key, tmp_path, config, 1, embedded_pack()))
+        found.append((read_measured(path).human_length, path.stat().st_mtime_ns))
+    assert [length for length, _ in found] == [None, 9, 9]
+    assert found[0][1] < found[1][1] == found[2][1]
 
 
 def test_only_the_two_packs_are_measured(tmp_path: Path) -> None:
