@@ -86,6 +86,7 @@ def _describe(task: Task, human_demos: Path | None) -> dict[str, Any]:
 def _sources(task: Task, human_demos: Path | None) -> list[str]:
     """Return where demonstrations of a task come from."""
     from demonstrations.official import official_file
+    from demonstrations.people import has_people
     from demonstrations.skills.table import find_skills
 
     sources = []
@@ -96,8 +97,7 @@ def _sources(task: Task, human_demos: Path | None) -> list[str]:
         pass  # no script is no fault: the line says so
     if official_file(task) is not None:
         sources.append("official")
-    files = (f"{task.name}.json", f"{task.name}_demo.hdf5")
-    if human_demos is not None and any((human_demos / file).is_file() for file in files):
+    if human_demos is not None and has_people(task, human_demos):
         sources.append("human")
     return sources
 

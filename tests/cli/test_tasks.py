@@ -45,6 +45,16 @@ def test_one_task_is_shown_in_full(
     assert "none known here" in "\n".join(shown(capsys, "libero_goal/turn_on_the_stove"))
 
 
+def test_recordings_in_a_folder_of_the_suite_s_name_are_found(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    suite, name = DRAWER.split("/")
+    (tmp_path / suite).mkdir()
+    (tmp_path / suite / f"{name}_demo.hdf5").touch()
+    (line,) = [n for n in shown(capsys, DRAWER, "--human-demos", str(tmp_path)) if "scripted" in n]
+    assert line.endswith("scripted, human")
+
+
 def test_json_says_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SKILLS, "turnon", ())
     found = json.loads("\n".join(shown(capsys, "--json")))
