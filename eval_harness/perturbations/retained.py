@@ -1,13 +1,14 @@
 """How much success a policy keeps under each perturbation, paired with its control arm.
 
 Each condition is compared with the control on the same episodes: of the same task, start and
-seed. Holm's method (1979) adjusts the p values of all conditions together.
+seed. Holm's method (1979) adjusts the p values of all conditions together; those that are not
+complete yet count with 1, so that what is said before they are holds afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -112,9 +113,8 @@ def measure_retained(arms: Mapping[Arm, Results], confidence: float = 0.95) -> R
     found = [
         _compare(arm, control, results, confidence) for arm, results in arms.items() if arm.axes
     ]
-    p_values = {one.name: one.test.p_value for one in found if one.test is not None}
-    adjusted = holm(p_values)
-    rows = [_judge(one, adjusted.get(one.name), 1 - confidence) for one in found]
+    adjusted = holm({one.name: one.test.p_value if one.test else 1.0 for one in found})
+    rows = [_judge(one, adjusted[one.name], 1 - confidence) for one in found]
     order = list(dict.fromkeys(one.axes for one in rows))
     rows.sort(key=lambda one: (order.index(one.axes), one.level))
     return Robustness(control, tuple(rows), confidence)
@@ -165,14 +165,16 @@ def _check_pairs(control: Results, results: Results) -> None:
         raise ResultsError(f"{results.folder} follows another protocol than {control.folder}")
 
 
-def _judge(one: Retained, adjusted: float | None, alpha: float) -> Retained:
-    verdict: Verdict = "incomplete"
-    if one.difference is not None and adjusted is not None:
-        difference = one.difference
-        if adjusted <= alpha:
-            verdict = "less" if difference.value < 0 else "more"
-        elif difference.low < -SMALL or difference.high > SMALL:
-            verdict = "too few to tell"
-        else:
-            verdict = "no change found"
-    return Retained(**{**vars(one), "adjusted": adjusted, "verdict": verdict})
+def _judge(one: Retained, adjusted: float, alpha: float) -> Retained:
+    """Return an arm with its adjusted p value and verdict; one that is incomplete as it is."""
+    difference = one.difference
+    if difference is None:
+        return one
+    verdict: Verdict
+    if adjusted <= alpha:
+        verdict = "less" if difference.value < 0 else "more"
+    elif difference.low < -SMALL or difference.high > SMALL:
+        verdict = "too few to tell"
+    else:
+        verdict = "no change found"
+    return replace(one, adjusted=adjusted, verdict=verdict)

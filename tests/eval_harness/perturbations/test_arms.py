@@ -158,6 +158,16 @@ def test_retained_success_is_paired_and_adjusted(tmp_path: Path) -> None:
     assert by_axis["noise"].adjusted == 1.0
 
 
+def test_arms_that_are_not_complete_are_counted_in_the_correction(tmp_path: Path) -> None:
+    control, missing = [True] * 30 + [False] * 10, [True] * 39 + [None]
+    lower = [True] * 22 + [False] * 18
+    arms = _arms(tmp_path, control, camera=lower, light=missing, noise=[*missing[:39], "a fault"])
+    camera, *rest = measure_retained(arms).arms
+    assert camera.test and camera.test.p_value < 0.01
+    assert camera.adjusted == pytest.approx(3 * camera.test.p_value)
+    assert [(arm.adjusted, arm.verdict) for arm in rest] == [(None, "incomplete")] * 2
+
+
 def test_small_samples_are_said_to_be_too_small(tmp_path: Path) -> None:
     control = [True, True, False, True]
     arms = _arms(
