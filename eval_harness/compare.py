@@ -10,20 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.statistics import sign_flip_test
 from common.errors import DlrError
 from eval_harness.results import EpisodeResult, Results, planned
-from eval_harness.seeds import by_start, episodes_a_seed
+from eval_harness.seeds import compare_pairs, count_starts, episodes_a_seed, starts_text
 from eval_harness.sequential.stopped import load_counted
-from eval_harness.statistics import (
-    Difference,
-    McNemar,
-    clustered_bootstrap,
-    mcnemar_test,
-    paired_bootstrap,
-)
+from eval_harness.statistics import Difference, McNemar
 
 Key = tuple[str, int]
 """Task and episode."""
@@ -50,7 +42,8 @@ class Contrast:
     evaluated_successes: int
     """Successes of the evaluated policy among the pairs."""
     test: McNemar | None
-    """McNemar's exact test; None unless every planned episode is a pair."""
+    """McNemar's exact test, with p of starts where they come again; None unless every planned
+    episode is a pair."""
     difference: Difference | None
     """The evaluated policy's success rate less the baseline's, with its bootstrap interval; None as
     `test` is."""
@@ -205,7 +198,7 @@ def compare(
         a,
         b,
         tuple(warnings),
-        tuple(_left_out(a, b, keys)),
+        (*_left_out(a, b, keys), *_repeats(a, [x for x, _ in pairs.values()])),
         contrast("all", keys, resample_tasks),
         tuple(
             contrast(s, [k for k in keys if k[0].startswith(f"{s}/")], resample_tasks)
@@ -293,36 +286,16 @@ def _contrast(
     confidence: float,
     each: int | None,
 ) -> Contrast:
-    """Return the contrast of the planned episodes `keys`; of several seeds by their starts."""
+    """Return the contrast of the planned episodes `keys`."""
     found = [pairs[key] for key in keys if key in pairs]
     outcomes = np.array([(x.success, y.success) for x, y in found], dtype=bool).reshape(-1, 2)
     baseline_successes, evaluated_successes = map(int, outcomes.sum(axis=0))
     test = difference = None
-    if len(found) == len(keys):
-        test = mcnemar_test(outcomes[:, 0], outcomes[:, 1])
-        of_task = np.array([task for task, _ in keys])
-        groups = [of_task == task for task in dict.fromkeys(of_task)]
-        if each is None:
-            difference = paired_bootstrap(
-                [outcomes[group, 0] for group in groups],
-                [outcomes[group, 1] for group in groups],
-                confidence,
-                resample_tasks=resample_tasks,
-            )
-        else:
-            change = outcomes[:, 1].astype(float) - outcomes[:, 0]
-            at_starts = [by_start(change[group], _chosen(keys, group), each) for group in groups]
-            means = [starts.mean(axis=1) for starts in at_starts]
-            difference = clustered_bootstrap(means, confidence, resample_tasks=resample_tasks)
-            sums = np.concatenate([starts.sum(axis=1) for starts in at_starts])
-            test = dataclasses.replace(test, p_value=sign_flip_test(sums))
+    if found and len(found) == len(keys):
+        difference, test = compare_pairs(found, each, confidence, resample_tasks)
     return Contrast(
         name, len(keys), len(found), baseline_successes, evaluated_successes, test, difference
     )
-
-
-def _chosen(keys: Sequence[Key], mask: npt.NDArray[np.bool_]) -> list[Key]:
-    return [key for key, wanted in zip(keys, mask, strict=True) if wanted]
 
 
 def _left_out(a: Results, b: Results, keys: Sequence[Key]) -> list[str]:
@@ -341,6 +314,12 @@ def _left_out(a: Results, b: Results, keys: Sequence[Key]) -> list[str]:
             "no warning, all shared episodes start alike, and only the policies' own draws differ."
         )
     return notes
+
+
+def _repeats(results: Results, episodes: Sequence[EpisodeResult]) -> list[str]:
+    """Return a sentence on starts that come again within one seed, if they do."""
+    starts = count_starts(results.config, episodes)
+    return [] if starts is None else [f"{starts_text(starts)} p is of a sign-flip test of starts."]
 
 
 def _same_start(a: Results, b: Results, x: EpisodeResult, y: EpisodeResult) -> bool:

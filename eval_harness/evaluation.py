@@ -9,7 +9,7 @@ from typing import Any
 
 from common.errors import SettingError
 from eval_harness.perturbations.table import Condition
-from eval_harness.plan import Item, Shard, Start, make_items
+from eval_harness.plan import Item, Shard, Start, check_starts_once, make_items
 from eval_harness.policies import load_policy
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policies.scripted import ScriptedPolicy
@@ -82,7 +82,8 @@ def evaluate(
 
     Raises:
         ResultsError: the folder holds another evaluation.
-        SettingError: there is nothing to run, or nothing that this seed could draw.
+        SettingError: there is nothing to run, or nothing that this seed could draw; or what may
+            stop early has more episodes of a task than starts.
         RunError: too many episodes in a row met errors.
     """
     pack = assets or resolve_assets()
@@ -93,7 +94,10 @@ def evaluate(
     def find_start(task: str, episode: int) -> Start | None:
         return recorded.start(task, first + episode) if recorded else None
 
-    items = shard.of(make_items(protocol, tasks, count, seed, find_start))
+    every = make_items(protocol, tasks, count, seed, find_start)
+    if rule is not None or rounds is not None:
+        check_starts_once(every)
+    items = shard.of(every)
     content = make_config(
         protocol,
         policy.identity(),

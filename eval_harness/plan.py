@@ -137,6 +137,25 @@ def make_items(
     return items
 
 
+def check_starts_once(items: Iterable[Item]) -> None:
+    """Check that no start comes twice: what stops early counts each episode as independent.
+
+    Raises:
+        SettingError: an official init state of a task comes again.
+    """
+    found: dict[str, list[int]] = {}
+    for item in items:
+        if item.key.init_index >= 0:
+            found.setdefault(item.key.task, []).append(item.key.init_index)
+    for task, starts in found.items():
+        if len(starts) > (count := len(set(starts))):
+            raise SettingError(
+                f"{len(starts)} episodes of {task} begin at {count} starts, and what stops early "
+                f"takes each for a start of its own: ask for {count} episodes or fewer (--episodes "
+                f"{count}), or run all without a rule"
+            )
+
+
 def choose_tasks(names: Sequence[str] = (), suites: Sequence[str] = ()) -> list[Task]:
     """Return the tasks of these names and suites, each once, in the order asked for.
 

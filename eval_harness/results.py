@@ -17,7 +17,6 @@ from typing import Any
 
 from common.errors import DlrError, TrajectoryError
 from common.files import append_bytes
-from common.intervals import wilson_interval
 from common.json_files import (
     build,
     drop_torn_line,
@@ -29,8 +28,7 @@ from common.json_files import (
 )
 from common.locks import lock_folder
 from eval_harness.protocols import Protocol
-from eval_harness.seeds import by_start, episodes_a_seed, summarise_seeds
-from eval_harness.statistics import clustered_interval
+from eval_harness.seeds import count_starts, episodes_a_seed, rate_interval, summarise_seeds
 from eval_harness.timing import Timing
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
@@ -343,7 +341,8 @@ def summarise(results: Results) -> dict[str, Any]:
 
     Each entry has `planned`, `done`, `successes`, `errors`, `missing`, and `rate`, `low`, `high`
     (Wilson's 95% interval), which are None unless every planned episode ended without an error.
-    Of several seeds the intervals are `statistics.clustered_interval`, and `seeds` tells of each.
+    Where starts come again, they are `statistics.clustered_interval`; `starts` is then how many
+    there are of one seed, and `seeds` tells of each of several.
     """
     each = episodes_a_seed(results.config)
     plan: list[tuple[str, int]] = planned(results.config["plan"])
@@ -354,7 +353,7 @@ def summarise(results: Results) -> dict[str, Any]:
         ended = [result for result in there if result.error is None]
         successes = sum(result.success for result in ended)
         complete = len(ended) == len(keys)
-        low, high = _interval(ended, each) if complete else (None, None)
+        low, high = rate_interval(ended, each) if complete else (None, None)
         return {
             "planned": len(keys),
             "done": len(ended),
@@ -380,13 +379,6 @@ def summarise(results: Results) -> dict[str, Any]:
         "suites": {s: entry([k for k in plan if k[0].startswith(f"{s}/")]) for s in suites},
         "tasks": {task: entry([k for k in plan if k[0] == task]) for task in tasks},
         "errors": dict(errors),
+        "starts": count_starts(results.config, results.episodes),
         "seeds": summarise_seeds(results.config, results.episodes),
     }
-
-
-def _interval(ended: Sequence[EpisodeResult], each: int | None) -> tuple[float, float]:
-    """Return the interval of the success of episodes, of several seeds by their starts."""
-    if each is None or not ended:
-        return wilson_interval(sum(result.success for result in ended), len(ended))
-    keys = [result.key for result in ended]
-    return clustered_interval(by_start([result.success for result in ended], keys, each))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
+
+FloatArray = npt.NDArray[np.float64]
 
 _FEW = 5
 """Pairs of a task, or starts, of which a draw within the task says too little how they vary: of n
@@ -134,25 +136,28 @@ def paired_bootstrap(
 
 
 def clustered_interval(
-    outcomes: npt.NDArray[np.float64], confidence: float = 0.95
+    outcomes: Iterable[npt.ArrayLike], confidence: float = 0.95
 ) -> tuple[float, float]:
     """Return an interval of a success rate of which several outcomes share a start.
 
     Wilson's, of the effective number of outcomes: their number over the design effect, that is
     the variance of the mean from starts over that of as many independent outcomes (Rao and Scott,
-    1992; Korn and Graubard, 1998). It is at least the number of starts, also where all outcomes
-    are alike and nothing shows how they vary, and at most that of outcomes.
+    1992; Korn and Graubard, 1998). It is at least what it is where all outcomes of a start are
+    alike (the number of starts, of as many outcomes each), also where all are and nothing shows
+    how they vary, and at most that of outcomes.
 
     Args:
-        outcomes: 0 or 1. Shape: (starts, outcomes of each).
+        outcomes: of each start its outcomes, 0 or 1.
         confidence: coverage, in (0, 1).
     """
-    starts, n, rate = len(outcomes), float(outcomes.size), float(outcomes.mean())
-    effective = float(starts)
+    found = [np.asarray(one, float) for one in outcomes]
+    sizes, sums = np.array([[len(one), one.sum()] for one in found]).T
+    starts, n, rate = len(sizes), float(sizes.sum()), float(sums.sum() / sizes.sum())
+    least = n**2 / float((sizes**2).sum())
+    effective = least
     if starts > 1 and 0 < rate < 1:
-        varied = float(outcomes.mean(axis=1).var(ddof=1)) / starts
-        alone = rate * (1 - rate) / n
-        effective = min(max(n * alone / varied, starts), n) if varied > 0 else n
+        varied = starts / (starts - 1) * float(((sums - rate * sizes) ** 2).sum()) / n**2
+        effective = min(max(rate * (1 - rate) / varied, least), n) if varied > 0 else n
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (rate + z**2 / (2 * effective)) / (1 + z**2 / effective)
     reach = z * math.sqrt(rate * (1 - rate) / effective + z**2 / (4 * effective**2))
@@ -161,7 +166,7 @@ def clustered_interval(
 
 
 def clustered_bootstrap(
-    differences: Sequence[npt.NDArray[np.float64]],
+    differences: Sequence[Iterable[npt.ArrayLike]],
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -169,33 +174,40 @@ def clustered_bootstrap(
 ) -> Difference:
     """Return a mean difference with its bootstrap interval, starts being what is drawn.
 
-    As `paired_bootstrap`, of starts that several seeds share.
+    As `paired_bootstrap`, of starts that come again, in several seeds or in one.
 
     Args:
-        differences: per task, the mean difference at each start, -1..1. Shape: (starts,).
+        differences: per task, of each start the differences of its pairs, -1..1: one number, or
+            (n,), where n may vary from start to start.
         confidence: coverage, in (0, 1).
         resamples: number of bootstrap samples.
         seed: of the samples.
         resample_tasks: whether tasks are drawn too.
     """
-    means = np.array([task.mean() for task in differences])
-    value, alpha = float(means.mean()), 1.0 - confidence
-    every = np.concatenate(differences)
+    tasks = [[np.atleast_1d(np.asarray(one, float)) for one in task] for task in differences]
+    groups = [np.array([one.mean() for one in task]) for task in tasks]
+    sizes = [np.array([one.size for one in task], float) for task in tasks]
+    shares = [size / size.mean() for size in sizes]
+    means = [float((w * task).mean()) for w, task in zip(shares, groups, strict=True)]
+    value, alpha = float(np.mean(means)), 1.0 - confidence
+    every = np.concatenate(groups)
     if np.ptp(every) == 0:
         bound = float(1.0 - (alpha / 2) ** (1 / len(every))) * (1 if value == 0 else 2)
         return Difference(value, max(value - bound, -1.0), min(value + bound, 1.0))
-    rng, lengths = np.random.default_rng(seed), np.array([len(task) for task in differences])
-    groups, weights = list(differences), [np.full(n, 1 / n) for n in lengths]
-    alike = all(np.ptp(task) == 0 for task in differences)
+    rng, lengths = np.random.default_rng(seed), np.array([len(task) for task in groups])
+    weights = [np.full(n, 1 / n) for n in lengths]
+    alike = all(np.ptp(task) == 0 for task in groups)
     if not resample_tasks and (lengths.min() < _FEW or alike):
-        groups, weights = [every], [np.concatenate(weights) / len(weights)]
+        groups, shares = [every], [np.concatenate(shares)]
+        weights = [np.concatenate(weights) / len(weights)]
         lengths = np.array([_effective(lengths)])
 
-    def means_of(n: int, p: npt.NDArray[np.float64], task: npt.NDArray[np.float64]) -> Any:
+    def means_of(n: int, p: FloatArray, share: FloatArray, task: FloatArray) -> FloatArray:
         blocks = _blocks(np.full(resamples, n), len(task))
-        return np.concatenate([rng.multinomial(draws, p) @ task / n for draws in blocks])
+        counts = (rng.multinomial(draws, p) for draws in blocks)
+        return np.concatenate([drawn @ (share * task) / (drawn @ share) for drawn in counts])
 
-    parts = zip(lengths, weights, groups, strict=True)
+    parts = zip(lengths, weights, shares, groups, strict=True)
     samples = np.stack([means_of(*part) for part in parts], axis=1)
     if resample_tasks:
         drawn = rng.integers(samples.shape[1], size=samples.shape)

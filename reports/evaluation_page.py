@@ -9,7 +9,7 @@ from typing import Any
 from eval_harness.compare import Comparison, Contrast
 from eval_harness.published.figures import PublishedComparison
 from eval_harness.results import Results, summarise
-from eval_harness.seeds import seeds_text
+from eval_harness.seeds import seeds_text, starts_text
 from eval_harness.sequential.rules import Stop
 from eval_harness.sequential.stopped import stop_text
 from reports import evaluation_tables as tables
@@ -97,6 +97,8 @@ def _alerts(
     ]
     if text := stop_text(results, stop):
         found.append(text)
+    if summary["starts"]:
+        found.append(starts_text(summary["starts"]))
     if summary["seeds"]:
         found.append(seeds_text(summary["seeds"]))
     preflight = results.config.get("preflight")

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from eval_harness.compare import Comparison, Contrast
 from eval_harness.published.figures import Agreed, Figure, PublishedComparison
-from eval_harness.seeds import seeds_text
+from eval_harness.seeds import seeds_text, starts_text
 
 NONE = "–"
 """Stands where there is no number."""
@@ -50,6 +50,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         found = (*rate_texts(entry), *(() if whole else counts))
         cells.append(_row(kind == "task", name, found))
     print_table("Success, 95% intervals", headings, cells, console)
+    if summary["starts"]:
+        console.print(Text(starts_text(summary["starts"])))
     if summary["seeds"]:
         console.print(Text(seeds_text(summary["seeds"])))
     for error, count in summary["errors"].items():

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from analysis.statistics import holm
-from common.intervals import wilson_interval
 from eval_harness.perturbations.arms import Arm
 from eval_harness.results import IDENTITY, Results, ResultsError, planned
-from eval_harness.statistics import Difference, McNemar, mcnemar_test, paired_bootstrap
+from eval_harness.seeds import compare_pairs, episodes_a_seed, rate_interval
+from eval_harness.statistics import Difference, McNemar
 
 Verdict = Literal["less", "more", "no change found", "too few to tell", "incomplete"]
 """What an arm says: success falls or rises; or it may change by no more than the interval says;
@@ -45,10 +43,13 @@ class Retained:
     """Pairs at which both succeed."""
     successes: int
     """Successes under the condition among the pairs."""
+    share_kept: tuple[float, float, float] | None
+    """Share of the control's successes that are kept, and its interval; None if incomplete, or of
+    no success."""
     difference: Difference | None
     """Success under the condition less the control's, with its interval; None if incomplete."""
     test: McNemar | None
-    """McNemar's exact test; None if incomplete."""
+    """McNemar's exact test, with p of starts where they come again; None if incomplete."""
     adjusted: float | None
     """Its p value after Holm; None if incomplete."""
     verdict: Verdict
@@ -59,16 +60,9 @@ class Retained:
         """Name of the arm."""
         return Arm(self.axes, self.level).name
 
-    @property
-    def share_kept(self) -> tuple[float, float, float] | None:
-        """Share of the control's successes that are kept, and Wilson's interval; None if none."""
-        if self.control == 0 or self.difference is None:
-            return None
-        return (self.kept / self.control, *wilson_interval(self.kept, self.control))
-
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {**asdict(self), "share_kept": self.share_kept}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -125,25 +119,25 @@ def _compare(arm: Arm, control: Results, results: Results, confidence: float) ->
     keys = planned(control.config["plan"])
     ended = [{r.key: r for r in one.episodes if r.error is None} for one in (control, results)]
     shared = [key for key in keys if key in ended[0] and key in ended[1]]
-    a, b = (np.array([side[key].success for key in shared], bool) for side in ended)
-    for key in shared:
-        first, second = ended[0][key], ended[1][key]
+    pairs = [(ended[0][key], ended[1][key]) for key in shared]
+    for key, (first, second) in zip(shared, pairs, strict=True):
         if (first.init_index, first.seed) != (second.init_index, second.seed):
             raise ResultsError(f"{results.folder}: {key} starts elsewhere than in the control")
-    difference = test = None
+    solved = [second for first, second in pairs if first.success]
+    kept, each = sum(second.success for second in solved), episodes_a_seed(control.config)
+    share = difference = test = None
     if len(shared) == len(keys):
-        of_task = np.array([task for task, _ in keys])
-        groups = [of_task == task for task in dict.fromkeys(of_task.tolist())]
-        difference = paired_bootstrap([a[g] for g in groups], [b[g] for g in groups], confidence)
-        test = mcnemar_test(a, b)
+        difference, test = compare_pairs(pairs, each, confidence)
+        share = (kept / len(solved), *rate_interval(solved, each)) if solved else None
     return Retained(
         arm.axes,
         arm.level,
         len(keys),
         len(shared),
-        int(a.sum()),
-        int((a & b).sum()),
-        int(b.sum()),
+        len(solved),
+        kept,
+        sum(second.success for _, second in pairs),
+        share,
         difference,
         test,
         None,

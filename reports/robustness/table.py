@@ -12,6 +12,7 @@ from common.files import write_text
 from eval_harness.perturbations.arms import load_arms
 from eval_harness.perturbations.retained import SMALL, Retained, Robustness, measure_retained
 from eval_harness.results import summarise
+from eval_harness.seeds import count_starts, starts_text
 from reports.evaluation_tables import (
     NONE,
     Row,
@@ -81,11 +82,14 @@ def _whole(value: float) -> str:
 def notes(found: Robustness) -> list[str]:
     """Return what the reader of the numbers should know, in sentences."""
     pairs = found.arms[0].planned if found.arms else 0
+    starts = count_starts(found.control.config, found.control.episodes)
+    again = [f"{starts_text(starts)} p is of a sign-flip test of starts."] if starts else []
     return [
         f"{pairs} episodes an arm, each paired with the control's of the same task, start and "
         "seed. Kept: of the episodes at which the control succeeds, the share at which the arm "
         "does. Points: the difference from the control, mean over tasks, "
         f"{found.confidence:.0%} paired bootstrap. p: McNemar's exact test, adjusted by Holm for "
         f"{len(found.arms)} conditions. Too few to tell: no change is shown, and one of "
-        f"{SMALL:.0%} is not ruled out."
+        f"{SMALL:.0%} is not ruled out.",
+        *again,
     ]

@@ -16,11 +16,15 @@ from demonstrations.make import make_demonstrations
 from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.evaluation import evaluate
 from eval_harness.merging import merge, merge_seeds
+from eval_harness.perturbations.arms import Arm
+from eval_harness.perturbations.retained import measure_retained
 from eval_harness.policies.random import RandomPolicy
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.results import ResultsError, load_results, summarise
+from eval_harness.sequential.rules import StoppingRule
 from eval_harness.statistics import clustered_bootstrap, clustered_interval
 from reports.evaluation_tables import print_comparison, print_summary
+from reports.robustness.table import notes
 from simulation.assets.resolve import AssetPack, embedded_pack
 from tests.eval_harness.folders import BOWL, DRAWER, made_up, write_folder
 from tests.eval_harness.test_runner import DRAWER as DRAWER_TASK
@@ -171,6 +175,80 @@ def test_two_policies_of_several_seeds(tmp_path: Path) -> None:
             compare_folders(folders[0], longer, allowed)
     alike = clustered_bootstrap([np.zeros(25)] * 2)
     assert alike.high == -alike.low == pytest.approx(1 - 0.025 ** (1 / 50))
+
+
+def again(first: list[bool], *, second: int = 50) -> list[bool]:
+    """Outcomes of 50 starts, and of the first of them again, alike."""
+    return first + first[:second]
+
+
+def test_starts_that_come_again_are_not_counted_twice(tmp_path: Path) -> None:
+    once = [i % 2 == 0 for i in range(50)]
+    other = [i % 2 == 0 or i % 5 == 0 for i in range(50)]
+    alone, beside = (
+        write_folder(tmp_path / name, {DRAWER: found})
+        for name, found in (("a", once), ("b", other))
+    )
+    twice, both = (
+        write_folder(tmp_path / name, {DRAWER: again(found)})
+        for name, found in (("c", once), ("d", other))
+    )
+    single, double = (summarise(load_results(folder)) for folder in (alone, twice))
+    assert single["starts"] is None and double["starts"] == 50
+    for end in ("low", "high"):
+        assert double["all"][end] == pytest.approx(single["all"][end], abs=0.005)
+    few = summarise(load_results(write_folder(tmp_path / "e", {DRAWER: again(once, second=10)})))
+    blind = wilson_interval(30, 60)
+    assert few["starts"] == 50 and few["all"]["high"] > blind[1] + 0.002
+    found, doubled = compare_folders(alone, beside), compare_folders(twice, both)
+    assert found.all.test and doubled.all.test and found.all.difference and doubled.all.difference
+    assert found.all.test.p_value == pytest.approx(doubled.all.test.p_value) == 2 * 0.5**5
+    assert doubled.all.difference.low == pytest.approx(found.all.difference.low, abs=0.02)
+    assert "come again" in doubled.notes[0] and found.notes == ()
+    console = Console(file=io.StringIO(), width=80, record=True)
+    print_summary(double, console)
+    assert "begin at 50 starts" in console.export_text()
+
+
+def test_what_an_arm_keeps_counts_starts(tmp_path: Path) -> None:
+    control, lower = [True] * 50, [i >= 8 for i in range(50)]
+
+    def retained(name: str, times: int):
+        arms = {}
+        for arm, found in ((Arm("", 0), control), (Arm("camera", 3), lower)):
+            folder = tmp_path / f"{name}-{arm.name}"
+            write_folder(folder, {DRAWER: found * times}, policy={"kind": "x"})
+            arms[arm] = load_results(folder)
+        return measure_retained(arms)
+
+    once, twice = retained("once", 1), retained("twice", 2)
+    (a,), (b,) = once.arms, twice.arms
+    assert a.adjusted == pytest.approx(b.adjusted) and a.share_kept and b.share_kept
+    assert b.share_kept == pytest.approx(a.share_kept, abs=0.005)
+    assert "sign-flip test of starts" in notes(twice)[-1] and len(notes(once)) == 1
+
+
+def test_starts_of_unlike_numbers_of_outcomes() -> None:
+    rng = np.random.default_rng(4)
+    covered = []
+    for _ in range(1500):
+        hard, sizes = rng.beta(1, 0.5, 60), rng.integers(1, 5, 60)
+        found = [rng.random(n) < p for n, p in zip(sizes, hard, strict=True)]
+        low, high = clustered_interval(found)
+        covered.append(low <= 1 / 1.5 <= high)
+    assert 0.925 <= np.mean(covered) <= 0.975
+    ragged = [[np.ones(3)] * 5 + [np.zeros(1)] * 10] * 2
+    of_all = clustered_bootstrap(ragged)
+    assert of_all.value == pytest.approx(0.6) and of_all.low < 0.6 < of_all.high
+
+
+@pytest.mark.parametrize("options", [{"rule": StoppingRule(0.5)}, {"rounds": 1}])
+def test_what_stops_early_takes_no_start_twice(pack: AssetPack, tmp_path: Path, options) -> None:
+    with pytest.raises(SettingError, match=r"51 episodes of .* begin at 50 starts.*--episodes 50"):
+        evaluate(
+            RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "a", 51, assets=pack, **options
+        )
+    assert not (tmp_path / "a").exists()
 
 
 def test_what_is_no_set_of_seeds(tmp_path: Path) -> None:
