@@ -11,15 +11,19 @@ from pathlib import Path
 from eval_harness.perturbations.arms import is_arms, load_arms
 from eval_harness.perturbations.table import read_condition
 from eval_harness.results import EpisodeResult, Results, load_results
+from eval_harness.sequential.rules import Stop
+from eval_harness.sequential.stopped import load_counted
 from reports.evaluation_tables import policy_name
 
 _OF_RESULTS = (
     "results", "policy", "protocol", "assets", "evaluation_seed", "axes", "level", "suite",
 )  # fmt: skip
 _OF_EPISODE = tuple(field.name for field in fields(EpisodeResult))
-COLUMNS = (*_OF_RESULTS, *_OF_EPISODE)
+COLUMNS = (*_OF_RESULTS, *_OF_EPISODE, "counted")
 """Heads of the columns. `axes` is empty and `level` 0 where nothing is perturbed; `success` is
-1 or 0, and empty for an error, which is no failure; `init_index` is -1 for another start."""
+1 or 0, and empty for an error, which is no failure; `init_index` is -1 for another start; `counted`
+is 0 for an episode that ran beyond where a rule stopped the evaluation, which no rate holds, and 1
+for all others."""
 
 
 def to_csv(folders: Sequence[Path]) -> str:
@@ -32,16 +36,13 @@ def to_csv(folders: Sequence[Path]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for folder in folders:
-        for results in _all_results(folder):
-            writer.writerows(_rows(results))
+        for results in load_arms(folder).values() if is_arms(folder) else [load_results(folder)]:
+            _, stop = load_counted(results.folder)
+            writer.writerows(_rows(results, stop))
     return stream.getvalue()
 
 
-def _all_results(folder: Path) -> list[Results]:
-    return list(load_arms(folder).values()) if is_arms(folder) else [load_results(folder)]
-
-
-def _rows(results: Results) -> Iterator[list[object]]:
+def _rows(results: Results, stop: Stop | None) -> Iterator[list[object]]:
     config = results.config
     condition = read_condition(config["protocol"])
     axes = "+".join(one.axis for one in condition)
@@ -57,4 +58,5 @@ def _rows(results: Results) -> Iterator[list[object]]:
     for episode in results.episodes:
         values = dict(zip(_OF_EPISODE, astuple(episode), strict=True))
         values["success"] = "" if episode.error is not None else int(episode.success)
-        yield [*common, episode.task.split("/")[0], *values.values()]
+        counted = int(stop is None or episode.episode < stop.rounds)
+        yield [*common, episode.task.split("/")[0], *values.values(), counted]

@@ -13,6 +13,8 @@ import pytest
 from cli.main import main
 from common.errors import DlrError, UsageError
 from eval_harness.results import ResultsError
+from eval_harness.sequential.rules import Stop, StoppingRule
+from eval_harness.sequential.stopped import write_stop
 from reports.episodes.films import choose_episodes, film, find_episode, load_episodes
 from reports.episodes.rows import COLUMNS, to_csv
 from simulation.tasks import get_task
@@ -43,6 +45,15 @@ def test_rows(arms: Path, tmp_path: Path) -> None:
         ("5", "1", "9"),
     ]
     assert rows[-1]["evaluation_seed"] == "3" and rows[-1]["suite"] == "libero_goal"
+
+
+def test_rows_tell_what_ran_beyond_a_stop(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "stopped", {DRAWER: [True] * 4, BOWL: [True, True, "x", None]})
+    write_stop(folder, StoppingRule(0.5), Stop(2, "above", 4, 4, 0.6, 1.0))
+    rows = list(csv.DictReader(io.StringIO(to_csv([folder]))))
+    found = {(row["task"], int(row["episode"])): row["counted"] for row in rows}
+    assert len(found) == 7
+    assert all(counted == str(int(episode < 2)) for (_, episode), counted in found.items())
 
 
 def test_episodes_are_chosen(arms: Path) -> None:
