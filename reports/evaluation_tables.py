@@ -119,11 +119,12 @@ def print_published(found: PublishedComparison, console: Console) -> None:
 
 def published_texts(found: PublishedComparison) -> dict[str, Any]:
     """Return title, headings, rows (each a suite and its cells) and notes, as text."""
+    note = f" ({found.figure.note})" if found.figure.note else ""
     return {
         "title": f"Beside the published success of {found.figure.model}",
         "headings": ("published", "interval", "this run", "difference", ""),
         "rows": [[row.suite, *_agreed_texts(row)] for row in found.rows],
-        "notes": [*found.warnings, f"Source: {found.figure.source}."],
+        "notes": [*found.warnings, f"Source: {found.figure.source}{note}."],
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -107,16 +108,23 @@ def all_figures() -> tuple[Figure, ...]:
 
 
 def find_figures(model: str) -> list[Figure]:
-    """Return the figures of a model.
+    """Return the figures of a model, or of all sizes of one, as of `smolvla`.
 
     Raises:
         SettingError: there is none of this name.
     """
-    found = [figure for figure in all_figures() if figure.model == model.lower()]
+    name = model.lower()
+    found = [figure for figure in all_figures() if figure.model == name]
+    found = found or [figure for figure in all_figures() if _family(figure.model) == name]
     if not found:
         names = ", ".join(dict.fromkeys(figure.model for figure in all_figures()))
         raise SettingError(f"no figures of {model!r} are known; there are {names}")
     return found
+
+
+def _family(model: str) -> str:
+    """Return a model's name without its size, such as `smolvla` of `smolvla-0.24b`."""
+    return re.sub(r"-[\d.]+b$", "", model)
 
 
 def compare_published(
@@ -134,7 +142,8 @@ def compare_published(
         config: of the results.
 
     Raises:
-        SettingError: the model is not known, or nothing of it on LIBERO is published.
+        SettingError: the model is not known, nothing of it on LIBERO is published, or there are
+            several sizes of it.
     """
     figures = [
         figure
@@ -143,6 +152,9 @@ def compare_published(
     ]
     if not figures:
         raise SettingError(f"of {model} only reruns, or other benchmarks than LIBERO, are known")
+    if len(figures) > 1:
+        names = ", ".join(figure.model for figure in figures)
+        raise SettingError(f"{model} is published in several sizes: name one of {names}")
     figure = figures[0]
     suites = summary["suites"]
     entries = {suite: suites[suite] for suite in figure.suites if suite in suites}

@@ -11,6 +11,7 @@ from eval_harness.plan import OUT_OF_DISTRIBUTION
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.published.figures import all_figures, compare_published, find_figures
 from eval_harness.results import load_results, summarise
+from reports.evaluation_tables import published_texts
 from simulation.tasks import SUITES, list_tasks
 from tests.eval_harness.folders import DRAWER, write_folder
 
@@ -51,6 +52,21 @@ def test_a_run_is_judged_by_both_intervals(tmp_path: Path, successes: int, says:
     assert row.low is not None and row.high is not None and row.rate is not None
     assert row.low < row.rate - row.published < row.high
     assert not found.warnings
+
+
+def test_sizes_of_a_model_are_told_apart(tmp_path: Path) -> None:
+    names = [figure.model for figure in find_figures("smolvla")]
+    assert names == ["smolvla-0.24b", "smolvla-0.45b", "smolvla-2.25b"]
+    with pytest.raises(SettingError, match=r"several sizes: name one of smolvla-0\.24b, s"):
+        judge(tmp_path / "a", "smolvla", 49)
+    found = judge(tmp_path / "b", "smolvla-2.25b", 47)
+    assert found.rows[0].published == pytest.approx(0.94)
+    assert published_texts(found)["notes"][-1].endswith("(2.25 billion parameters).")
+
+
+def test_every_published_name_stands_for_one_figure() -> None:
+    found = [f.model for f in all_figures() if (f.kind, f.benchmark) == ("published", "LIBERO")]
+    assert len(set(found)) == len(found)
 
 
 def test_what_is_not_the_same_is_said(tmp_path: Path) -> None:
