@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """Entries that can be compared: of one protocol, asset pack, simulator and kind of starts."""
+    """Entries that can be compared: of one protocol, assets, simulator, definition and starts."""
 
     entries: tuple[Entry, ...]
     """The best control first, those that are not complete last."""
@@ -66,6 +66,11 @@ class Group:
     def config(self) -> dict[str, Any]:
         """The configuration of its first entry, which all share but for policy, seed and plan."""
         return self.entries[0].results.config
+
+    @cached_property
+    def definitions(self) -> dict[str, str]:
+        """Key of each published task -> digest of its definition."""
+        return {task: digest for entry in self.entries for task, digest in _defined(entry).items()}
 
     @cached_property
     def boards(self) -> tuple[tuple[Entry, ...], ...]:
@@ -100,10 +105,30 @@ def _load(folder: Path, title: str) -> Entry:
 
 def group_entries(entries: Sequence[Entry]) -> list[Group]:
     """Return entries that can be compared together, in the order in which they were given."""
-    found: dict[str, list[Entry]] = {}
+    found: list[list[Entry]] = []
     for entry in entries:
-        found.setdefault(_kind(entry.results.config), []).append(entry)
-    return [Group(tuple(sorted(members, key=_by_success))) for members in found.values()]
+        alone = Group((entry,))
+        alike = (members for members in found if _are_alike(Group(tuple(members)), alone))
+        if (members := next(alike, None)) is None:
+            found.append([entry])
+        else:
+            members.append(entry)
+    return [Group(tuple(sorted(members, key=_by_success))) for members in found]
+
+
+def _are_alike(one: Group, other: Group) -> bool:
+    """Return whether all entries of two groups can be compared."""
+    return _kind(one.config) == _kind(other.config) and not _defined_otherwise(one, other)
+
+
+def _defined_otherwise(one: Group, other: Group) -> list[str]:
+    """Return keys of the published tasks that both have, with other definitions."""
+    a, b = one.definitions, other.definitions
+    return [task for task in a if b.get(task, a[task]) != a[task]]
+
+
+def _defined(entry: Entry) -> dict[str, str]:
+    return dict(entry.results.config["assets"].get("definitions", {}))
 
 
 def _kind(config: Mapping[str, Any]) -> str:
@@ -130,6 +155,8 @@ def differences(one: Group, other: Group) -> list[str]:
     if a["assets"]["digest"] != b["assets"]["digest"]:
         packs = (f"{c['assets']['name']} {c['assets']['digest'][:12]}" for c in (a, b))
         found.append(f"the assets ({' and '.join(packs)})")
+    if tasks := _defined_otherwise(one, other):
+        found.append(f"definitions of a published suite ({len(tasks)}, such as {tasks[0]})")
     for package, version in a["simulator"].items():
         if version != (now := b["simulator"].get(package)):
             found.append(f"the version of {package} ({version} and {now})")

@@ -35,7 +35,7 @@ def write_folder(
     policy: Mapping[str, Any] | None = None,
     seed: int = 0,
     simulator: Mapping[str, str] | None = None,
-    assets: Mapping[str, str] | None = None,
+    assets: Mapping[str, Any] | None = None,
     trajectories: Mapping[tuple[str, int], Episode] | None = None,
     init_index: int | None = None,
     episodes: int | None = None,

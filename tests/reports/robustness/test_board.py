@@ -77,6 +77,19 @@ def test_other_assets_are_told_and_an_arm_alone_is_not_its_control(
     assert "perturbations" in reason and "unperturbed and light 4" in reason
 
 
+def test_published_tasks_that_are_defined_otherwise_are_a_group_of_their_own(
+    tmp_path: Path,
+) -> None:
+    def write(name: str, **definitions: str) -> Path:
+        assets = {"name": "hub", "digest": "f" * 64, "definitions": definitions}
+        return write_folder(tmp_path / name, {DRAWER: [True, True], BOWL: [True]}, assets=assets)
+
+    folders = [write("a", x="1", y="2"), write("b", x="1", y="3"), write("c", x="1", z="4")]
+    groups = group_entries(load_entries(folders))
+    assert [[entry.title for entry in group.entries] for group in groups] == [["a", "c"], ["b"]]
+    assert differences(*groups) == ["definitions of a published suite (1, such as y)"]
+
+
 def test_folders_of_one_name_are_told_apart(folders: list[Path], tmp_path: Path) -> None:
     twin = write_folder(tmp_path / "twin" / "plain", {DRAWER: [True]})
     titles = [entry.title for entry in load_entries([folders[2], twin, twin])]
