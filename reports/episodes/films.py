@@ -111,7 +111,7 @@ def write_films(
     size: int,
     assets: Path | None = None,
 ) -> list[Path]:
-    """Write each episode as `TASK-NUMBER-OUTCOME.mp4`, every step, in real time.
+    """Write each episode as `SUITE--TASK-NUMBER-OUTCOME.mp4`, every step, in real time.
 
     Args:
         results: the evaluation.
@@ -130,7 +130,8 @@ def write_films(
     for episode in episodes:
         footage = film(results, episode, assets)
         outcome = "success" if episode.success else "failure"
-        path = out / f"{footage.task.name}-{episode.episode}-{outcome}.mp4"
+        name = episode.task.replace("/", "--")
+        path = out / f"{name}-{episode.episode}-{outcome}.mp4"
         with Renderer(footage.task, footage.assets, size, size, footage.scene) as renderer:
             renderer.wear(footage.look)
             states = draw_states(renderer, footage.states, footage.fixtures, cameras, size)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import imageio_ffmpeg
 import numpy as np
@@ -12,13 +14,16 @@ import pytest
 
 from cli.main import main
 from common.errors import DlrError, UsageError
-from eval_harness.results import ResultsError
+from eval_harness.results import EpisodeResult, ResultsError
 from eval_harness.sequential.rules import Stop, StoppingRule
 from eval_harness.sequential.stopped import write_stop
+from reports.episodes import films
 from reports.episodes.films import choose_episodes, film, find_episode, load_episodes
 from reports.episodes.rows import COLUMNS, to_csv
+from simulation.assets.resolve import embedded_pack
+from simulation.recordings.footage import Footage
 from simulation.tasks import get_task
-from tests.eval_harness.folders import BOWL, DRAWER, Outcome, trajectory, write_folder
+from tests.eval_harness.folders import BOWL, DRAWER, Outcome, made_up, trajectory, write_folder
 from tests.reports.robustness.arms_folder import write_arms
 
 
@@ -83,12 +88,31 @@ def test_a_film_has_the_look_of_its_episode(arms: Path) -> None:
     ]
 
 
+def test_tasks_of_one_name_in_two_suites_have_films_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["libero_goal/open_it", "libero_goal_swap/open_it"]
+    shown = [EpisodeResult(key, 0, 0, 0, True, 5, 1.0) for key in keys]
+    same = made_up(np.zeros((2, 3)))
+    shot = Footage(get_task(BOWL), embedded_pack(), same.states, same.fixtures, "")
+    monkeypatch.setattr(films, "film", lambda *_: shot)
+    monkeypatch.setattr(films, "Renderer", lambda *_: nullcontext(Mock()))
+    monkeypatch.setattr(films, "draw_states", lambda *_: [])
+    monkeypatch.setattr(films, "write_video", lambda path, *_: None)
+    results = load_episodes(write_folder(tmp_path / "a", {BOWL: [True]}))
+    paths = films.write_films(results, shown, tmp_path, ("agentview",), 32)
+    assert [path.name for path in paths] == [
+        "libero_goal--open_it-0-success.mp4",
+        "libero_goal_swap--open_it-0-success.mp4",
+    ]
+
+
 def test_commands(arms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--cameras", "agentview", "--size", "32"]
     folder, out = str(arms / "camera-5"), tmp_path / "films"
     main(["eval", "video", folder, "--out", str(out), "--show", "successes", *options])
     (path,) = out.iterdir()
-    assert path.name == f"{get_task(DRAWER).name}-1-success.mp4"
+    assert path.name == f"{DRAWER.replace('/', '--')}-1-success.mp4"
     reader = imageio_ffmpeg.read_frames(str(path))
     meta = next(reader)
     assert meta["size"] == (32, 32) and meta["fps"] == 20 and len(list(reader)) == 10
