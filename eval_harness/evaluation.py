@@ -90,6 +90,10 @@ def evaluate(
     recorded = policy if starts is None and isinstance(policy, ReplayPolicy) else starts
     count = episodes if episodes is not None else _episodes(recorded, protocol, tasks)
     first = _first_recording(policy, starts, tasks, seed, count)
+    if recorded is None and seed > (largest := protocol.largest_seed(count)):
+        raise SettingError(
+            f"of {count} episodes under {protocol.name} the largest seed is {largest}, not {seed}"
+        )
 
     def find_start(task: str, episode: int) -> Start | None:
         return recorded.start(task, first + episode) if recorded else None

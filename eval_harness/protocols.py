@@ -27,6 +27,10 @@ FORMAT_VERSION = 1
 StatePart = Literal["eef_position", "axis_angle", "gripper", "joints"]
 """End-effector position (3, m, world); robosuite's axis-angle (3, rad: no antipodal flip, up to
 2 pi); finger positions (2, m); arm joint angles (7, rad)."""
+LARGEST_SEED = 2**32 - 1
+"""Of a reset: NumPy's global generator, from which upstream draws, takes no larger one."""
+_SEED_STEP = 1_000_000
+"""By which the fixture seeds of an evaluation's next seed lie farther on."""
 _STAY_OPEN = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
 
@@ -92,7 +96,15 @@ class Protocol:
             episode: number of the episode of its task.
             seed: the evaluation's own seed; 0 follows the protocol.
         """
-        return self.environment_seed + episode + 1_000_000 * seed
+        return self.environment_seed + episode + _SEED_STEP * seed
+
+    def largest_seed(self, episodes: int) -> int:
+        """Return the largest evaluation's seed whose fixture seeds a simulator takes.
+
+        Args:
+            episodes: episodes of each task.
+        """
+        return (LARGEST_SEED - self.fixture_seed(episodes - 1)) // _SEED_STEP
 
     def as_dict(self) -> dict[str, Any]:
         """Return the protocol as JSON can hold it."""

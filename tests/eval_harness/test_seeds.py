@@ -282,6 +282,15 @@ def test_shards_of_merged_seeds_keep_their_own_trajectories(tmp_path: Path) -> N
     assert found == [0, 1, 2, 3, 10, 11, 12, 13]
 
 
+def test_a_seed_is_small_enough_for_the_simulator(pack: AssetPack, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="the largest seed is 4294, not 4295"):
+        evaluate(RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "a", 1, seed=4295, assets=pack)
+    assert not (tmp_path / "a").exists()
+    protocol = short()
+    largest = protocol.largest_seed(50)
+    assert protocol.fixture_seed(49, largest) < 2**32 <= protocol.fixture_seed(49, largest + 1)
+
+
 def test_a_seed_is_not_negative(pack: AssetPack, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="seed is 0 or more"):
         evaluate(RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "a", 1, seed=-1, assets=pack)
