@@ -87,9 +87,12 @@ def parse_levels(text: str, control: bool = True) -> list[int]:
         low, dash, high = part.partition("-")
         if not low.isdecimal() or (dash and not high.isdecimal()):
             raise PerturbationError(f"levels are given as 0-5, 3 or 0,2,4, not as {text!r}")
-        levels |= set(range(int(low), int(high if dash else low) + 1))
-    if out := sorted(level for level in levels if level > MOST):
-        raise PerturbationError(f"levels are {CONTROL} (control) to {MOST}, not {out[0]}")
+        ends = [int(end) for end in (low, high if dash else low)]
+        if max(ends) > MOST:
+            raise PerturbationError(f"levels are {CONTROL} (control) to {MOST}, not {max(ends)}")
+        if ends[0] > ends[1]:
+            raise PerturbationError(f"levels are given from low to high, not as {part.strip()}")
+        levels |= set(range(ends[0], ends[1] + 1))
     return sorted(levels)
 
 

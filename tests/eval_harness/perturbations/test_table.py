@@ -37,6 +37,8 @@ def test_names_and_levels() -> None:
     [
         (lambda: parse_axes("camera,wind"), "unknown axis 'wind'; there are camera"),
         (lambda: parse_levels("0-6"), "levels are 0 .control. to 5, not 6"),
+        (lambda: parse_levels("0-" + "9" * 30), "to 5, not 9999"),
+        (lambda: parse_levels("3-1,2"), "from low to high, not as 3-1"),
         (lambda: parse_levels("much"), "given as 0-5"),
         (lambda: Camera(6), "camera has levels 0"),
         (lambda: parse_condition("camera+camera", 1), "twice"),
