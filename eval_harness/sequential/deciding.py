@@ -132,7 +132,8 @@ def decide(
         block: episodes of each task that are run between two looks; changes no decision.
 
     Raises:
-        ComparisonError: the two differ in more than the policy, or have other tasks.
+        ComparisonError: the two differ in more than the policy, have other tasks, or one is of
+            several seeds.
         ResultsError: another shard has another rule, or is of another evaluation.
         SettingError: the block is none.
         BusyError: another process decides here.
@@ -182,7 +183,17 @@ def merge_decisions(folders: Sequence[Path], out: Path) -> Decided:
 
 
 def _check(first: Results, second: Results) -> None:
-    """Raise ComparisonError where two evaluations differ in more than the policy."""
+    """Raise ComparisonError where two evaluations differ in more than the policy, or have seeds.
+
+    Episodes of several seeds that are of one start are no independent pairs, as which the
+    interval would count them.
+    """
+    for one in (first, second):
+        if isinstance(one.config["seed"], list):
+            raise ComparisonError(
+                f"{one.folder} holds merged seeds: decide one seed's results; compare merged seeds "
+                "with `dlr eval compare`"
+            )
     if first.config["plan"]["tasks"] != second.config["plan"]["tasks"]:
         raise ComparisonError(f"{first.folder} and {second.folder} are of other tasks")
     if found := find_mismatches(first, second):

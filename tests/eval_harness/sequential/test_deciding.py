@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import SettingError
 from eval_harness.compare import ComparisonError, compare_folders
+from eval_harness.merging import merge_seeds
 from eval_harness.results import Results, ResultsError, load_results
 from eval_harness.sequential.deciding import (
     DECISION,
@@ -166,6 +167,13 @@ def test_what_cannot_be_decided(tmp_path: Path) -> None:
         decide(a, other_seed, DecisionRule(), tmp_path / "out")
     with pytest.raises(ComparisonError, match="other tasks"):
         decide(a, other_task, DecisionRule(), tmp_path / "out")
+    same = {"kind": "test"}
+    ones = [write_folder(tmp_path / f"{i}", WORSE, seed=i, policy=same) for i in range(2)]
+    merge_seeds(ones, tmp_path / "seeds")
+    seeds = Side(tmp_path / "seeds")
+    for sides in ((seeds, seeds), (a, seeds)):
+        with pytest.raises(ComparisonError, match="decide one seed's results"):
+            decide(*sides, DecisionRule(), tmp_path / "out")
     with pytest.raises(SettingError, match="1 episode or more"):
         decide(a, a, DecisionRule(), tmp_path / "out", block=0)
     with pytest.raises(ResultsError, match="dlr eval decide"):
