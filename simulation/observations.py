@@ -135,10 +135,11 @@ class Observer:
     ) -> dict[str, np.ndarray]:
         """Return what the cameras see, by the keys of this file's table.
 
-        The first row is the lowest, as in upstream's arrays (robosuite's `opengl` convention).
-        Depth is the distance along the camera's axis in metres, of which upstream gives OpenGL's
-        buffer; a segmentation holds indices into `Renderer.segments`, or -1 for the sky. A
-        stove's burner glows from the sampled state on, upstream's from the end of the step on.
+        The first row is the lowest, as in upstream's arrays (robosuite's `opengl` convention),
+        and lies first in memory. Depth is the distance along the camera's axis in metres, of
+        which upstream gives OpenGL's buffer; a segmentation holds indices into
+        `Renderer.segments`, or -1 for the sky. A stove's burner glows from the sampled state on,
+        upstream's from the end of the step on.
 
         Args:
             renderer: renderer of the environment's task and assets.
@@ -164,8 +165,8 @@ class Observer:
             ):
                 if name in sets and plane is not None:
                     key, channels, *_ = PICTURE_SETS[name]
-                    array = plane[::-1].reshape(height, width, channels)
-                    arrays[f"{view.camera}_{key}"] = array
+                    array = np.ascontiguousarray(plane[::-1])
+                    arrays[f"{view.camera}_{key}"] = array.reshape(height, width, channels)
         return arrays
 
     def _update_poses(self) -> None:

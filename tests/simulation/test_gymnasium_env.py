@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -213,6 +214,8 @@ def test_pictures_are_drawn_on_request():
     assert depth[0].mean() < depth[-1].mean()  # the lowest row, nearest to the camera, is first
     picture = observation["agentview_image"]
     assert picture.shape == (32, 48, 3) and picture.std() > 10
+    for key in keys:
+        assert torch.from_numpy(observation[key]).shape == observation[key].shape
     rendered = env.render()
     assert rendered is not None
     apart, flipped = (np.abs(rendered - p.astype(float)).mean() for p in (picture, picture[::-1]))
