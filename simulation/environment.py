@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import SupportsIndex
 
 import mujoco
 import numpy as np
 
-from common.errors import InvalidActionError, InvalidStateError, SettingError
+from common.errors import InvalidStateError, SettingError
 from common.machine import cores
+from simulation.arguments import check_action, check_seed
 from simulation.assets.resolve import AssetPack
 from simulation.physics.control import (
-    ACTION_DIM,
     ControllerState,
     ControlLoop,
     SimulatorView,
@@ -95,7 +95,7 @@ class Environment:
 
     def reset(
         self,
-        seed: int,
+        seed: SupportsIndex,
         init_index: int | None = None,
         init_state: np.ndarray | None = None,
         fixtures: Fixtures | None = None,
@@ -103,25 +103,28 @@ class Environment:
         """Start an episode.
 
         Args:
-            seed: draws fixture poses and, where no init state is given, object poses.
+            seed: draws fixture poses and, where no init state is given, object poses; 0 to
+                2^32 - 1.
             init_index: official init state to start from, 0 to 49.
             init_state: any state to start from, float64 (1 + nq + nv,), instead of an index.
             fixtures: fixture poses to use instead of the drawn ones (to replay an episode).
 
         Raises:
             InvalidStateError: the index or the state does not belong to this task.
+            SettingError: there is no such seed.
         """
+        seed = check_seed(seed)
         if init_index is not None:
             init_state = self._official_state(init_index)
         if init_state is not None:
             init_state = self.scene.check_state(init_state)
-        placement = self.scene.sample_placement(int(seed))
+        placement = self.scene.sample_placement(seed)
         self._place_fixtures(fixtures or placement.fixtures)
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:] = placement.qpos
         self.data.qacc_warmstart[:] = placement.warmstart
         self._controller.assign(self.scene.initial_controller)
-        self.seed, self.init_index = int(seed), init_index
+        self.seed, self.init_index = seed, init_index
         self._view.sample.start(self.data.qpos, self.data.qvel)
         if init_state is not None:
             self._assign(init_state)
@@ -372,20 +375,6 @@ class BatchEnvironment:
         """Stop the threads."""
         self._pool.shutdown()
         self.painters.close()
-
-
-def check_action(action: np.ndarray) -> np.ndarray:
-    """Return `action` as a contiguous float64 (7,).
-
-    Raises:
-        InvalidActionError: wrong shape, NaN or infinity.
-    """
-    array = np.ascontiguousarray(action, dtype=np.float64)
-    if array.shape != (ACTION_DIM,):
-        raise InvalidActionError(f"an action has shape (7,), but the given one has {array.shape}")
-    if not all(map(math.isfinite, array.tolist())):
-        raise InvalidActionError(f"the action contains NaN or infinity: {array.tolist()}")
-    return array
 
 
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common.errors import SettingError
+from simulation.arguments import SEEDS
 from simulation.assets.resolve import resolve_assets
 from simulation.environment import SETTLE_STEPS, Environment
 from simulation.observations import (
@@ -26,7 +27,6 @@ from simulation.tasks import get_task
 
 RANDOM = "random"
 """Value of `init_index` that draws one of the official init states at each reset."""
-_SEEDS = 2**32
 _OPTIONS = {"init_index", "init_state"}
 
 Observation = np.ndarray | dict[str, np.ndarray]
@@ -128,9 +128,7 @@ class Slot:
                 f"unknown reset options {sorted(unknown)}; there are {sorted(_OPTIONS)}"
             )
         if seed is None:
-            seed = int(rng.integers(_SEEDS))
-        if not 0 <= seed < _SEEDS:
-            raise SettingError(f"the seed {seed} is outside 0..{_SEEDS - 1}")
+            seed = int(rng.integers(SEEDS))
         index = options.get("init_index", self._settings.init_index)
         if "init_state" in options:
             index = None

@@ -269,3 +269,19 @@ def test_too_few_or_too_many_simulator_steps(pack, substeps):
     with pytest.raises(SettingError, match="10 to 25 simulator steps"), batch.coarse(substeps):
         pass
     assert batch.envs[0].model.opt.timestep == 0.002
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "7", None])
+def test_a_seed_that_upstream_could_not_take_is_one_clear_error(pack, seed):
+    env = Environment(BOWL, pack)
+    env.reset(seed=5)
+    before = env.state()
+    with pytest.raises(SettingError, match="seed"):
+        env.reset(seed)
+    assert env.seed == 5 and np.array_equal(env.state(), before)
+
+
+def test_a_seed_may_be_numpys(pack):
+    env = Environment(BOWL, pack)
+    env.reset(np.uint32(2**32 - 1))
+    assert type(env.seed) is int and env.seed == 2**32 - 1
