@@ -34,7 +34,7 @@ class GoalError(DlrError, ValueError):
 
 
 class InvalidActionError(DlrError, ValueError):
-    """An action has the wrong shape or contains NaN or infinity."""
+    """An action has the wrong shape, or contains what is no finite real number."""
 
 
 class InvalidStateError(DlrError, ValueError):

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
+from common.errors import InvalidStateError
+from simulation.arguments import real_numbers
 from simulation.physics.arena import with_arena
 from simulation.physics.problem import is_supported
 from simulation.pictures.looks import robot_looks, with_looks
@@ -118,9 +120,10 @@ class CrowdedScene(Scene):
         """Return `state` with the further objects, float64 (1 + nq + nv,).
 
         Raises:
-            InvalidStateError: it has neither this scene's size nor the task's own, or NaN.
+            InvalidStateError: it has neither this scene's size nor the task's own, or NaN, or
+                is no array of real numbers.
         """
-        array = np.asarray(state, dtype=np.float64)
+        array = real_numbers(state, "a simulator state", InvalidStateError)
         if array.shape != (self._own.state_size,):
             return super().check_state(array)
         return self._extended(self._own.check_state(array))

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import InvalidStateError, SettingError
 from common.machine import cores
-from simulation.arguments import check_action, check_seed
+from simulation.arguments import check_action, check_seed, whole_number
 from simulation.assets.resolve import AssetPack
 from simulation.physics.control import (
     ControllerState,
@@ -96,7 +96,7 @@ class Environment:
     def reset(
         self,
         seed: SupportsIndex,
-        init_index: int | None = None,
+        init_index: SupportsIndex | None = None,
         init_state: np.ndarray | None = None,
         fixtures: Fixtures | None = None,
     ) -> None:
@@ -115,6 +115,7 @@ class Environment:
         """
         seed = check_seed(seed)
         if init_index is not None:
+            init_index = whole_number(init_index, "an init index", InvalidStateError)
             init_state = self._official_state(init_index)
         if init_state is not None:
             init_state = self.scene.check_state(init_state)
@@ -165,7 +166,7 @@ class Environment:
                 (-1 opens, +1 closes). Values outside are clipped, as upstream does.
 
         Raises:
-            InvalidActionError: wrong shape, NaN or infinity; the episode is unchanged.
+            InvalidActionError: not seven finite real numbers; the episode is unchanged.
         """
         control_step(self._loop, check_action(action))
         return self.success()

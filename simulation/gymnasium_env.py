@@ -12,7 +12,7 @@ Gymnasium knows the id once this module is imported, which it does itself for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -21,7 +21,8 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
-from common.errors import InvalidActionError, SettingError
+from common.errors import SettingError
+from simulation.arguments import check_actions, check_seed
 from simulation.assets.resolve import resolve_assets
 from simulation.environment import BatchEnvironment
 from simulation.physics.control import ACTION_DIM, CONTROL_FREQUENCY
@@ -62,16 +63,18 @@ class LiberoEnv(gymnasium.Env[Observation, np.ndarray]):
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float64)
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, seed: SupportsIndex | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode and let it settle; info holds its seed and init index (-1: none).
 
         Raises:
             InvalidStateError: the init index or state does not belong to this task.
-            SettingError: unknown option, or a seed outside 0..2^32 - 1.
+            SettingError: unknown option, an init index that is no number, or a seed that is none
+                or outside 0..2^32 - 1.
         """
-        super().reset(seed=seed)
-        info = self._slot.begin(self.np_random, seed, options)
+        number = None if seed is None else check_seed(seed)
+        super().reset(seed=number)
+        info = self._slot.begin(self.np_random, number, options)
         self.env.settle(self._settings.settle_steps)
         return self._slot.observe(), info
 
@@ -79,7 +82,7 @@ class LiberoEnv(gymnasium.Env[Observation, np.ndarray]):
         """Apply one action; info holds `success`.
 
         Raises:
-            InvalidActionError: wrong shape, NaN or infinity; the episode is unchanged.
+            InvalidActionError: not seven finite real numbers; the episode is unchanged.
         """
         outcome = self._slot.outcome(self.env.step(action))
         return self._slot.observe(), *outcome
@@ -140,28 +143,29 @@ class LiberoVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | None = None,
+        seed: SupportsIndex | Sequence[SupportsIndex | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
         """Start episodes and let them settle.
 
         Raises:
             InvalidStateError: the init index or state does not belong to this task.
-            SettingError: unknown option, wrong number of seeds, or a mask of the wrong shape.
+            SettingError: unknown option, an init index that is no number, wrong number of seeds,
+                one that is none or outside 0..2^32 - 1, a mask of the wrong shape, or one that
+                leaves out a slot that has had no episode yet.
         """
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)))
         if mask.shape != (self.num_envs,) or mask.dtype != bool:
             raise SettingError(f"reset_mask must be bool with shape ({self.num_envs},)")
-        if seed is None or isinstance(seed, int):
-            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise SettingError(f"{len(seed)} seeds for {self.num_envs} environments")
+        if new := [i for i, o in enumerate(self._observations) if o is None and not mask[i]]:
+            raise SettingError(f"slots {new} have had no episode yet: reset them, too")
+        seeds = self._seeds(seed)
         indices = [int(i) for i in np.flatnonzero(mask)]
         for i in indices:
-            if seed[i] is not None:
-                self._generators[i] = seeding.np_random(seed[i])[0]
-        infos = self._reset(indices, seed, options)
+            if seeds[i] is not None:
+                self._generators[i] = seeding.np_random(seeds[i])[0]
+        infos = self._reset(indices, seeds, options)
         return self._stack(), infos
 
     def step(
@@ -170,14 +174,10 @@ class LiberoVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         """Apply actions (num_envs, 7); returns arrays of length num_envs.
 
         Raises:
-            InvalidActionError: wrong shape, NaN or infinity; all episodes are unchanged.
+            InvalidActionError: not finite real numbers of this shape; all episodes are unchanged.
             SettingError: an episode has ended and autoreset is disabled.
         """
-        if np.shape(actions) != (self.num_envs, ACTION_DIM):
-            raise InvalidActionError(
-                f"actions have shape ({self.num_envs}, {ACTION_DIM}), "
-                f"but the given ones have {np.shape(actions)}"
-            )
+        checked = check_actions(actions, self.num_envs)
         if self._mode is AutoresetMode.DISABLED and self._ended.any():
             raise SettingError(
                 f"the episodes of slots {np.flatnonzero(self._ended).tolist()} have ended: reset "
@@ -187,7 +187,7 @@ class LiberoVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         running = [i for i in range(self.num_envs) if not self._ended[i]]
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), dtype=bool)
-        successes = self._batch.step(running, np.asarray(actions)[running])
+        successes = self._batch.step(running, checked[running])
         last: dict[int, dict[str, Any]] = {}
         for i, success in zip(running, successes, strict=True):
             rewards[i], terminated[i], truncated[i], last[i] = self._slots[i].outcome(bool(success))
@@ -210,6 +210,24 @@ class LiberoVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         """Stop the threads and free the renderer."""
         self._batch.close()
         self._pictures.close()
+
+    def _seeds(
+        self, seed: SupportsIndex | Sequence[SupportsIndex | None] | None
+    ) -> list[int | None]:
+        """Return each slot's seed, or None where its generator draws it.
+
+        Raises:
+            SettingError: wrong number of seeds, or one that is none or outside 0..2^32 - 1.
+        """
+        if seed is None:
+            return [None] * self.num_envs
+        seeds: Any = seed
+        if not isinstance(seeds, Sequence) and np.ndim(seeds) == 0:
+            first = check_seed(seeds)
+            return [check_seed(first + i) for i in range(self.num_envs)]
+        if len(seeds) != self.num_envs:
+            raise SettingError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        return [None if one is None else check_seed(one) for one in seeds]
 
     def _reset(
         self, slots: list[int], seeds: Sequence[int | None], options: dict[str, Any]

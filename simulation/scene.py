@@ -18,6 +18,7 @@ import numpy as np
 
 from common.errors import InvalidStateError
 from common.machine import return_freed_memory
+from simulation.arguments import real_numbers
 from simulation.assets.resolve import AssetPack, resolve_assets
 from simulation.physics.arena import bounded_arenas, with_arena
 from simulation.physics.control import GRIPPER_SPEED, ControllerState, RobotIndex
@@ -182,9 +183,10 @@ class Scene:
         """Return `state` as float64 (1 + nq + nv,).
 
         Raises:
-            InvalidStateError: it has another size (of another task, or other assets) or NaN.
+            InvalidStateError: it has another size (of another task, or other assets) or NaN, or
+                is no array of real numbers.
         """
-        array = np.asarray(state, dtype=np.float64)
+        array = real_numbers(state, "a simulator state", InvalidStateError)
         if array.shape != (self.state_size,):
             raise InvalidStateError(
                 f"a simulator state of {self.task.name} has {self.state_size} numbers, "

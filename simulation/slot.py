@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common.errors import SettingError
-from simulation.arguments import SEEDS
+from simulation.arguments import SEEDS, whole_number
 from simulation.assets.resolve import resolve_assets
 from simulation.environment import SETTLE_STEPS, Environment
 from simulation.observations import (
@@ -51,7 +51,7 @@ class Settings:
     assets: str | Path | None = None
     """`libero`, `embedded` or a folder of assets; by default the first that is found."""
     cameras: tuple[str, ...] = DEFAULT_CAMERAS
-    """Cameras of the picture sets; `render` shows the first."""
+    """Cameras of the picture sets, of which `render` shows the first; or the name of one."""
     width: int = 256
     """Width of pictures, pixels."""
     height: int = 256
@@ -63,12 +63,12 @@ class Settings:
         Raises:
             SettingError: unknown observation set, or a number that is out of range.
         """
-        object.__setattr__(self, "cameras", tuple(self.cameras))
+        cameras: Any = self.cameras
+        object.__setattr__(self, "cameras", (cameras,) if isinstance(cameras, str) else (*cameras,))
         unknown = [name for name in self.sets if name not in SETS]
         if unknown or not self.sets:
             raise SettingError(f"unknown observation {unknown}; the sets are {', '.join(SETS)}")
-        if isinstance(self.init_index, str) and self.init_index != RANDOM:
-            raise SettingError(f"init_index is a number, None or {RANDOM!r}")
+        _check_index(self.init_index)
         if self.settle_steps < 0 or (self.horizon is not None and self.horizon < 1):
             raise SettingError("settle_steps must be at least 0 and horizon at least 1")
 
@@ -121,18 +121,23 @@ class Slot:
     def begin(
         self, rng: np.random.Generator, seed: int | None, options: dict[str, Any] | None
     ) -> dict[str, Any]:
-        """Reset the simulator, without settling, and return the reset's info."""
+        """Reset the simulator, without settling, and return the reset's info.
+
+        Raises:
+            InvalidStateError: the init index or state does not belong to this task.
+            SettingError: unknown option, no such seed, or an init index that is no number.
+        """
         options = options or {}
         if unknown := options.keys() - _OPTIONS:
             raise SettingError(
                 f"unknown reset options {sorted(unknown)}; there are {sorted(_OPTIONS)}"
             )
+        index = _check_index(options.get("init_index", self._settings.init_index))
         if seed is None:
             seed = int(rng.integers(SEEDS))
-        index = options.get("init_index", self._settings.init_index)
         if "init_state" in options:
             index = None
-        if index == RANDOM:
+        if isinstance(index, str):
             index = int(rng.integers(len(self.env.task.init_states())))
         self.env.reset(seed, index, options.get("init_state"))
         self.steps = 0
@@ -162,6 +167,17 @@ class Slot:
         return self._pictures.renderer.render(
             env.state(), env.fixtures(), size.cameras[0], size.width, size.height
         )
+
+
+def _check_index(index: Any) -> int | str | None:
+    """Return an init index as an int, RANDOM or None.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    if index is None or (isinstance(index, str) and index == RANDOM):
+        return index
+    return whole_number(index, f"an init_index other than None and {RANDOM!r}", SettingError)
 
 
 def observation_space(settings: Settings, env: Environment) -> spaces.Space[Any]:

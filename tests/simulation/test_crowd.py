@@ -35,6 +35,8 @@ def test_own_part_of_states_and_indices_stays(envs: tuple[Environment, Environme
     assert crowded.fixtures().names == own.fixtures().names
     with pytest.raises(InvalidStateError, match="belongs to another task"):
         crowded.reset(3, init_state=own.state()[:-1])
+    with pytest.raises(InvalidStateError, match="real numbers"):
+        crowded.reset(3, init_state=own.state() + 1j)
 
 
 def test_what_is_parked_does_not_matter(envs: tuple[Environment, Environment]) -> None:

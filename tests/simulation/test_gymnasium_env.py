@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -115,6 +116,7 @@ def test_resets_are_a_function_of_the_seed():
         {"observation": "sound"},
         {"observation": ()},
         {"init_index": "first"},
+        {"init_index": 3.5},
         {"settle_steps": -1},
         {"horizon": 0},
     ],
@@ -122,6 +124,12 @@ def test_resets_are_a_function_of_the_seed():
 def test_a_bad_setting_is_one_clear_error(settings):
     with pytest.raises(SettingError):
         LiberoEnv(task=KEY, **settings)
+
+
+def test_cameras_may_be_the_name_of_one():
+    env = LiberoEnv(task=KEY, observation="pixels", cameras="agentview")
+    space: Any = env.observation_space
+    assert list(space) == ["agentview_image"]
 
 
 def test_bad_arguments_are_one_clear_error():
@@ -145,6 +153,86 @@ def test_bad_arguments_are_one_clear_error():
     with pytest.raises(SettingError, match="reset_mask"):
         vector.reset(options={"reset_mask": np.ones(3, dtype=bool)})
     vector.close()
+
+
+@pytest.fixture(scope="module")
+def bare() -> LiberoEnv:
+    """An environment without settling, right after a reset."""
+    env = LiberoEnv(task=KEY, settle_steps=0)
+    env.reset(seed=4)
+    return env
+
+
+@pytest.fixture
+def vector() -> Iterator[LiberoVectorEnv]:
+    env = LiberoVectorEnv(2, task=KEY, settle_steps=0, num_threads=1)
+    yield env
+    env.close()
+
+
+NO_INDICES: list[Any] = ["foo", 3.5, np.zeros(2), [1]]
+NO_STATES: list[Any] = ["x", [[1.0], 2.0], {"qpos": 1}, np.zeros(3) + 1j, [None] * 4]
+NO_ACTIONS: list[Any] = ["abc", "1234567", [[1], 2, 3], np.zeros(7) + 1j, [None] * 7, [np.inf] * 7]
+
+
+@pytest.mark.parametrize("index", NO_INDICES)
+def test_an_init_index_that_is_no_number_is_one_clear_error(bare, index):
+    with pytest.raises(SettingError, match=r"init_index .*whole number"):
+        bare.reset(options={"init_index": index})
+    with pytest.raises(InvalidStateError, match="whole number"):
+        bare.env.reset(0, index)
+
+
+@pytest.mark.parametrize("state", NO_STATES)
+def test_a_state_that_is_no_numbers_is_one_clear_error(bare, state):
+    with pytest.raises(InvalidStateError, match="state"):
+        bare.reset(options={"init_state": state})
+
+
+@pytest.mark.parametrize("action", NO_ACTIONS)
+def test_an_action_that_is_no_numbers_is_one_clear_error(bare, vector, action):
+    before = bare.env.state()
+    with pytest.raises(InvalidActionError):
+        bare.step(action)
+    np.testing.assert_array_equal(bare.env.state(), before)
+    vector.reset(seed=0)
+    before = [env.state() for env in vector._batch.envs]
+    for batch in (action, [HOLD, action]):
+        with pytest.raises(InvalidActionError):
+            vector.step(batch)
+    np.testing.assert_array_equal([env.state() for env in vector._batch.envs], before)
+
+
+@pytest.mark.parametrize("action", [[0] * 7, HOLD.astype(np.float32), np.repeat(HOLD, 2)[::2]])
+def test_actions_may_be_of_any_real_type(bare, action):
+    bare.step(action)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "ab", [1, "b"], [1, -1], 2**32 - 1, {1, 2}])
+def test_a_seed_that_no_reset_takes_is_one_clear_error(bare, vector, seed):
+    with pytest.raises(SettingError, match="seed"):
+        vector.reset(seed=seed)
+    assert vector._observations == [None, None]
+    if seed != 2**32 - 1:  # whose slot 1 would have the next
+        with pytest.raises(SettingError, match="seed"):
+            bare.reset(seed=seed)
+
+
+def test_whole_numbers_may_be_numpys(bare, vector):
+    options = {"init_index": np.int64(7)}
+    assert bare.reset(seed=np.int64(3), options=options)[1] == {"seed": 3, "init_index": 7}
+    for seeds in (np.int64(3), np.array(3), np.array([3, 4]), [np.uint8(3), np.int32(4)]):
+        infos = vector.reset(seed=seeds, options=options)[1]
+        assert infos["seed"].tolist() == [3, 4] and infos["init_index"].tolist() == [7, 7]
+
+
+def test_the_first_reset_of_a_vector_is_of_all_slots(vector):
+    mask = np.array([True, False])
+    with pytest.raises(SettingError, match=r"slots \[1\] have had no episode"):
+        vector.reset(seed=0, options={"reset_mask": mask})
+    vector.reset(seed=0)
+    vector.reset(seed=5, options={"reset_mask": mask})
+    assert [env.seed for env in vector._batch.envs] == [5, 1]
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])

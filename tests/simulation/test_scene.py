@@ -96,6 +96,12 @@ def test_a_state_of_another_size_is_one_clear_error(scene, state):
         scene.check_state(state)
 
 
+@pytest.mark.parametrize("state", ["x", [[1.0], 2.0], None])
+def test_a_state_that_is_no_numbers_is_one_clear_error(scene, state):
+    with pytest.raises(InvalidStateError, match="array of real numbers"):
+        scene.check_state(state)
+
+
 def test_a_state_with_nan_is_one_clear_error(scene):
     with pytest.raises(InvalidStateError, match="NaN"):
         scene.check_state(np.full(scene.state_size, np.nan))
