@@ -54,6 +54,11 @@ def websocket_url(url: str) -> str:
         raise PolicyError(f"{url!r} is no address of a server: {error}") from error
     if scheme not in ("ws", "wss") or not host:
         raise PolicyError(f"{url!r} is no address of a server, such as openpi://127.0.0.1:8000")
+    if parts.query or parts.fragment:
+        raise PolicyError(
+            f"{url!r} is no address of a server: only vla-eval's takes an option "
+            "(#chunk=5), and none a query"
+        )
     host = f"[{host}]" if ":" in host else host
     return f"{scheme}://{host}:{port}{parts.path}"
 

@@ -76,17 +76,21 @@ def stop_text(results: Results, stop: Stop | None) -> str:
     if stop is None:
         return _unstopped_text(results, rule) if rule else ""
     found = {
-        "above": f"success is above {rule.get('threshold') or 0:.0%}",
-        "below": f"success is below {rule.get('threshold') or 0:.0%}",
+        "above": f"success is above {100 * (rule.get('threshold') or 0):.3g}%",
+        "below": f"success is below {100 * (rule.get('threshold') or 0):.3g}%",
         "precise": f"success is known to within {100 * (rule.get('half_width') or 0):.3g} points",
         "decided": "the comparison of which it is a part was decided",
     }
     return (
         f"Stopped after {stop.rounds} episode(s) of each task: {found[stop.reason]}. "
         f"{stop.successes / stop.n:.1%} ({stop.successes}/{stop.n}), with a "
-        f"{rule['confidence']:.0%} interval, {stop.low:.0%} to {stop.high:.0%}, that holds "
+        f"{100 * rule['confidence']:.3g}% interval, {stop.low:.1%} to {stop.high:.1%}, that holds "
         "although the evaluation stopped on it. Those of suites and tasks do not allow for that. "
-        + _saved_text(results.config["design"], stop, rule)
+        + (
+            _saved_text(results.config["design"], stop, rule)
+            if results.config.get("shard", "0/1") == "0/1"
+            else "`dlr eval merge` of all shards tells what that saved."
+        )
     )
 
 

@@ -198,7 +198,7 @@ def test_stopped_early(tmp_path: Path) -> None:
     assert data["summary"]["complete"] and data["stop"]["rounds"] == stop.rounds
     for text in (f"Stopped after {stop.rounds} episode(s)", "success is above 80%"):
         assert text in Page(html).text and text in printed
-    assert f"{stop.low:.0%} to 100%" in Page(html).text
+    assert f"{stop.low:.1%} to 100.0%" in Page(html).text
     assert data["comparison"]["all"]["pairs"] == stop.n
     assert any("evaluated policy stopped early" in note for note in data["comparison"]["notes"])
     write_sealed(folder / "stop.json", {"rounds": 1})

@@ -304,6 +304,8 @@ def test_what_is_no_openpi_server_is_told() -> None:
         ("http://server", None),
         ("openpi://", None),
         ("openpi://server:port", None),
+        ("openpi://server:81#chunk=5", None),
+        ("ws://server:81/path?chunk=5", None),
     ],
 )
 def test_addresses(url: str, found: str | None) -> None:

@@ -62,6 +62,8 @@ def test_one_stop_however_it_is_run(pack: AssetPack, tmp_path: Path) -> None:
     late = run("shard1", shard=Shard(1, 2), beside=[tmp_path / "shard0"])
     assert load_counted(tmp_path / "shard1")[1] == stop
     assert stop.rounds <= len(late.episodes) < 12, "its share up to the stop"
+    text = stop_text(*load_counted(tmp_path / "shard1"))
+    assert "saved." in text and "merge` of all shards" in text and "planned rollouts" not in text
     merge([tmp_path / f"shard{i}" for i in range(2)], tmp_path / "merged")
     merged, found = load_counted(tmp_path / "merged")
     assert found == stop and "more had run by then" in stop_text(merged, found)
