@@ -38,7 +38,7 @@ class InvalidActionError(DlrError, ValueError):
 
 
 class InvalidStateError(DlrError, ValueError):
-    """A simulator state has the wrong size, or is not finite."""
+    """A simulator state has the wrong size, or contains what the simulator takes for no number."""
 
 
 class TrajectoryError(DlrError, OSError):

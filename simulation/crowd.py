@@ -120,8 +120,8 @@ class CrowdedScene(Scene):
         """Return `state` with the further objects, float64 (1 + nq + nv,).
 
         Raises:
-            InvalidStateError: it has neither this scene's size nor the task's own, or NaN, or
-                is no array of real numbers.
+            InvalidStateError: it has neither this scene's size nor the task's own, NaN or a
+                number that MuJoCo takes for none, or is no array of real numbers.
         """
         array = real_numbers(state, "a simulator state", InvalidStateError)
         if array.shape != (self._own.state_size,):

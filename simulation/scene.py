@@ -183,8 +183,8 @@ class Scene:
         """Return `state` as float64 (1 + nq + nv,).
 
         Raises:
-            InvalidStateError: it has another size (of another task, or other assets) or NaN, or
-                is no array of real numbers.
+            InvalidStateError: it has another size (of another task, or other assets), NaN or a
+                number that MuJoCo takes for none, or is no array of real numbers.
         """
         array = real_numbers(state, "a simulator state", InvalidStateError)
         if array.shape != (self.state_size,):
@@ -194,6 +194,11 @@ class Scene:
             )
         if not np.isfinite(array).all():
             raise InvalidStateError("the given simulator state contains NaN or infinity")
+        if (greatest := np.abs(array).max()) > mujoco.mjMAXVAL:
+            raise InvalidStateError(
+                f"the given simulator state contains a number of size {greatest:.3g}, but MuJoCo "
+                f"takes them up to {mujoco.mjMAXVAL:.0e}"
+            )
         return array
 
 

@@ -105,3 +105,14 @@ def test_a_state_that_is_no_numbers_is_one_clear_error(scene, state):
 def test_a_state_with_nan_is_one_clear_error(scene):
     with pytest.raises(InvalidStateError, match="NaN"):
         scene.check_state(np.full(scene.state_size, np.nan))
+
+
+@pytest.mark.parametrize("part", ["time", "qpos", "qvel"])
+@pytest.mark.parametrize("number", [1.1e10, -1e300])
+def test_a_state_that_mujoco_would_replace_is_one_clear_error(scene, part, number):
+    state = np.zeros(scene.state_size)
+    state[{"time": 0, "qpos": 1, "qvel": -1}[part]] = number
+    with pytest.raises(InvalidStateError, match="up to 1e"):
+        scene.check_state(state)
+    state[:] = 1e10
+    assert scene.check_state(state) is state
