@@ -268,7 +268,9 @@ def replay_human(
 def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
     """Return a file's episodes as the learning core sees them: with the policy's states.
 
-    `env` is an environment of the file's task; its state is overwritten.
+    `env` is an environment of the file's task; its state is overwritten. The states' poses are of
+    the very moment of their joints, those that a policy acts on in a rollout a simulator step
+    older (docs/simulation.md, "The moment of poses").
 
     Raises:
         TrajectoryError: the file is of another task, or was made with other assets.

@@ -44,8 +44,9 @@ class Environment:
     action's goal, which upstream computes from the pose before `set_init_state`, included. That
     is a `ControlEnv` without a renderer: upstream's own `OffScreenRenderEnv` differs from it in
     the last bits from the first step on, which contacts can amplify (after 300 random steps on
-    LIBERO-Object's butter to 1e-9). `proprio`, `joints` and `policy_state` read the state at the
-    end of the step; `simulation.observations`, as upstream's `step`, up to 4 ms before it.
+    LIBERO-Object's butter to 1e-9). `state` and `joints` are of the end of a step, and poses that
+    are read then are a simulator step older: see `proprio`. `simulation.observations` has what
+    upstream's `step` returns, up to 4 ms older than the end.
 
     Args:
         task: the task.
@@ -222,7 +223,13 @@ class Environment:
         )
 
     def proprio(self) -> np.ndarray:
-        """Return LIBERO's 8-D state: end-effector position (m, world), axis-angle, gripper."""
+        """Return LIBERO's 8-D state: end-effector position (m, world), axis-angle, gripper.
+
+        After `step` the fingers are of its end, the pose is of before its last simulator step (2
+        ms, or 4.2 ms of 12): MuJoCo computes poses before it advances the joints, and so what
+        upstream's sensors would read then is the same. After `reset` and `set_state` both are of
+        the present. docs/simulation.md has how much that is ("The moment of poses").
+        """
         quaternion = self.data.xquat[self.scene.eef_body]
         return np.concatenate(
             (
@@ -247,7 +254,10 @@ class Environment:
         return self._policy_state.names
 
     def policy_state(self) -> np.ndarray:
-        """Return what a state-based policy sees: see `simulation.policy_state`; float64 (P,)."""
+        """Return what a state-based policy sees: see `simulation.policy_state`; float64 (P,).
+
+        After `step` its poses are a simulator step older than its joints, as in `proprio`.
+        """
         return self._policy_state.read(self.model, self.data)
 
     def object_position(self, name: str) -> np.ndarray:

@@ -43,11 +43,12 @@ class PolicyState:
         return (*names, *self._goal.names, *parts)
 
     def read(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-        """Return the numbers (P,) of a simulator's data, its derived quantities up to date.
+        """Return the numbers (P,) of a simulator's data as it stands.
 
         Args:
             model: the scene's model, or an environment's copy of it.
-            data: of that model.
+            data: of that model. Poses are read, not computed: after a simulator step they are
+                of before it, and so is whether the goal's parts hold.
         """
         scene = self._scene
         eef = data.site_xpos[scene.robot.site]

@@ -30,6 +30,7 @@ class Recorder:
     def before(self, action: np.ndarray, intended: np.ndarray | None = None) -> None:
         """Record the environment's state and the action (7,) that will be applied to it.
 
+        The pose in `proprio` is up to a simulator step older: see `Environment.proprio`.
         `intended` is the action as it was meant, if a disturbance was added to it.
         """
         self._states.append(self._env.state())

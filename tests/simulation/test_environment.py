@@ -50,6 +50,27 @@ def test_robot_state_is_that_at_the_end_of_the_step(pack, upstream, actions):
     np.testing.assert_array_equal(ours.joints(), theirs.env.robots[0]._joint_positions)
 
 
+def test_poses_after_a_step_are_a_simulator_step_older_than_joints(pack, actions):
+    """As docs/simulation.md says; what is set or reset has both of one moment."""
+    env, twin = Environment(DRAWER, pack), Environment(DRAWER, pack)
+    env.reset(seed=3, init_index=7)
+    twin.reset(seed=3, init_state=env.state(), fixtures=env.fixtures())
+    np.testing.assert_array_equal(env.proprio(), twin.proprio())
+    for action in actions[:5]:
+        env.step(action)
+        twin.set_state(env.state())
+        np.testing.assert_array_equal(env.proprio()[6:], twin.proprio()[6:])
+        np.testing.assert_array_equal(env.joints(), twin.joints())
+        distance = np.linalg.norm(env.proprio()[:3] - twin.proprio()[:3])
+        assert 1e-5 < distance < 1e-3
+        names = env.policy_state_names
+        hand = [names.index(f"eef_pos_{axis}") for axis in "xyz"]
+        arm = [names.index(f"arm_joint_{i}") for i in range(7)]
+        late, present = env.policy_state(), twin.policy_state()
+        assert distance == np.linalg.norm(late[hand] - present[hand])
+        np.testing.assert_array_equal(late[arm], present[arm])
+
+
 def test_the_first_goal_is_upstreams_stale_one(pack, upstream):
     action = np.full(7, 0.5)
     theirs, stale, fresh = upstream(BOWL, pack), Environment(BOWL, pack), Environment(BOWL, pack)
