@@ -76,7 +76,7 @@ make_environment() {
 
 # Installs the lock's packages; $VENV/bin/uv is there afterwards, for packages that are wanted beside.
 install_packages() {
-  if [ "$uv" = uv ]; then ln -sf "$(command -v uv)" "$VENV/bin/uv"; fi
+  if [ ! -e "$VENV/bin/uv" ]; then ln -sf "$(command -v "$uv")" "$VENV/bin/uv"; fi
   say "installing $(wc -l <requirements.lock) packages"
   # The lock is complete, so nothing is left to resolve.
   "$uv" pip install --python "$VENV/bin/python" --no-deps --requirements requirements.lock
