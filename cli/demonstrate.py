@@ -31,11 +31,9 @@ def demonstrate(
     """
     from demonstrations.audit import audit_path, read_audit
     from demonstrations.make import make_demonstrations
-    from demonstrations.ranges import check_demonstrations
     from simulation.assets.resolve import resolve_assets
     from simulation.tasks import get_task
 
-    check_demonstrations(config)
     chosen = get_task(task)
     path = RunFolder(run).demonstrations(chosen)
     with make_demonstrations(chosen, path, config, resolve_assets(assets)) as file:

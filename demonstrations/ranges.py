@@ -16,13 +16,14 @@ from common.settings.ranges import (
     option,
 )
 from demonstrations.config import DemonstrationConfig
+from simulation.starts import SEEDS
 
 RANGES: Mapping[str, Ranges] = {
     "": {
         NOT_NEGATIVE: ("episodes_per_way",),
         SHARE: ("fresh_share",),
         COUNT: ("maximum_attempts",),
-        Range(0, 2**32 - 1): ("seed",),
+        Range(0, SEEDS - 1): ("seed",),
     },
     "style": {
         POSITIVE: ("speed",),

@@ -20,6 +20,7 @@ from simulation.pictures.transforms import (
     Step,
     describe,
 )
+from simulation.starts import SEEDS
 from simulation.tasks import SUITES
 
 FORMAT_VERSION = 1
@@ -27,8 +28,6 @@ FORMAT_VERSION = 1
 StatePart = Literal["eef_position", "axis_angle", "gripper", "joints"]
 """End-effector position (3, m, world); robosuite's axis-angle (3, rad: no antipodal flip, up to
 2 pi); finger positions (2, m); arm joint angles (7, rad)."""
-LARGEST_SEED = 2**32 - 1
-"""Of a reset: NumPy's global generator, from which upstream draws, takes no larger one."""
 _SEED_STEP = 1_000_000
 """By which the fixture seeds of an evaluation's next seed lie farther on."""
 _STAY_OPEN = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -104,7 +103,7 @@ class Protocol:
         Args:
             episodes: episodes of each task.
         """
-        return (LARGEST_SEED - self.fixture_seed(episodes - 1)) // _SEED_STEP
+        return (SEEDS - 1 - self.fixture_seed(episodes - 1)) // _SEED_STEP
 
     def as_dict(self) -> dict[str, Any]:
         """Return the protocol as JSON can hold it."""

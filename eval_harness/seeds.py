@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.statistics import sign_flip_test
 from common.intervals import wilson_interval
@@ -117,22 +116,6 @@ def starts_text(starts: int) -> str:
     )
 
 
-def by_start(
-    values: Sequence[float], episodes: Sequence[tuple[str, int]], each: int
-) -> npt.NDArray[np.float64]:
-    """Return values, one an episode of the whole, by start. Shape: (starts, seeds).
-
-    Args:
-        values: one an episode.
-        episodes: task and episode of each; of every start all seeds'.
-        each: episodes of a task that a seed has.
-    """
-    starts: dict[tuple[str, int], list[float]] = {}
-    for (task, episode), value in zip(episodes, values, strict=True):
-        starts.setdefault((task, episode % each), []).append(value)
-    return np.array(list(starts.values()), np.float64)
-
-
 def summarise_seeds(
     config: Mapping[str, Any], episodes: Sequence[EpisodeResult]
 ) -> dict[str, Any] | None:
@@ -144,18 +127,19 @@ def summarise_seeds(
     ended = [result for result in episodes if result.error is None]
     if each is None or len(ended) != len(config["plan"]["tasks"]) * config["plan"]["episodes"]:
         return None
-    keys = [result.key for result in ended]
-    success = by_start([result.success for result in ended], keys, each)
-    steps = by_start([result.steps for result in ended], keys, each)
-    alike = (np.ptp(success, axis=1) == 0) & (np.ptp(steps, axis=1) == 0)
-    rates = success.mean(axis=0).tolist()
+    starts = group_starts(ended, each)
+    repeated = sum(len({(ended[i].success, ended[i].steps) for i in one}) == 1 for one in starts)
+    of_seeds = [
+        [r.success for r in ended if r.episode // each == i] for i in range(len(config["seed"]))
+    ]
+    rates = [float(np.mean(one)) for one in of_seeds]
     return {
         "seeds": config["seed"],
         "rates": rates,
         "mean": statistics.fmean(rates),
         "deviation": statistics.stdev(rates),
-        "starts": len(alike),
-        "repeated": int(alike.sum()),
+        "starts": len(starts),
+        "repeated": repeated,
     }
 
 

@@ -10,9 +10,7 @@ import numpy as np
 
 from common.errors import DlrError, InvalidActionError, SettingError, one_line
 from simulation.physics.control import ACTION_DIM
-
-SEEDS = 2**32
-"""Seeds are below it: NumPy's global generator, from which upstream draws, takes no larger ones."""
+from simulation.starts import SEEDS
 
 
 def whole_number(value: Any, what: str, error: type[DlrError]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from common.errors import SettingError
-from simulation.arguments import SEEDS, whole_number
+from simulation.arguments import whole_number
 from simulation.assets.resolve import resolve_assets
 from simulation.environment import SETTLE_STEPS, Environment
 from simulation.observations import (
@@ -22,7 +22,7 @@ from simulation.observations import (
     Observer,
 )
 from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer
-from simulation.starts import stored_index
+from simulation.starts import SEEDS, stored_index
 from simulation.tasks import get_task
 
 RANDOM = "random"

@@ -6,6 +6,9 @@ OFFICIAL_INITS = 50
 """Number of official init states of every LIBERO task."""
 EVALUATION_SEED = 1_000_000
 """Seeds from here on belong to held-out evaluation; training uses smaller ones."""
+SEEDS = 2**32
+"""Seeds of resets are below it: NumPy's global generator, from which upstream draws, takes no
+larger ones."""
 TRAINING_SEEDS = 100
 """Number of seeds that a training may have."""
 STARTS_PER_TRAINING_SEED = EVALUATION_SEED // TRAINING_SEEDS

@@ -36,6 +36,24 @@ def table_of(
     return found
 
 
+def read_stop(folder: Path) -> tuple[dict[str, Any], Stop] | None:
+    """Return by which rule and where an evaluation stopped early; None of one that did not.
+
+    Raises:
+        ResultsError: the folder's note on it is damaged.
+    """
+    path, remedy = Path(folder) / STOP, "delete it and run again"
+    if not path.exists():
+        return None
+    content = read_sealed(path, "why an evaluation stopped", ResultsError, remedy)
+    try:
+        rule = content.pop("rule")
+        build(DecisionRule if "margin" in rule else StoppingRule, rule)
+        return rule, build(Stop, content)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ResultsError(f"{path} is damaged ({error!r}): {remedy}") from error
+
+
 def load_counted(folder: Path) -> tuple[Results, Stop | None]:
     """Read a results folder; of one that stopped early, the episodes that the rule looked at.
 
@@ -46,17 +64,10 @@ def load_counted(folder: Path) -> tuple[Results, Stop | None]:
     Raises:
         ResultsError: the folder is missing or damaged.
     """
-    results, path = load_results(folder), Path(folder) / STOP
-    if not path.exists():
+    results, found = load_results(folder), read_stop(folder)
+    if found is None:
         return results, None
-    remedy = "delete it and run again"
-    content = read_sealed(path, "why an evaluation stopped", ResultsError, remedy)
-    try:
-        rule = content.pop("rule")
-        build(DecisionRule if "margin" in rule else StoppingRule, rule)
-        stop = build(Stop, content)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ResultsError(f"{path} is damaged ({error!r}): {remedy}") from error
+    rule, stop = found
     plan = {**results.config["plan"], "episodes": stop.rounds}
     ran = sum(result.error is None for result in results.episodes)
     design = {"planned": len(planned(results.config["plan"])), "ran": ran}

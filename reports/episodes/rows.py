@@ -11,8 +11,7 @@ from pathlib import Path
 from eval_harness.perturbations.arms import is_arms, load_arms
 from eval_harness.perturbations.table import read_condition
 from eval_harness.results import EpisodeResult, Results, load_results
-from eval_harness.sequential.rules import Stop
-from eval_harness.sequential.stopped import load_counted
+from eval_harness.sequential.stopped import read_stop
 from reports.evaluation_tables import policy_name
 
 _OF_RESULTS = (
@@ -37,12 +36,11 @@ def to_csv(folders: Sequence[Path]) -> str:
     writer.writerow(COLUMNS)
     for folder in folders:
         for results in load_arms(folder).values() if is_arms(folder) else [load_results(folder)]:
-            _, stop = load_counted(results.folder)
-            writer.writerows(_rows(results, stop))
+            writer.writerows(_rows(results))
     return stream.getvalue()
 
 
-def _rows(results: Results, stop: Stop | None) -> Iterator[list[object]]:
+def _rows(results: Results) -> Iterator[list[object]]:
     config = results.config
     condition = read_condition(config["protocol"])
     axes = "+".join(one.axis for one in condition)
@@ -55,8 +53,9 @@ def _rows(results: Results, stop: Stop | None) -> Iterator[list[object]]:
         axes,
         max((one.level for one in condition), default=0),
     ]
+    stopped = read_stop(results.folder)
     for episode in results.episodes:
         values = dict(zip(_OF_EPISODE, astuple(episode), strict=True))
         values["success"] = "" if episode.error is not None else int(episode.success)
-        counted = int(stop is None or episode.episode < stop.rounds)
+        counted = int(stopped is None or episode.episode < stopped[1].rounds)
         yield [*common, episode.task.split("/")[0], *values.values(), counted]

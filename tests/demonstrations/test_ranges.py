@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from cli.main import main
 from common.errors import SettingError
 from demonstrations.config import DemonstrationConfig, Style
 from demonstrations.make import make_demonstrations
 from demonstrations.ranges import RANGES, check_demonstrations
 from simulation.assets.resolve import embedded_pack
 from simulation.tasks import get_task
+from tests.cli.refused import refused
 
 TASK = "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 
@@ -73,14 +73,6 @@ def test_a_number_that_no_float_holds_is_looked_at_as_well() -> None:
     ],
 )  # fmt: skip
 def test_commands_refuse_numbers_before_they_make_anything(
-    tmp_path: Path,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"dlr: {message}")
-    assert not list(tmp_path.iterdir())
+    assert refused(arguments, tmp_path, capsys).startswith(f"dlr: {message}")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from cli import generate, quickstart
-from cli.main import main
 from common.errors import CheckpointError, SettingError
 from common.settings.ranges import Range
 from experiments import options, seeing, study
@@ -36,6 +35,7 @@ from generator.stages.ranges import (
 from simulation.environment import FEWEST_SUBSTEPS, Environment
 from simulation.tasks import get_task
 from tests.at_rest import support
+from tests.cli.refused import refused
 from tests.experiments.test_recipes import TINY
 from tests.generator import test_recipes
 from tests.generator.finetuning import test_filtered
@@ -156,14 +156,6 @@ def test_ranges_are_those_of_what_takes_the_numbers() -> None:
     ],
 )  # fmt: skip
 def test_commands_refuse_numbers_before_they_make_anything(
-    tmp_path: Path,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"dlr: {message}")
-    assert not list(tmp_path.iterdir())
+    assert refused(arguments, tmp_path, capsys).startswith(f"dlr: {message}")
