@@ -75,8 +75,12 @@ def test_all_that_is_there_lies_in_its_range() -> None:
     every += [support.CONFIG, TINY, test_filtered.CONFIG, test_learning.CONFIG, test_items.CONFIG]
     every += [test_recipes.CONFIG, test_recipes.FILTERING, test_recipes.CHUNKED]
     for config, recipe in itertools.product(every, RECIPES.values()):
-        plain = dataclasses.replace(config.reinforce, demonstration_starts=0.0)
-        check_recipe(recipe, dataclasses.replace(config, reinforce=plain))
+        plain = dataclasses.replace(
+            config,
+            reinforce=dataclasses.replace(config.reinforce, demonstration_starts=0.0),
+            observe=dataclasses.replace(config.observe, weights="none"),
+        )
+        check_recipe(recipe, plain)
         check_settings(config)
     for collection in (CollectConfig(), generate.LEARNED, study.COLLECT, seeing.COLLECT):
         check_collect(collection)
