@@ -41,6 +41,6 @@ def collect(
     check_collect(config)
     chosen, pack = get_task(task), resolve_assets(assets)
     final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
-    environments = BatchEnvironment(chosen, slots, pack)
-    report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
+    with BatchEnvironment(chosen, slots, pack) as environments:
+        report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
     print(*report.describe(), report.path, sep="\n")

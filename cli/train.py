@@ -75,7 +75,6 @@ def train(
 
     chosen, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
     demonstrations = load_demonstrations(folder, chosen, pack)
-    environments = BatchEnvironment(chosen, slots, pack)
     config = GeneratorConfig(
         seed,
         discover,
@@ -90,7 +89,8 @@ def train(
         observe,
         device,
     )
-    result = train_recipe(folder, recipe, environments, demonstrations, config)
+    with BatchEnvironment(chosen, slots, pack) as environments:
+        result = train_recipe(folder, recipe, environments, demonstrations, config)
     _print_success(result)
     print(folder.policies(chosen, recipe, seed))
 

@@ -83,22 +83,21 @@ def clone(item: CloneItem) -> str:
     )
     with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
         demonstrations = observe(file, Environment(task, item.assets))
-    environments = BatchEnvironment(task, 8, item.assets)
-    inputs = {"demonstrations": file_sha256(run.demonstrations(task))}
-    recipes = {"one": (Learn(),), "patterns": (Discover(), Learn(reads=("discover",)))}
-    clones = {}
-    for name, stages in recipes.items():
-        context, records = Context(task, environments, demonstrations, item.config), {}
-        digests = dict(inputs)
-        for stage in stages:
-            folder, record = run_stage(stage, context, digests, run.stages(task))
-            records[stage.name], digests[stage.name] = record, record["result"]
-        clones[name] = {
-            "held_out_success": _success(records["learn"]),
-            "cost": read_cost(folder),
-            "records": records,
-        }
-    environments.close()
+    with BatchEnvironment(task, 8, item.assets) as environments:
+        inputs = {"demonstrations": file_sha256(run.demonstrations(task))}
+        recipes = {"one": (Learn(),), "patterns": (Discover(), Learn(reads=("discover",)))}
+        clones = {}
+        for name, stages in recipes.items():
+            context, records = Context(task, environments, demonstrations, item.config), {}
+            digests = dict(inputs)
+            for stage in stages:
+                folder, record = run_stage(stage, context, digests, run.stages(task))
+                records[stage.name], digests[stage.name] = record, record["result"]
+            clones[name] = {
+                "held_out_success": _success(records["learn"]),
+                "cost": read_cost(folder),
+                "records": records,
+            }
     outcome = {
         "task": task.key,
         "pack": item.assets.name,

@@ -63,13 +63,12 @@ def compare(item: CoarseItem) -> str:
 
     task = get_task(item.task)
     folder = RunFolder(item.run).policies(task, item.recipe, item.seed)
-    environments = BatchEnvironment(task, SLOTS, item.assets, num_threads=1)
-    stages = {}
-    for stage in (LEARN, get_recipe(item.recipe).stages[-1].name):
-        read_record(folder / stage)  # refuses a stage that is not finished
-        policy, _ = load_policy(folder / stage / "policy.safetensors")
-        stages[stage] = _physics(policy, task, environments, item.starts, NoiseConfig())
-    environments.close()
+    with BatchEnvironment(task, SLOTS, item.assets, num_threads=1) as environments:
+        stages = {}
+        for stage in (LEARN, get_recipe(item.recipe).stages[-1].name):
+            read_record(folder / stage)  # refuses a stage that is not finished
+            policy, _ = load_policy(folder / stage / "policy.safetensors")
+            stages[stage] = _physics(policy, task, environments, item.starts, NoiseConfig())
     outcome = {
         "task": task.key,
         "pack": item.assets.name,

@@ -127,22 +127,21 @@ def try_options(item: OptionsItem) -> str:
     source = DemonstrationConfig(item.episodes_per_way, "scripted", seed=item.config.seed)
     with make_demonstrations(task, run.demonstrations(task), source, item.assets) as file:
         demonstrations = observe(file, Environment(task, item.assets))
-    environments = BatchEnvironment(task, SLOTS, item.assets, num_threads=1)
-    work, lines = item.run / "options" / task.key / item.recipe, []
-    for option in item.options:
-        row = train(option, item.recipe, task, environments, demonstrations, item.config, work)
-        result = {
-            "task": task.key,
-            "pack": item.assets.name,
-            "recipe": item.recipe,
-            "option": option,
-            "demonstrations": len(demonstrations),
-            **row,
-            "machine": describe_machine(),
-        }
-        write_sealed(item.out / task.key / f"{option}.json", result)
-        lines.append(f"\n  {_line(option, row)}")
-    environments.close()
+    with BatchEnvironment(task, SLOTS, item.assets, num_threads=1) as environments:
+        work, lines = item.run / "options" / task.key / item.recipe, []
+        for option in item.options:
+            row = train(option, item.recipe, task, environments, demonstrations, item.config, work)
+            result = {
+                "task": task.key,
+                "pack": item.assets.name,
+                "recipe": item.recipe,
+                "option": option,
+                "demonstrations": len(demonstrations),
+                **row,
+                "machine": describe_machine(),
+            }
+            write_sealed(item.out / task.key / f"{option}.json", result)
+            lines.append(f"\n  {_line(option, row)}")
     return "".join(lines)
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import TracebackType
 from typing import SupportsIndex
 
 import mujoco
@@ -303,7 +304,8 @@ class Environment:
 class BatchEnvironment:
     """Environments of one task, stepped in lockstep on threads with the GIL released.
 
-    Results depend on seeds and actions alone, not on the number of threads.
+    Results depend on seeds and actions alone, not on the number of threads. Use it as a context
+    manager, or call `close`.
 
     Args:
         task: the task.
@@ -383,9 +385,22 @@ class BatchEnvironment:
         list(self._pool.map(run, shares))
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads, and free what they drew with."""
         self._pool.shutdown()
         self.painters.close()
+
+    def __enter__(self) -> BatchEnvironment:
+        """Return the environments themselves."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the threads."""
+        self.close()
 
 
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:

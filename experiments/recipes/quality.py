@@ -159,19 +159,18 @@ class QualityItem:
         from simulation.tasks import get_task
 
         task, paths = get_task(self.task), {}
-        environments = BatchEnvironment(task, self.slots, self.assets)
-        for variant in self.variants:
-            run = variant.folder(self.root)
-            if run.trajectories(task, variant.recipe, self.seed).exists():
-                path = variant.folder(self.root / "without_noise").trajectories(
-                    task, variant.recipe, self.seed
-                )
-                collect_episodes(
-                    run, variant.recipe, self.seed, environments, self.assets, self.collect,
-                    NoiseConfig(0.0, 0.0), path,
-                )  # fmt: skip
-                paths[variant.name] = path
-        environments.close()
+        with BatchEnvironment(task, self.slots, self.assets) as environments:
+            for variant in self.variants:
+                run = variant.folder(self.root)
+                if run.trajectories(task, variant.recipe, self.seed).exists():
+                    path = variant.folder(self.root / "without_noise").trajectories(
+                        task, variant.recipe, self.seed
+                    )
+                    collect_episodes(
+                        run, variant.recipe, self.seed, environments, self.assets, self.collect,
+                        NoiseConfig(0.0, 0.0), path,
+                    )  # fmt: skip
+                    paths[variant.name] = path
         return paths
 
 

@@ -304,8 +304,9 @@ def _tools(collection: Collection) -> tuple[Policy, BatchEnvironment]:
     scene_key = ("scene", collection.task, collection.assets)
     found = {key: _open[key] for key in (policy_key, scene_key) if key in _open}
     for key in _open.keys() - found.keys():
+        gone = _open.pop(key)
         if key[0] == "scene":
-            _open[key].close()
+            gone.close()
     if policy_key not in found:
         stage = get_recipe(collection.recipe).stages[-1]
         found[policy_key] = stage.load(collection.stage)

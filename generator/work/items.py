@@ -21,8 +21,10 @@ from generator.run_folder import (
 )
 
 if TYPE_CHECKING:
+    from demonstrations.demonstration import Demonstration
     from demonstrations.make import DemonstrationItem
     from simulation.assets.resolve import AssetPack
+    from simulation.environment import BatchEnvironment
 
 Result = dict[str, Any]
 """What an item tells of its work: JSON, so that it comes back from any runner."""
@@ -129,21 +131,27 @@ class TrainingItem:
             UsageError: the task's demonstrations are not there.
             CollectionError: the final policy succeeds too seldom.
         """
-        with telling(*told_as(self.run, self)):
-            return self._work()
-
-    def _work(self) -> Result:
-        from generator.checkpoints import policy_hash
-        from generator.recipes import get_recipe
         from simulation.environment import BatchEnvironment
         from simulation.tasks import get_task
 
-        clock, task, seconds = time.monotonic, get_task(self.task), {}
-        began = clock()
-        tell("prepare")
-        demonstrations = load_demonstrations(self.run, task, self.assets)
-        environments = BatchEnvironment(task, self.slots, self.assets)
-        seconds["prepare"] = clock() - began
+        with telling(*told_as(self.run, self)):
+            tell("prepare")
+            began, task = time.monotonic(), get_task(self.task)
+            demonstrations = load_demonstrations(self.run, task, self.assets)
+            with BatchEnvironment(task, self.slots, self.assets) as environments:
+                prepared = time.monotonic() - began
+                return self._work(demonstrations, environments, {"prepare": prepared})
+
+    def _work(
+        self,
+        demonstrations: list[Demonstration],
+        environments: BatchEnvironment,
+        seconds: dict[str, float],
+    ) -> Result:
+        from generator.checkpoints import policy_hash
+        from generator.recipes import get_recipe
+
+        clock = time.monotonic
         began = clock()
         trained = train_recipe(
             self.run, self.recipe, environments, demonstrations, self.config, self.until
@@ -154,7 +162,7 @@ class TrainingItem:
             for stage, report in trained.reports.items()
             if "held_out_success" in report
         }
-        result = {"success": success, "seconds": seconds}
+        result: Result = {"success": success, "seconds": seconds}
         if self.until:
             return result
         begun, place = clock(), (self.run, self.recipe, self.config.seed, environments, self.assets)

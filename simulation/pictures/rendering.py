@@ -36,6 +36,10 @@ _MAX_GEOMS = 1000
 _SHADOW_SIZE = 512
 """Side of a look's shadow map, pixels: in software MuJoCo's 4096 takes three pictures' time."""
 _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
+_MAKING = threading.Lock()
+"""Held while a context is made: MuJoCo starts EGL with the first, and looks for that unguarded."""
+_LOST: list[tuple[tuple[int, int], Any, mujoco.MjrContext]] = []
+"""Owners and contexts, OpenGL's and MuJoCo's, of renderers that were dropped without `close`."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,11 @@ class Renderer:
             quality.shadowsize = min(quality.shadowsize, _SHADOW_SIZE)
         self.data = mujoco.MjData(self.model)
         self._owner = _here()
-        self._gl: Any = new_context(max(width, 640), max(height, 480))
+        with _MAKING:
+            _free_lost()
+            self._gl: Any = new_context(max(width, 640), max(height, 480))
+            _close_at_exit(os.getpid())
         self._gl.make_current()
-        _OPEN.add(self)
-        _close_at_exit(os.getpid())
         self._scene = mujoco.MjvScene(self.model, maxgeom=_MAX_GEOMS)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -117,6 +122,9 @@ class Renderer:
         self._without_sites.sitegroup[:] = 0
         self._perturb = mujoco.MjvPerturb()
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        self._lost = weakref.finalize(self, _LOST.append, (self._owner, self._gl, self._context))
+        self._lost.atexit = False
+        _OPEN.add(self)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._wardrobe = Wardrobe(self.scene.visual_model, self.model, self._context)
         self._culling = (
@@ -195,6 +203,7 @@ class Renderer:
         if self._gl is not None:
             self._make_current()
             self._context.free()
+            self._lost.detach()
             self._gl.free()
             self._gl = None
 
@@ -313,7 +322,34 @@ def _close_at_exit(process: int) -> None:
 
 
 def _close_all() -> None:
-    """Free this thread's contexts before the process ends: OpenGL's own clean-up comes later."""
+    """Free the contexts before the process ends, but those that a living thread may be using.
+
+    OpenGL's own clean-up comes later.
+    """
+    living = _living()
     for renderer in list(_OPEN):
         if renderer._owner == _here():
             renderer.close()
+        elif renderer._owner not in living:
+            renderer._lost()
+    _free_lost()
+
+
+def _free_lost() -> None:
+    """Free contexts whose renderers are gone; no context is current in this thread afterwards.
+
+    Left to the garbage collector, which may run in any thread and at any moment, they would take
+    what they have uploaded out of the context that is current there, and make none current.
+    """
+    living = _living() - {_here()}
+    for lost in [lost for lost in _LOST if lost[0][0] == os.getpid() and lost[0] not in living]:
+        _LOST.remove(lost)
+        _, opengl_context, context = lost
+        opengl_context.make_current()
+        context.free()
+        opengl_context.free()
+
+
+def _living() -> set[tuple[int, int]]:
+    """This process's threads."""
+    return {(os.getpid(), thread.ident or 0) for thread in threading.enumerate()}

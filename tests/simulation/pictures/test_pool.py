@@ -1,5 +1,7 @@
 """A pool's pictures are a renderer's, whichever thread draws them."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -31,3 +33,14 @@ def test_threads_draw_what_one_renderer_draws() -> None:
     assert pool.digest == pack.digest
     pool.close()
     batch.close()
+
+
+def test_environments_free_their_pictures_threads() -> None:
+    with BatchEnvironment(DRAWER, 1, embedded_pack(), num_threads=2) as batch:
+        batch.reset([0], [5], [None])
+        scenes = [(batch.envs[0].state(), batch.envs[0].fixtures())] * 2
+        drawn = batch.painters.draw(scenes, CAMERAS[:1], 48)
+        with pytest.raises(ZeroDivisionError), batch:
+            raise ZeroDivisionError
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pictures")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from common.errors import InvalidStateError, RenderError
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
+from simulation.pictures import rendering
 from simulation.pictures.rendering import DEFAULT_CAMERAS, Renderer, View
 from simulation.scene import load_scene
 from simulation.tasks import Task, get_task, import_libero, list_tasks
@@ -199,6 +201,31 @@ def test_closing_one_leaves_the_others(renderer, env, pack):
     assert np.array_equal(renderer.render(state, fixtures), expected)
     with pytest.raises(RenderError, match="closed"):
         other.render(state, fixtures)
+
+
+def test_one_dropped_unclosed_takes_no_context_from_what_is_drawing(renderer, env, pack):
+    state, fixtures = env.state(), env.fixtures()
+    expected = renderer.render(state, fixtures)
+    dropped = [Renderer(TASK, pack)]
+    dropped[0].render(state, fixtures)
+    own = renderer._wardrobe
+    light = own.light
+
+    def collect(scene):  # in the midst of a picture, as the garbage collector may
+        dropped.clear()
+        gc.collect()
+        light(scene)
+
+    own.light = collect
+    try:
+        drawn = renderer.render(state, fixtures)
+    finally:
+        del own.light
+    np.testing.assert_array_equal(drawn, expected)
+    assert rendering._LOST
+    Renderer(TASK, pack).close()
+    assert not rendering._LOST
+    np.testing.assert_array_equal(renderer.render(state, fixtures), expected)
 
 
 def test_mistakes_are_one_clear_error(renderer, env):
