@@ -34,6 +34,7 @@ def dataset(
     assets: Path = Path("libero"),
     workers: int | None = None,
     overwrite: bool = False,
+    part: str = "",
     out: Path = Path("results"),
 ) -> None:
     """Build a dataset of each recipe, simulate all of it again, export it, and keep its card.
@@ -49,6 +50,8 @@ def dataset(
         assets: `libero`, `embedded` or a folder.
         workers: processes; by default one for each core.
         overwrite: replace datasets of other episodes that are there already.
+        part: ends the names of what is kept, for the tasks that datasets made before have not;
+            give their data folder and results names of their own.
         out: folder of the results; cards, digests, statistics and proofs go to `datasets` in it.
     """
     from dataset_builders.build import BuildConfig, build
@@ -59,7 +62,8 @@ def dataset(
             assets=str(assets), workers=workers, overwrite=overwrite,
         )  # fmt: skip
         folder = build(settings)
-        keep(settings, folder, data_dir / "lerobot_v3" / folder.parent.name, kept_in(out))
+        name = folder.parent.name
+        keep(settings, folder, data_dir / "lerobot_v3" / name, kept_in(out) / f"{name}{part}")
 
 
 def keep(settings: BuildConfig, folder: Path, lerobot: Path, out: Path) -> Path:
@@ -69,14 +73,14 @@ def keep(settings: BuildConfig, folder: Path, lerobot: Path, out: Path) -> Path:
         settings: how it was built.
         folder: of one version of it.
         lerobot: folder of its LeRobotDataset; one of another dataset is replaced.
-        out: folder of what is kept; what comes of it is in a folder with the dataset's name.
+        out: folder of what is kept.
 
     Raises:
         DatasetError: an episode is not what it says.
         StudyError: the dataset's metadata or an earlier proof is damaged.
         OutputError: a folder cannot be written.
     """
-    kept = ensure_writable(out / folder.parent.name)
+    kept = ensure_writable(out)
     metadata = read_json(folder / "metadata.json", "a dataset's metadata", StudyError, _AGAIN)
     _export(folder, lerobot, metadata["digest"])
     path = kept / PROOF

@@ -20,11 +20,11 @@ from tests.dataset_builders.conftest import trajectories  # noqa: F401
 NAME = "dlr_1_64px"
 
 
-def make(source: Path, folder: Path) -> None:
+def make(source: Path, folder: Path, part: str = "") -> None:
     """Build the dataset of one recipe, an episode of each task, as small pictures."""
     dataset(
         source, folder / "data", ("dlr",), episodes=1, resolution=64, assets=Path("embedded"),
-        workers=1, out=folder / "results",
+        workers=1, part=part, out=folder / "results",
     )  # fmt: skip
 
 
@@ -64,6 +64,20 @@ def test_what_is_done_is_not_done_again(made: Path, source: Path, capsys) -> Non
     make(source, made)
     assert [path.stat().st_mtime_ns for path in paths] == before
     assert "simulated again" not in capsys.readouterr().out
+
+
+def test_a_further_part_stands_beside_what_was_kept(
+    made: Path, source: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    make(source, tmp_path, "_2")
+    proofs = read_proofs(kept_in(tmp_path / "results"))
+    assert set(proofs) == {NAME, f"{NAME}_2"}
+    assert (
+        proofs[NAME] == read_proofs(kept_in(made / "results"))[NAME]
+        and proofs[f"{NAME}_2"].content == proofs[NAME].content
+    )
+    assert (kept_in(tmp_path / "results") / f"{NAME}_2" / "card.md").exists()
 
 
 def test_a_lost_export_is_made_again_and_the_proof_stays(
