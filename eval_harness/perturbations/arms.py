@@ -128,7 +128,7 @@ def read_arms(path: Path) -> tuple[Arm, ...]:
 
 
 def load_arms(folder: Path) -> dict[Arm, Results]:
-    """Return the results of each arm that has begun.
+    """Return the results of each arm; of one that has not begun, the control's without episodes.
 
     Raises:
         ResultsError: the control is missing, or a folder is damaged.
@@ -136,7 +136,14 @@ def load_arms(folder: Path) -> dict[Arm, Results]:
     arms = list_arms(folder)
     if not (folder / CONTROL_ARM).is_dir():
         raise ResultsError(f"{folder} has no control arm yet: run the same evaluation again")
-    return {arm: load_results(folder / arm.name) for arm in arms if (folder / arm.name).is_dir()}
+    control = load_results(folder / CONTROL_ARM)
+    paths = {arm: folder / arm.name for arm in arms}
+    return {
+        arm: load_results(path)
+        if path.is_dir()
+        else dataclasses.replace(control, episodes=[], folder=path)
+        for arm, path in paths.items()
+    }
 
 
 def merge_arms(folders: Sequence[Path], out: Path) -> dict[Arm, Results]:

@@ -2,7 +2,8 @@
 
 Each condition is compared with the control on the same episodes: of the same task, start and
 seed. Holm's method (1979) adjusts the p values of all conditions together; those that are not
-complete yet count with 1, so that what is said before they are holds afterwards.
+complete yet, or have not begun, count with 1, so that what is said before they are holds
+afterwards.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from eval_harness.perturbations.retained import measure_retained
 from eval_harness.perturbations.table import AXES, make_condition
 from eval_harness.plan import Shard
 from eval_harness.policies.random import RandomPolicy
-from eval_harness.protocols import Protocol
-from eval_harness.results import Results, ResultsError
+from eval_harness.protocols import Protocol, get_protocol
+from eval_harness.results import Results, ResultsError, load_results
 from eval_harness.runner import RunConfig
 from simulation.assets.resolve import AssetPack, embedded_pack
 from tests.eval_harness.folders import BOWL, write_folder
@@ -124,8 +124,6 @@ def test_arms_of_a_folder(pack: AssetPack, tmp_path: Path) -> None:
 
 def _arms(tmp_path: Path, control: list, **arms: list) -> dict[Arm, Results]:
     """Return arms with these outcomes of the bowl task's episodes."""
-    from eval_harness.results import load_results
-
     found = {
         Arm("", 0): load_results(
             write_folder(tmp_path / "c", {BOWL: control}, policy={"kind": "x"})
@@ -166,6 +164,23 @@ def test_arms_that_are_not_complete_are_counted_in_the_correction(tmp_path: Path
     assert camera.test and camera.test.p_value < 0.01
     assert camera.adjusted == pytest.approx(3 * camera.test.p_value)
     assert [(arm.adjusted, arm.verdict) for arm in rest] == [(None, "incomplete")] * 2
+
+
+def test_arms_that_have_not_begun_are_counted_in_the_correction(tmp_path: Path) -> None:
+    def run(arm: Arm, out: Path) -> Results:
+        if arm.axes == "light":
+            raise ResultsError("cut")
+        protocol = arm.protocol(get_protocol("openpi"))
+        write_folder(out, {BOWL: [not arm.axes] * 8}, protocol, {"kind": "x"})
+        return load_results(out)
+
+    with pytest.raises(ResultsError, match="cut"):
+        run_arms(make_arms("camera,light", "3"), tmp_path, run)
+    camera, light = measure_retained(load_arms(tmp_path)).arms
+    assert camera.test and camera.test.p_value == pytest.approx(2 * 0.5**8)
+    assert camera.adjusted == pytest.approx(2 * camera.test.p_value)
+    assert (light.name, light.planned, light.pairs) == ("light-3", 8, 0)
+    assert (light.adjusted, light.verdict) == (None, "incomplete")
 
 
 def test_small_samples_are_said_to_be_too_small(tmp_path: Path) -> None:
