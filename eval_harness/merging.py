@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,31 @@ from eval_harness.sequential.stopped import STOP, table_of, write_stop
 Pooled = dict[tuple[str, int], tuple[EpisodeResult, Results, int]]
 """Task and episode of the whole -> the episode under its new number, where it is from, and its
 number there."""
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Yield the path of a hidden folder to make and fill, which then becomes the new folder `out`.
+
+    After an exception there is no trace of it; what a killed process left is thrown away by the
+    next that writes `out`.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds something already.
+        BusyError: another process writes it.
+    """
+    out = out.resolve()
+    with lock_file(out), output_errors(out):
+        if out.exists() and any(out.iterdir()):
+            raise OutputError(f"{out} is not empty: give a new folder")
+        unfinished = out.with_name(f".{out.name}.merging")
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        try:
+            yield unfinished
+            unfinished.rename(out)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def merge(folders: Iterable[Path], out: Path) -> Results:
@@ -127,17 +153,9 @@ def _into(
     out: Path, config: Mapping[str, Any], chosen: Pooled, parts: Sequence[Results]
 ) -> Results:
     """Write a new results folder, whole or not at all, and return what it holds."""
-    out = out.resolve()
-    with lock_file(out):
-        if out.exists() and any(out.iterdir()):
-            raise OutputError(f"{out} is not empty: give a new folder")
-        unfinished = out.with_name(f".{out.name}.merging")
-        with output_errors(out):
-            if unfinished.exists():
-                shutil.rmtree(unfinished)
-            _write_merged(unfinished, config, chosen, parts)
-            unfinished.rename(out)
-    return load_results(out)
+    with whole_folder(out) as unfinished:
+        _write_merged(unfinished, config, chosen, parts)
+    return load_results(out.resolve())
 
 
 def _write_merged(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common.json_files import read_sealed, write_sealed
 from common.locks import lock_folder
-from eval_harness.merging import merge
+from eval_harness.merging import merge, whole_folder
 from eval_harness.perturbations.base import CONTROL, PerturbationError
 from eval_harness.perturbations.table import parse_axes, parse_condition, parse_levels
 from eval_harness.protocols import Protocol
@@ -149,12 +149,17 @@ def load_arms(folder: Path) -> dict[Arm, Results]:
 def merge_arms(folders: Sequence[Path], out: Path) -> dict[Arm, Results]:
     """Put shards of an evaluation under perturbation together, arm by arm, into a new folder.
 
+    The folder is there whole or not at all.
+
     Raises:
         ResultsError: the shards have other arms, or an arm's cannot be put together.
         OutputError: the folder cannot be written, or holds something already.
+        BusyError: another process writes it.
     """
     first = list_arms(folders[0])
     for folder in folders[1:]:
         if set(list_arms(folder)) != set(first):
             raise ResultsError(f"{folder} and {folders[0]} have other arms: run the same in both")
-    return run_arms(first, out, lambda arm, to: merge([f / arm.name for f in folders], to))
+    with whole_folder(out) as new:
+        run_arms(first, new, lambda arm, to: merge([f / arm.name for f in folders], to))
+    return load_arms(out)

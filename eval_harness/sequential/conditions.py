@@ -10,11 +10,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.locks import lock_folder
+from eval_harness.merging import whole_folder
 from eval_harness.perturbations.arms import Arm, make_arms, read_arms, write_arms
 from eval_harness.perturbations.base import CONTROL
 from eval_harness.perturbations.table import parse_levels
 from eval_harness.results import ResultsError
-from eval_harness.sequential.deciding import Decided, Side, decide, merge_decisions
+from eval_harness.sequential.deciding import (
+    Decided,
+    Side,
+    decide,
+    load_decided,
+    merge_decisions,
+)
 from eval_harness.sequential.rules import DecisionRule
 
 DECISIONS = "decisions.json"
@@ -91,9 +98,12 @@ def list_conditions(folder: Path) -> tuple[Arm, ...]:
 def merge_conditions(folders: Sequence[Path], out: Path) -> dict[Arm, Decided]:
     """Put the shards of decisions together, condition by condition, into a new folder.
 
+    The folder is there whole or not at all.
+
     Raises:
         ResultsError: the shards have other conditions, or one's cannot be put together.
         OutputError: the folder cannot be written, or holds something already.
+        BusyError: another process writes it.
     """
     conditions = list_conditions(folders[0])
     for folder in folders[1:]:
@@ -101,9 +111,8 @@ def merge_conditions(folders: Sequence[Path], out: Path) -> dict[Arm, Decided]:
             raise ResultsError(
                 f"{folder} and {folders[0]} decide under other conditions: run the same in both"
             )
-    with lock_folder(out):
-        write_arms(out / DECISIONS, conditions)
-        return {
-            arm: merge_decisions([folder / arm.name for folder in folders], out / arm.name)
-            for arm in conditions
-        }
+    with whole_folder(out) as new:
+        write_arms(new / DECISIONS, conditions)
+        for arm in conditions:
+            merge_decisions([folder / arm.name for folder in folders], new / arm.name)
+    return {arm: load_decided(out / arm.name) for arm in conditions}

@@ -16,7 +16,7 @@ from common.json_files import build, read_sealed, write_sealed
 from common.locks import lock_folder
 from eval_harness.compare import ComparisonError, find_mismatches
 from eval_harness.evaluation import is_complete
-from eval_harness.merging import merge
+from eval_harness.merging import merge, whole_folder
 from eval_harness.results import (
     CONFIG,
     Results,
@@ -31,7 +31,8 @@ from eval_harness.sequential.stopped import table_of, write_stop
 DECISION = "decision.json"
 """File that says what two policies were compared for, and where that stands."""
 BASELINE, EVALUATED = "baseline", "evaluated"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2 folders are relative to the decision's own, or absolute; before they were as typed."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class Decided:
             is_complete(one, rounds) for one in (self.baseline, self.evaluated)
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
+    def as_dict(self, out: Path) -> dict[str, Any]:
+        """Return plain data for JSON in folder `out`, which says where both results are."""
         sides = {BASELINE: self.baseline, EVALUATED: self.evaluated}
         return {
             "format_version": FORMAT_VERSION,
@@ -108,7 +109,7 @@ class Decided:
             "verdict": asdict(self.verdict),
             "planned": self.planned,
             "ran": self.ran,
-            "folders": {name: str(side.folder) for name, side in sides.items()},
+            "folders": {name: _place(side.folder, out) for name, side in sides.items()},
         }
 
 
@@ -147,7 +148,7 @@ def decide(
             if rounds == block:
                 _check(*own)
             found = _look(baseline, evaluated, own, rule)
-            write_sealed(out / DECISION, found.as_dict())
+            write_sealed(out / DECISION, found.as_dict(out))
             planned = _episodes(*own)
             stuck = not all(is_complete(one, min(rounds, planned)) for one in own)
             if found.is_final or stuck or rounds >= planned:
@@ -159,9 +160,13 @@ def decide(
 def merge_decisions(folders: Sequence[Path], out: Path) -> Decided:
     """Put the shards of a decision together, both policies' results included, into a new folder.
 
+    The folder is there whole or not at all. Results that the shards did not run stay where they
+    are.
+
     Raises:
         ResultsError: they are shards of several decisions, or one is damaged.
         OutputError: the folder cannot be written, or holds something already.
+        BusyError: another process writes it.
     """
     shards = [load_decision(folder) for folder in folders]
     for folder, shard in zip(folders, shards, strict=True):
@@ -169,17 +174,51 @@ def merge_decisions(folders: Sequence[Path], out: Path) -> Decided:
             raise ResultsError(
                 f"{folder} and {folders[0]} are to decide by other rules: run both with one"
             )
+    there = {
+        name: _find_shared(name, folders, [shard["folders"][name] for shard in shards])
+        for name in (BASELINE, EVALUATED)
+    }
+    with whole_folder(out) as new:
 
-    def side(name: str) -> Side:
-        run = [folder / name for folder in folders]
-        if not (run[0] / CONFIG).exists():
-            return Side(Path(shards[0]["folders"][name]))
-        merge(run, out / name)
-        return Side(out / name, lambda folder, rounds: load_results(folder))
+        def side(name: str) -> Side:
+            if (shared := there[name]) is not None:
+                return Side(shared)
+            merge([folder / name for folder in folders], new / name)
+            return Side(new / name, lambda folder, rounds: load_results(folder))
 
-    sides = side(BASELINE), side(EVALUATED)
-    every = _episodes(*(load_results(one.folder) for one in sides))
-    return decide(*sides, shards[0]["rule"], out, every)
+        sides = side(BASELINE), side(EVALUATED)
+        every = _episodes(*(load_results(one.folder) for one in sides))
+        decide(*sides, shards[0]["rule"], new, every)
+    return load_decided(out)
+
+
+def _find_shared(name: str, shards: Sequence[Path], places: Sequence[Path]) -> Path | None:
+    """Return where one side's results are that no shard ran; None where each ran its share.
+
+    Args:
+        name: which side.
+        shards: folders of the shards.
+        places: where each shard's decision says that the side's results are.
+
+    Raises:
+        ResultsError: the shards have not the same, or it is not there.
+    """
+    found = [place.resolve() for place in places]
+    if found == [(shard / name).resolve() for shard in shards]:
+        return None
+    remedy = "run `dlr eval decide` of each shard again, with its --out and"
+    for shard, place in zip(shards, found, strict=True):
+        if place != found[0]:
+            raise ResultsError(
+                f"{shards[0]} has {found[0]} as its {name}, and {shard} has {place}: {remedy} one "
+                f"{name} for all"
+            )
+    if not (found[0] / CONFIG).exists():
+        raise ResultsError(
+            f"{found[0]}, the {name} of {shards[0]}, is not there: put it back, or {remedy} where "
+            "it is now"
+        )
+    return places[0]
 
 
 def _check(first: Results, second: Results) -> None:
@@ -244,7 +283,9 @@ def is_decision(folder: Path) -> bool:
 
 
 def load_decision(folder: Path) -> dict[str, Any]:
-    """Return what `decision.json` holds, as `Decided.as_dict` gives it, with both dataclasses made.
+    """Return what `decision.json` holds, as `Decided.as_dict` gives it.
+
+    Both dataclasses are made, and the folders are paths from here.
 
     Raises:
         ResultsError: it is missing or damaged.
@@ -257,9 +298,41 @@ def load_decision(folder: Path) -> dict[str, Any]:
             "verdict": build(Verdict, content["verdict"]),
         }
         counts = {name: int(content[name]) for name in ("planned", "ran")}
+        typed, places = content["format_version"] < 2, content["folders"]
+        folders = {
+            name: _find(folder, name, Path(places[name]), typed) for name in (BASELINE, EVALUATED)
+        }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultsError(f"{path} is damaged ({error!r}): {remedy}") from error
-    return {**content, **made, **counts}
+    return {**content, **made, **counts, "folders": folders}
+
+
+def load_decided(folder: Path) -> Decided:
+    """Return a comparison as `decide` left it, without what other shards ran.
+
+    Raises:
+        ResultsError: it, or the results of one of the two, is missing or damaged.
+    """
+    found = load_decision(folder)
+    first, second = (load_results(found["folders"][name]) for name in (BASELINE, EVALUATED))
+    return Decided(found["rule"], found["verdict"], first, second, found["planned"], found["ran"])
+
+
+def _place(folder: Path, out: Path) -> str:
+    """Return where results are: from `out` if they are in it, so that both may be moved."""
+    folder, out = folder.resolve(), out.resolve()
+    return str(folder.relative_to(out) if folder.is_relative_to(out) else folder)
+
+
+def _find(decision: Path, name: str, place: Path, typed: bool) -> Path:
+    """Return where one side's results are, of a place that `_place` gave or that was typed.
+
+    A typed place of the side's own name is taken for what was run into the decision's folder.
+    """
+    if not typed:
+        return decision / place
+    own = decision / name
+    return own if place.name == name and (own / CONFIG).exists() else place
 
 
 def decision_text(rule: DecisionRule, verdict: Verdict, planned: int, ran: int) -> str:

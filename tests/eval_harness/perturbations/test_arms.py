@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +169,21 @@ def test_arms_that_are_not_complete_are_counted_in_the_correction(tmp_path: Path
     assert [(arm.adjusted, arm.verdict) for arm in rest] == [(None, "incomplete")] * 2
 
 
+def write_shards(tmp_path: Path, outcome: list) -> list[Path]:
+    """Return two shards of an evaluation of the bowl task under camera and light."""
+
+    def run(arm: Arm, out: Path) -> Results:
+        mine = [x if i % 2 == int(out.parent.name) else None for i, x in enumerate(outcome)]
+        protocol, size = arm.protocol(get_protocol("openpi")), len(outcome)
+        write_folder(out, {BOWL: mine}, protocol, {"kind": "x"}, episodes=size)
+        return load_results(out)
+
+    shards = [tmp_path / "0", tmp_path / "1"]
+    for shard in shards:
+        run_arms(make_arms("camera,light", "3"), shard, run)
+    return shards
+
+
 def test_arms_that_have_not_begun_are_counted_in_the_correction(tmp_path: Path) -> None:
     def run(arm: Arm, out: Path) -> Results:
         if arm.axes == "light":
@@ -181,6 +199,41 @@ def test_arms_that_have_not_begun_are_counted_in_the_correction(tmp_path: Path) 
     assert camera.adjusted == pytest.approx(2 * camera.test.p_value)
     assert (light.name, light.planned, light.pairs) == ("light-3", 8, 0)
     assert (light.adjusted, light.verdict) == (None, "incomplete")
+
+
+def test_arms_are_merged_whole_or_not_at_all(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [True] * 8)
+    (shards[1] / "light-3").rename(tmp_path / "away")
+    with pytest.raises(ResultsError, match="no results folder"):
+        merge_arms(shards, tmp_path / "all")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "away"]
+    (tmp_path / "away").rename(shards[1] / "light-3")
+    assert all(map(is_complete, merge_arms(shards, tmp_path / "all").values()))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from eval_harness.perturbations import arms
+
+def merge(folders, out, merge=arms.merge):
+    merge(folders, out)
+    if out.name == "camera-3":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+arms.merge = merge
+out, *shards = map(Path, sys.argv[1:])
+arms.merge_arms(shards, out)
+"""
+
+
+def test_a_merge_that_was_killed_goes_well_the_next_time(tmp_path: Path) -> None:
+    shards, out = write_shards(tmp_path, [True] * 8), tmp_path / "all"
+    command = [sys.executable, "-c", KILLED, str(out), *map(str, shards)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert not out.exists()
+    assert all(map(is_complete, merge_arms(shards, out).values()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "all"]
 
 
 def test_small_samples_are_said_to_be_too_small(tmp_path: Path) -> None:

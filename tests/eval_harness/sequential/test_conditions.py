@@ -80,6 +80,19 @@ def test_shards_of_conditions_are_merged(tmp_path: Path) -> None:
         merge_conditions([shards[0], tmp_path / "other"], tmp_path / "none")
 
 
+def test_conditions_are_merged_whole_or_not_at_all(tmp_path: Path) -> None:
+    conditions = make_conditions("camera", "0,3")
+    decide_conditions(conditions, sides, DecisionRule(), tmp_path / "0", 50)
+    last = tmp_path / "0" / conditions[-1].name
+    last.rename(tmp_path / "away")
+    with pytest.raises(ResultsError, match="cannot read"):
+        merge_conditions([tmp_path / "0"], tmp_path / "merged")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "away"]
+    (tmp_path / "away").rename(last)
+    merged = merge_conditions([tmp_path / "0"], tmp_path / "merged")
+    assert [one.evaluated.folder.parent.name for one in merged.values()] == ["control", "camera-3"]
+
+
 def test_the_control_is_decided_only_if_asked_for() -> None:
     assert [a.name for a in make_conditions("light", "0-1")] == ["control", "light-1"]
     assert [a.name for a in make_conditions("light,camera", "5")] == ["light-5", "camera-5"]

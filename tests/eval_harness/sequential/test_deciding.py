@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common.errors import SettingError
+from common.json_files import read_sealed, write_sealed
 from eval_harness.compare import ComparisonError, compare_folders
 from eval_harness.merging import merge_seeds
 from eval_harness.results import Results, ResultsError, load_results
@@ -157,6 +160,89 @@ def test_a_shard_looks_at_results_that_are_there(tmp_path: Path) -> None:
     merged = merge_decisions([tmp_path / "0", tmp_path / "1"], tmp_path / "all")
     assert merged.verdict == find_verdict(WORSE, BETTER, DecisionRule()) and merged.planned == 80
     assert merged.baseline.folder == there and not (there / "stop.json").exists()
+
+
+def against(there: Path, *outs: Path) -> list[Path]:
+    """Decide shards between results that are there and a policy that each runs its share of."""
+    for i, out in enumerate(outs):
+        run = runner(BETTER, [], shard=(i, len(outs)))
+        decide(Side(there), Side(out / "evaluated", run), DecisionRule(), out, 40)
+    return list(outs)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Change what a decision's file says."""
+    path = folder / DECISION
+    write_sealed(path, read_sealed(path, "a decision", ResultsError, "") | changes)
+
+
+def test_a_folder_that_happens_to_lie_there_is_no_side(tmp_path: Path) -> None:
+    there = write_folder(tmp_path / "a", WORSE, policy={"kind": "baseline"})
+    shards = against(there, tmp_path / "0", tmp_path / "1")
+    for shard in shards:
+        write_folder(shard / "baseline", BETTER, policy={"kind": "baseline"})
+    merged = merge_decisions(shards, tmp_path / "all")
+    assert merged.baseline.folder == there and merged.planned == 80
+    assert merged.verdict == find_verdict(WORSE, BETTER, DecisionRule())
+    for shard in shards:  # as earlier versions wrote it
+        folders = {"baseline": str(there), "evaluated": str(shard / "evaluated")}
+        rewrite(shard, format_version=1, folders=folders)
+    assert merge_decisions(shards, tmp_path / "again").verdict == merged.verdict
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_decisions_may_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for i in range(2):
+        out = Path("d")
+        sides = [
+            Side(out / name, runner(outcomes, [], shard=(i, 2)))
+            for name, outcomes in (("baseline", WORSE), ("evaluated", BETTER))
+        ]
+        decide(sides[0], sides[1], DecisionRule(), out, 40)
+        if version == 1:
+            folders = {name: f"d/{name}" for name in ("baseline", "evaluated")}
+            rewrite(out, format_version=1, folders=folders)
+        shutil.move(out, f"moved{i}")
+    shutil.copytree("moved0", "d")  # of the name that a shard had is another's
+    merged = merge_decisions([Path("moved0"), Path("moved1")], Path("all"))
+    assert merged.verdict == find_verdict(WORSE, BETTER, DecisionRule())
+    shutil.move("all", "at_last")
+    monkeypatch.chdir("/")
+    for name, folder in load_decision(tmp_path / "at_last")["folders"].items():
+        assert folder == tmp_path / "at_last" / name and load_results(folder).missing == []
+
+
+def test_shards_that_disagree_on_a_side_are_not_merged(tmp_path: Path) -> None:
+    there = write_folder(tmp_path / "a", WORSE, policy={"kind": "baseline"})
+    other = shutil.copytree(there, tmp_path / "b")
+    shards = against(there, tmp_path / "0", tmp_path / "1")
+    decide(Side(other), Side(shards[1] / "evaluated"), DecisionRule(), shards[1])
+    with pytest.raises(ResultsError, match=r"run `dlr eval decide` .* one baseline for all"):
+        merge_decisions(shards, tmp_path / "all")
+    decide(Side(there), Side(shards[1] / "evaluated"), DecisionRule(), shards[1])
+    there.rename(tmp_path / "c")
+    with pytest.raises(ResultsError, match=r"is not there: put it back, or run `dlr eval decide`"):
+        merge_decisions(shards, tmp_path / "all")
+    rewrite(shards[0], folders={"baseline": "baseline"})
+    with pytest.raises(ResultsError, match="damaged"):
+        merge_decisions(shards, tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    there = write_folder(tmp_path / "a", WORSE, policy={"kind": "baseline"})
+    shards = against(there, tmp_path / "0", tmp_path / "1")
+    there.joinpath("episodes.jsonl").write_text("damaged\n")
+    with pytest.raises(ResultsError, match="no JSON"):
+        merge_decisions(shards, tmp_path / "all")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "a"]
+    shutil.rmtree(there)
+    write_folder(there, WORSE, policy={"kind": "baseline"})
+    merged = merge_decisions(shards, tmp_path / "all")
+    assert merged.verdict == find_verdict(WORSE, BETTER, DecisionRule()) and merged.is_final
 
 
 def test_what_cannot_be_decided(tmp_path: Path) -> None:
