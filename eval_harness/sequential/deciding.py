@@ -24,6 +24,7 @@ from eval_harness.results import (
     check_same,
     load_results,
 )
+from eval_harness.seeds import count_starts
 from eval_harness.sequential.rules import DecisionRule, Stop, Verdict, find_verdict
 from eval_harness.sequential.sequences import confidence_sequence
 from eval_harness.sequential.stopped import table_of, write_stop
@@ -51,14 +52,19 @@ class Side:
         """Return its results, once the first `rounds` episodes of each task have run."""
         return load_results(self.folder) if self.run is None else self.run(self.folder, rounds)
 
-    def together(self, own: Results) -> Results:
+    def together(self, own: Results, rule: DecisionRule) -> Results:
         """Return its results with what the other shards have run by now.
 
         Raises:
-            ResultsError: a folder of theirs is of another evaluation.
+            ResultsError: a folder of theirs is of another evaluation, or of another rule.
         """
         found = {result.key: result for result in own.episodes if result.error is None}
         for folder in self.beside:
+            if is_decision(folder.parent) and load_decision(folder.parent)["rule"] != rule:
+                raise ResultsError(
+                    f"{folder.parent} is to decide by another rule: give all shards one; if its "
+                    f"{DECISION} is of an earlier run, delete that file"
+                )
             if (folder / CONFIG).exists():
                 other = load_results(folder)
                 check_same(own.config, other.config, folder)
@@ -134,7 +140,7 @@ def decide(
 
     Raises:
         ComparisonError: the two differ in more than the policy, have other tasks, or one is of
-            several seeds.
+            several seeds, or has starts that come again.
         ResultsError: another shard has another rule, or is of another evaluation.
         SettingError: the block is none.
         BusyError: another process decides here.
@@ -222,9 +228,9 @@ def _find_shared(name: str, shards: Sequence[Path], places: Sequence[Path]) -> P
 
 
 def _check(first: Results, second: Results) -> None:
-    """Raise ComparisonError where two evaluations differ in more than the policy, or have seeds.
+    """Raise ComparisonError where two evaluations differ in more than the policy, or repeat starts.
 
-    Episodes of several seeds that are of one start are no independent pairs, as which the
+    Episodes of one start, of several seeds or of one, are no independent pairs, as which the
     interval would count them.
     """
     for one in (first, second):
@@ -232,6 +238,13 @@ def _check(first: Results, second: Results) -> None:
             raise ComparisonError(
                 f"{one.folder} holds merged seeds: decide one seed's results; compare merged seeds "
                 "with `dlr eval compare`"
+            )
+        looked_at = [r for r in one.episodes if r.episode < _episodes(first, second)]
+        if (starts := count_starts(one.config, looked_at)) is not None:
+            raise ComparisonError(
+                f"{len(looked_at)} episodes of {one.folder} begin at {starts} starts, and a "
+                "decision takes each for a start of its own: compare them with `dlr eval compare`, "
+                "or run one of the two again with fewer --episodes"
             )
     if first.config["plan"]["tasks"] != second.config["plan"]["tasks"]:
         raise ComparisonError(f"{first.folder} and {second.folder} are of other tasks")
@@ -245,7 +258,7 @@ def _look(
     baseline: Side, evaluated: Side, own: tuple[Results, Results], rule: DecisionRule
 ) -> Decided:
     """Return where the comparison of what has run stands."""
-    first, second = baseline.together(own[0]), evaluated.together(own[1])
+    first, second = baseline.together(own[0], rule), evaluated.together(own[1], rule)
     verdict = find_verdict(
         table_of(first.config["plan"], first.episodes),
         table_of(second.config["plan"], second.episodes),

@@ -245,6 +245,25 @@ def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert merged.verdict == find_verdict(WORSE, BETTER, DecisionRule()) and merged.is_final
 
 
+def test_shards_beside_each_other_decide_by_one_rule(tmp_path: Path) -> None:
+    there = write_folder(tmp_path / "a", WORSE, policy={"kind": "baseline"})
+    (other,) = against(there, tmp_path / "1")
+    side = Side(tmp_path / "0" / "evaluated", runner(BETTER, []), (other / "evaluated",))
+    with pytest.raises(ResultsError, match="another rule: give all shards one"):
+        decide(Side(there), side, DecisionRule(margin=0.05), tmp_path / "0", 40)
+    assert not is_decision(tmp_path / "0")
+    assert decide(Side(there), side, DecisionRule(), tmp_path / "0", 40).is_final
+
+
+def test_starts_that_come_again_are_not_decided(tmp_path: Path) -> None:
+    often, once = ((WORSE[DRAWER] * 2)[:n] for n in (60, 50))
+    a, b = (write_folder(tmp_path / name, {DRAWER: often}) for name in "ab")
+    with pytest.raises(ComparisonError, match=r"60 episodes of .* at 50 starts"):
+        decide(Side(a), Side(b), DecisionRule(), tmp_path / "out")
+    c = write_folder(tmp_path / "c", {DRAWER: once})
+    assert decide(Side(a), Side(c), DecisionRule(), tmp_path / "out").is_final
+
+
 def test_what_cannot_be_decided(tmp_path: Path) -> None:
     a = Side(write_folder(tmp_path / "a", WORSE))
     other_seed = Side(write_folder(tmp_path / "b", WORSE, seed=1))
