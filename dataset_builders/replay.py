@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import DatasetError, InvalidStateError, one_line
+from common.errors import DatasetError, InvalidStateError, SettingError, one_line
 from simulation.assets.resolve import AssetPack, find_recorded_pack
 from simulation.environment import Environment
 from simulation.scene import Fixtures
@@ -143,7 +143,7 @@ def _start(env: Environment, metadata: Mapping[str, Any]) -> None:
             if np.array_equal(env.state(), state):
                 return
         env.reset(0, init_state=state, fixtures=fixtures)
-    except InvalidStateError as error:
+    except (InvalidStateError, SettingError) as error:
         raise DatasetError(f"an episode's start does not fit its task: {error}") from error
 
 

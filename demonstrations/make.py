@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import DemonstrationError, TrajectoryError, UnknownTaskError
+from common.errors import DemonstrationError, SettingError, TrajectoryError, UnknownTaskError
 from common.machine import cores
 from common.manifest import file_sha256
 from common.workers.progress import Bar
@@ -72,13 +72,18 @@ def make_demonstrations(
     stopped.
 
     Raises:
-        SettingError: a number of `config` is out of its range.
+        SettingError: a number of `config` is out of its range, or it asks for none at all.
         DemonstrationError: a source is missing or unreadable, or has no success.
         UnknownTaskError: the task has no source of new demonstrations.
         BusyError: another process is writing the file.
         OutputError: the folder cannot be written.
     """
     check_demonstrations(config)
+    if not config.episodes_per_way and not config.human_demos:
+        raise SettingError(
+            "no new demonstrations and no recordings are asked for: give --human-demos as well, "
+            "or --episodes-per-way of 1 or more"
+        )
     content = asdict(config) | _recordings(task, path, config)
     with TrajectoryWriter(path, task, assets, content) as writer:
         if writer.finished:

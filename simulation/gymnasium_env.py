@@ -21,7 +21,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
-from common.errors import SettingError
+from common.errors import SettingError, one_line
 from simulation.arguments import check_actions, check_seed
 from simulation.assets.resolve import resolve_assets
 from simulation.environment import BatchEnvironment
@@ -155,7 +155,10 @@ class LiberoVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
                 leaves out a slot that has had no episode yet.
         """
         options = dict(options or {})
-        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)))
+        try:
+            mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)))
+        except ValueError as error:
+            raise SettingError(f"reset_mask is no array: {one_line(error)}") from error
         if mask.shape != (self.num_envs,) or mask.dtype != bool:
             raise SettingError(f"reset_mask must be bool with shape ({self.num_envs},)")
         if new := [i for i, o in enumerate(self._observations) if o is None and not mask[i]]:

@@ -61,10 +61,12 @@ class Settings:
         """Check what no other part will check.
 
         Raises:
-            SettingError: unknown observation set, or a number that is out of range.
+            SettingError: unknown observation set, no camera, or a number that is out of range.
         """
         cameras: Any = self.cameras
         object.__setattr__(self, "cameras", (cameras,) if isinstance(cameras, str) else (*cameras,))
+        if not self.cameras:
+            raise SettingError("cameras must name at least one, which pictures are of")
         unknown = [name for name in self.sets if name not in SETS]
         if unknown or not self.sets:
             raise SettingError(f"unknown observation {unknown}; the sets are {', '.join(SETS)}")

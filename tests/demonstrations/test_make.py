@@ -12,7 +12,13 @@ import h5py
 import numpy as np
 import pytest
 
-from common.errors import DemonstrationError, InvalidStateError, TrajectoryError, UnknownTaskError
+from common.errors import (
+    DemonstrationError,
+    InvalidStateError,
+    SettingError,
+    TrajectoryError,
+    UnknownTaskError,
+)
 from dataset_builders.sources import list_episodes, split_episodes
 from demonstrations.amplify import list_recordings
 from demonstrations.config import DemonstrationConfig, Style
@@ -310,6 +316,13 @@ def failure(folder: Path, pack: AssetPack) -> str:
         list(replay_human(DRAWER, folder, pack))
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_asking_for_none_makes_no_folder(tmp_path: Path, pack: AssetPack) -> None:
+    path = tmp_path / "run" / "d.hdf5"
+    with pytest.raises(SettingError, match=r"give --human-demos as well, or --episodes-per-way"):
+        make_demonstrations(DRAWER, path, DemonstrationConfig(episodes_per_way=0), pack)
+    assert not path.parent.exists()
 
 
 def test_a_folder_without_the_task(tmp_path: Path, pack: AssetPack) -> None:

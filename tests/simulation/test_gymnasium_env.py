@@ -119,6 +119,7 @@ def test_resets_are_a_function_of_the_seed():
         {"init_index": 3.5},
         {"settle_steps": -1},
         {"horizon": 0},
+        {"cameras": ()},
     ],
 )
 def test_a_bad_setting_is_one_clear_error(settings):
@@ -150,8 +151,9 @@ def test_bad_arguments_are_one_clear_error():
         vector.step(np.zeros((3, 7)))
     with pytest.raises(SettingError, match="seeds"):
         vector.reset(seed=[1])
-    with pytest.raises(SettingError, match="reset_mask"):
-        vector.reset(options={"reset_mask": np.ones(3, dtype=bool)})
+    for mask in (np.ones(3, dtype=bool), [[True], [True, False]]):
+        with pytest.raises(SettingError, match="reset_mask"):
+            vector.reset(options={"reset_mask": mask})
     vector.close()
 
 
