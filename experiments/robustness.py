@@ -20,6 +20,7 @@ from common.files import write_text
 from common.json_files import read_sealed, write_sealed
 from common.machine import describe_machine
 from experiments.command import run_command
+from experiments.figures import short_name
 from experiments.many import attempt_tasks
 from experiments.study import RECIPES, SEEDS, TASKS, head
 from experiments.study_page import BASELINE, DLR
@@ -125,9 +126,7 @@ def _by_condition(
 ) -> Values:
     found: dict[tuple[str, int], dict[str, dict[tuple[str, int], float]]] = {}
     for one in results:
-        first = one["arms"][0]
-        control = {**first, "axes": "", "level": 0, "successes": first["control"]}
-        for arm in (control, *one["arms"]):
+        for arm in (control_arm(one), *evaluated(one)):
             recipes = found.setdefault((arm["axes"], arm["level"]), {DLR: {}, BASELINE: {}})
             recipes[one["recipe"]][one["task"], one["seed"]] = value(arm)
     means: Values = {}
@@ -143,6 +142,41 @@ def _by_condition(
                 for recipe, trainings in recipes.items()
             }
     return means
+
+
+def evaluated(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the arms of a result of which some start could be placed."""
+    return [arm for arm in result["arms"] if arm["pairs"]]
+
+
+def control_arm(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result's control as an arm, by the condition that shares most starts with it.
+
+    Raises:
+        DlrError: no condition has a start that could be placed.
+    """
+    if not evaluated(result):
+        raise DlrError(f"{result['task']}: no start could be placed under any condition")
+    widest = max(result["arms"], key=lambda arm: arm["pairs"])
+    of_all = dict.fromkeys(("successes", "kept"), widest["control"])
+    return {**widest, **of_all, "axes": "", "level": 0}
+
+
+def unplaced(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what to say of conditions under which not every start could be placed."""
+    found: dict[str, str] = {}
+    for one in results:
+        for arm in one["arms"]:
+            if arm["pairs"] < one["starts"]:
+                where = f"{arm['axes']} {arm['level']} of {short_name(one['task'], 48)}"
+                found[where] = f"{where}: {arm['pairs']} of {one['starts']}"
+    if not found:
+        return []
+    return [
+        "Where a start could not be placed, rates are of the others, and changes of the control on",
+        f"these: {'; '.join(found.values())}.",
+        "",
+    ]
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
@@ -166,7 +200,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"| {' | '.join(row)} | {_p(p_values, row[0])} | {_p(corrected, row[0])} |" for row in rows
     ]
-    return "\n".join([*_head(results, found[("", 0)]), *lines, ""]) + "\n"
+    return "\n".join([*_head(results, found[("", 0)]), *lines, "", *unplaced(results)])
 
 
 def _head(results: Sequence[Mapping[str, Any]], control: Mapping[str, Any]) -> list[str]:

@@ -26,9 +26,12 @@ from experiments.robustness import (
     PROTOCOL,
     RobustnessItem,
     change_in_points,
+    control_arm,
+    evaluated,
     measure,
     names,
     read_results,
+    unplaced,
 )
 from experiments.study import EPISODES_PER_WAY, head
 from experiments.study import TASKS as STUDY
@@ -71,6 +74,10 @@ class Condition:
     """1 to 5."""
     success: Mapping[str, float]
     """Success rate, by task."""
+    control: Mapping[str, float]
+    """The control's on the same starts, by task."""
+    kept: Mapping[str, float]
+    """Share of the control's successes that are kept, by task whose control has one."""
     change: Mapping[str, float]
     """It less the control's, by task."""
 
@@ -79,33 +86,35 @@ def conditions(results: Sequence[Mapping[str, Any]]) -> list[Condition]:
     """Return what became of each condition, in the order of the results' arms."""
     arms: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
     for one in results:
-        for arm in one["arms"]:
+        for arm in evaluated(one):
             arms.setdefault((arm["axes"], arm["level"]), {})[one["task"]] = arm
-    return [
-        Condition(
-            axis,
-            level,
-            {task: arm["successes"] / arm["pairs"] for task, arm in tasks.items()},
-            {
-                task: (arm["successes"] - arm["control"]) / arm["pairs"]
-                for task, arm in tasks.items()
-            },
-        )
-        for (axis, level), tasks in arms.items()
-    ]
+    return [_condition(*of, tasks) for of, tasks in arms.items()]
+
+
+def _condition(axis: str, level: int, arms: Mapping[str, Mapping[str, Any]]) -> Condition:
+    success = {task: arm["successes"] / arm["pairs"] for task, arm in arms.items()}
+    without = {task: arm["control"] / arm["pairs"] for task, arm in arms.items()}
+    kept = {task: arm["kept"] / arm["control"] for task, arm in arms.items() if arm["control"]}
+    change = {task: success[task] - without[task] for task in arms}
+    return Condition(axis, level, success, without, kept, change)
 
 
 def control(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the control arm's success rate, by task."""
-    return {one["task"]: one["arms"][0]["control"] / one["arms"][0]["pairs"] for one in results}
+    arms = {one["task"]: control_arm(one) for one in results}
+    return {task: arm["successes"] / arm["pairs"] for task, arm in arms.items()}
 
 
-def curves(found: Sequence[Condition], rates: Mapping[str, float]) -> dict[str, Curve]:
-    """Return by axis the success kept, mean over tasks whose control succeeds, by level."""
+def curves(found: Sequence[Condition]) -> dict[str, Curve]:
+    """Return by axis the share of the control's successes that is kept, by level.
+
+    It is the mean over the tasks whose control succeeds.
+    """
     drawn: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
     for one in found:
-        kept = [one.success[task] / rates[task] for task in one.success if rates[task] > 0]
-        value = bootstrap(kept)
+        if not one.kept:
+            continue
+        value = bootstrap(list(one.kept.values()))
         low, high = (value.value if at is None else at for at in (value.low, value.high))
         drawn.setdefault(one.axis, []).append((one.level, (value.value, low, high)))
     return {
@@ -130,21 +139,23 @@ def page(results: Sequence[Mapping[str, Any]], picture: str) -> str:
     corrected = holm(
         {f"{c.axis} {c.level}": sign_flip_test(list(c.change.values())) for c in found}
     )
-    rows = [["control", f"{np.mean(list(rates.values())):.1%}", _worst(rates), "", ""]]
-    for one in found:
-        name = f"{one.axis} {one.level}"
-        mean = f"{np.mean(list(one.success.values())):.1%}"
-        rows.append(
-            [
-                name,
-                mean,
-                _worst(one.success),
-                change_in_points(one.change),
-                f"{corrected[name]:.3f}",
-            ]
-        )
+    rows = [["control", str(len(rates)), _mean(rates), "", _worst(rates), "", ""]]
+    rows += [_row(one, corrected[f"{one.axis} {one.level}"]) for one in found]
     table = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*_head(results, picture), *table, "", *_tasks(rates, found), ""])
+    return "\n".join(
+        [*_head(results, picture), *table, "", *unplaced(results), *_tasks(rates, found), ""]
+    )
+
+
+def _row(one: Condition, corrected: float) -> list[str]:
+    return [
+        f"{one.axis} {one.level}", str(len(one.success)), _mean(one.success), _mean(one.control),
+        _worst(one.success), change_in_points(one.change), f"{corrected:.3f}",
+    ]  # fmt: skip
+
+
+def _mean(rates: Mapping[str, float]) -> str:
+    return f"{np.mean(list(rates.values())):.1%}"
 
 
 def _worst(rates: Mapping[str, float]) -> str:
@@ -168,12 +179,13 @@ def _head(results: Sequence[Mapping[str, Any]], picture: str) -> list[str]:
         "beside; patterns take turns. They were trained without any perturbation. They read no",
         "instruction, so language is left out. A change is in points of success, less the control.",
         "The unit is the task: intervals are bootstraps over tasks, p values sign flips of the",
-        "change, after Holm.",
+        "change, after Holm. The curves show which share of the control's successes is kept, from",
+        "start to start: successes that a change brings do not make up for others that it takes.",
         "",
         f"![Success kept, by axis and level]({picture})",
         "",
-        "| condition | success | worst task | change (95%) | p, Holm |",
-        "|---|---|---|---|---|",
+        "| condition | tasks | success | control of these | worst task | change (95%) | p, Holm |",
+        "|---|---|---|---|---|---|---|",
     ]
 
 
@@ -202,7 +214,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
         results: as `page` takes them.
         path: the file.
     """
-    found = curves(conditions(results), control(results))
+    found = curves(conditions(results))
     draws = [(axis, partial(draw_retained, curves=[curve])) for axis, curve in found.items()]
     write_panels(path, draws, width=200)
 

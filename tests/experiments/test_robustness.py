@@ -22,7 +22,10 @@ TASK = "libero_90/KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
 
 
 def result(task: str, recipe: str, control: int, layout: int, seed: int = 0) -> dict[str, Any]:
-    arm = {"axes": "layout", "level": 3, "control": control, "successes": layout, "pairs": 20}
+    arm = {
+        "axes": "layout", "level": 3, "control": control, "successes": layout,
+        "kept": min(control, layout), "pairs": 20,
+    }  # fmt: skip
     what = {"starts": 20, "assets": {"name": "embedded"}, "commit": "x"}
     return {"task": task, "recipe": recipe, "seed": seed, "arms": [arm], **what}
 
@@ -73,6 +76,17 @@ def test_a_change_is_of_the_trainings_that_have_the_condition() -> None:
     assert "| control | 1 | 65.0% | 65.0% |" in text
     assert "| layout 1 | 1 | 50.0% | 50.0% | -50.0 | -50.0 |" in text
     assert "| layout 3 | 1 | 20.0% | 20.0% | -10.0 | -10.0 |" in text
+
+
+def test_starts_that_could_not_be_placed_are_told() -> None:
+    results = [result("s/cup", recipe, 20, 18) for recipe in ("dlr", "o2o_rl")]
+    for one in results:
+        one["arms"].append({**one["arms"][0], "axes": "robot", "control": 2, "pairs": 4})
+        one["arms"].append({**one["arms"][0], "axes": "objects", "pairs": 0})
+    text = page([*results[::-1]])
+    assert "| control | 1 | 100.0% | 100.0% |" in text
+    assert "objects" not in text.split("Where a start")[0]
+    assert "on\nthese: robot 3 of cup: 4 of 20; objects 3 of cup: 0 of 20.\n" in text
 
 
 def test_one_recipe_alone_is_an_error() -> None:

@@ -20,7 +20,14 @@ SPOILT = "libero_goal/turn_on_the_stove"
 
 def result(task: str, kept: dict[tuple[str, int], int], succeeded: int = 20) -> dict[str, Any]:
     arms = [
-        {"axes": axis, "level": level, "control": succeeded, "successes": count, "pairs": 20}
+        {
+            "axes": axis,
+            "level": level,
+            "control": succeeded,
+            "successes": count,
+            "kept": count,
+            "pairs": 20,
+        }
         for (axis, level), count in kept.items()
     ]
     what = {"starts": 20, "assets": {"name": "embedded"}, "commit": "x", "machine": {"cpu": "y"}}
@@ -63,15 +70,37 @@ def test_they_are_evaluated_and_told_and_one_that_fails_stops_no_other(tmp_path:
 
 
 def test_success_kept_is_of_tasks_whose_control_succeeds() -> None:
-    (curve,) = curves(conditions(RESULTS), control(RESULTS)).values()
+    (curve,) = curves(conditions(RESULTS)).values()
     assert curve.levels == (1, 3)
     assert [share for share, _, _ in curve.kept] == [1.0, 0.5]
 
 
+def test_successes_that_a_change_brings_do_not_count_as_kept() -> None:
+    one = result("s/0", {("light", 1): 16}, succeeded=12)
+    one["arms"][0]["kept"] = 9
+    (curve,) = curves(conditions([one])).values()
+    assert curve.kept[0][0] == 0.75
+
+
+def test_a_condition_stands_beside_the_control_on_its_own_starts_and_tasks() -> None:
+    few = result("s/few", {("noise", 3): 5, ("robot", 1): 4}, succeeded=10)
+    few["arms"][1] |= {"control": 8, "pairs": 16}
+    none = result("s/none", {("noise", 3): 5, ("robot", 1): 0}, succeeded=15)
+    none["arms"][1] |= {"control": 0, "kept": 0, "pairs": 0}
+    text = page([none, few], "seeing.png")
+    assert control([none, few]) == {"s/none": 0.75, "s/few": 0.5}
+    assert "| control | 2 | 62.5% |  | 50% (few) |" in text
+    assert "| robot 1 | 1 | 25.0% | 50.0% | 25% (few) | -25.0 |" in text
+    assert "robot 1 of none: 0 of 20; robot 1 of few: 16 of 20." in text
+    none["arms"] = none["arms"][1:]
+    with pytest.raises(DlrError, match="s/none: no start could be placed"):
+        page([none], "seeing.png")
+
+
 def test_the_page_has_the_worst_task_beside_the_mean() -> None:
     text = page(RESULTS, "seeing.png")
-    assert "| control | 85.7% | 0% (weak) |" in text
-    assert "| noise 3 | 42.9% | 0% (weak) | -42.9 (-50.0 to -" in text
+    assert "| control | 7 | 85.7% |  | 0% (weak) |" in text
+    assert "| noise 3 | 7 | 42.9% | 85.7% | 0% (weak) | -42.9 (-50.0 to -" in text
 
 
 def test_no_results_are_an_error() -> None:
