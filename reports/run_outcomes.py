@@ -38,10 +38,10 @@ class Count:
         """95% Wilson interval of the rate."""
         return wilson_interval(self.successes, self.n)
 
-    def as_json(self) -> dict[str, float]:
-        """Return counts, rate and interval."""
-        low, high = self.interval
-        return {**asdict(self), "rate": self.rate, "low": low, "high": high}
+    def as_json(self) -> dict[str, float | None]:
+        """Return counts, rate and interval; without trials the last are None."""
+        known = (self.rate, *self.interval) if self.n else (None, None, None)
+        return {**asdict(self), **dict(zip(("rate", "low", "high"), known, strict=True))}
 
 
 @dataclass(frozen=True)

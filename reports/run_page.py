@@ -159,7 +159,7 @@ def _success_figures(result: TaskOutcome, anchor: str) -> list[Panel]:
             policy_name(recipe, pattern),
             pattern,
             *(
-                (counts[pattern].successes, counts[pattern].n) if pattern in counts else None
+                (count.successes, count.n) if (count := counts.get(pattern)) and count.n else None
                 for counts in (recipe.learned, recipe.reinforced)
             ),
         )

@@ -73,7 +73,8 @@ class RunProgress:
             return None
         total = sum(statistics.mean(took[kind]) for kind in left)
         at_work = min(self.workers, len(left))
-        return (total - sum(statistics.mean(took[k]) for k in left[:at_work]) / 2) / self.workers
+        half_done = sum(statistics.mean(took[kind]) for kind in left[:at_work]) / 2
+        return (total - half_done) / max(at_work, 1)
 
     def summary(self) -> str:
         """Return counts and time left in one line."""

@@ -110,8 +110,8 @@ def estimate(estimate: Estimate | None, suffix: str = "") -> tuple[str, str]:
 
 
 def rate(count: Count | None) -> tuple[str, str]:
-    """Return "98% (49/50)" and the interval, as text."""
-    if count is None:
+    """Return "98% (49/50)" and the interval, as text; a dash without trials."""
+    if count is None or not count.n:
         return "–", ""
     low, high = count.interval
     return f"{count.rate:.0%} ({count.successes}/{count.n})", f"({low:.0%} to {high:.0%})"
@@ -128,8 +128,9 @@ def patterns(recipe: RecipeOutcome) -> list[int]:
 
 
 def lowest(counts: Mapping[int, Count]) -> Count | None:
-    """Return the count with the lowest rate."""
-    return min(counts.values(), key=lambda count: count.rate, default=None)
+    """Return the count with the lowest rate among those of any trials."""
+    tried = (count for count in counts.values() if count.n)
+    return min(tried, key=lambda count: count.rate, default=None)
 
 
 def success_rows(result: TaskOutcome) -> list[tuple[str, list[tuple[str, str]]]]:

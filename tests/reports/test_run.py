@@ -327,8 +327,8 @@ def test_recipes_of_one_name() -> None:
 
 
 def test_counts() -> None:
-    assert Count(0, 0).as_json() == {"successes": 0, "n": 0, "rate": 0.0, "low": 0.0, "high": 1.0}
     assert Count(48, 50).interval == pytest.approx((0.8654, 0.9890), abs=1e-4)
+    assert Count(1, 2).as_json()["rate"] == 0.5
 
 
 @pytest.mark.parametrize("width", [375, 1200])

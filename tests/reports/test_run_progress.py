@@ -58,6 +58,16 @@ def test_time_left_follows_from_what_items_took(tmp_path: Path) -> None:
     assert (clock(187.4), clock(7387)) == ("3:07", "2:03:07")
 
 
+@pytest.mark.parametrize(("workers", "left", "seconds"), [(8, 1, 1800), (8, 2, 1800), (2, 0, 0)])
+def test_time_left_is_shared_by_what_can_still_run(
+    tmp_path: Path, workers: int, left: int, seconds: float
+) -> None:
+    items = [Item("suite/task", f"dlr seed {number}") for number in range(1 + left)]
+    ended = [Outcome(0, {"success": "90%"}, None, 3600.0)]
+    progress = RunProgress(RunFolder(tmp_path), items, workers, ended)
+    assert progress.seconds_left() == pytest.approx(seconds)
+
+
 def test_the_table_shows_what_is_at_work(tmp_path: Path) -> None:
     progress, written = of(tmp_path), io.StringIO()
     console = Console(file=written, width=120)
