@@ -7,10 +7,11 @@ import statistics
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.statistics import holm, sign_flip_test
 from experiments.study_results import POOLED, Measured, StudyResult
+from reports.run_sources import ratio_note, without_ratio
 
 DLR, BASELINE = "dlr", "o2o_rl"
 LEARN, BEFORE = "learn", "filter"
@@ -136,6 +137,8 @@ def _last(result: StudyResult) -> Measured | None:
 def _test(measure: Measure, results: Sequence[StudyResult]) -> Test | None:
     pairs = list(task_values(results, measure).values())
     if measure.ratio:
+        note = ratio_note(without_ratio(dict(zip((BASELINE, DLR), p, strict=True)) for p in pairs))
+        measure = replace(measure, label=f"{measure.label} ({note})") if note else measure
         pairs = [pair for pair in pairs if min(pair) > 0]
     if not pairs:
         return None

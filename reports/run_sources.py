@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,12 +121,15 @@ class TaskTest:
     """Metric and space, as `analysis.diversity.metric_key` names them."""
     title: str
     tasks: int
-    ratio: float
-    """Geometric mean over tasks of candidate over baseline."""
-    p: float
+    """Those with a ratio; the test is of them."""
+    ratio: float | None
+    """Geometric mean over tasks of candidate over baseline; None with fewer than two."""
+    p: float | None
     """Of a sign-flip test of the log ratios, two-sided."""
-    corrected: float
+    corrected: float | None
     """The same, holding for all metrics of the table together (Holm)."""
+    without_ratio: Mapping[str, int]
+    """Further tasks, which have no ratio, by who has 0 of the metric there."""
 
 
 def over_tasks(analyses: Sequence[Analysis]) -> list[TaskTest]:
@@ -133,25 +137,55 @@ def over_tasks(analyses: Sequence[Analysis]) -> list[TaskTest]:
 
     With n tasks no p-value is below 2 / 2^n.
     """
-    found: dict[str, tuple[str, list[float]]] = {}
+    titles, ratios, zero = {}, {}, {}
     for space in SPACES:
         for metric in TABLE_1 + SUPPLEMENT:
             key = metric_key(metric.key, space)
-            contrasts = [a.contrasts[key] for a in analyses if key in a.contrasts]
-            ratios = [c.ratio.value for c in contrasts if c.ratio and c.ratio.value > 0]
-            if len(ratios) > 1:
-                found[key] = (f"{metric.label}, {space}", ratios)
-    p_values = {key: sign_flip_test(np.log(ratios)) for key, (_, ratios) in found.items()}
+            having = [a for a in analyses if key in a.contrasts]
+            if len(having) > 1:
+                titles[key] = f"{metric.label}, {space}"
+                found = [a.contrasts[key].ratio for a in having]
+                ratios[key] = [r.value for r in found if r and r.value > 0]
+                zero[key] = without_ratio(_sides(a, key) for a in having)
+    tested = {key: found for key, found in ratios.items() if len(found) > 1}
+    means = {key: geometric_mean(found) for key, found in tested.items()}
+    p_values = {key: sign_flip_test(np.log(found)) for key, found in tested.items()}
     corrected = holm(p_values)
     return [
-        TaskTest(key, title, len(r), geometric_mean(r), p_values[key], corrected[key])
-        for key, (title, r) in found.items()
-    ]
+        TaskTest(
+            key, title, len(ratios[key]), means.get(key), p_values.get(key), corrected.get(key),
+            zero[key],
+        )
+        for key, title in titles.items()
+    ]  # fmt: skip
+
+
+def _sides(analysis: Analysis, key: str) -> dict[str, float]:
+    """Return a metric of both recipes, by their names."""
+    contrast, recipes = analysis.contrasts[key], analysis.result.recipes
+    values = contrast.baseline.value, contrast.candidate.value
+    return {recipe.name: value for recipe, value in zip(recipes, values, strict=True)}
+
+
+def without_ratio(tasks: Iterable[Mapping[str, float]]) -> dict[str, int]:
+    """Return how many tasks have no ratio, by who has 0 there; tasks are values by recipe."""
+    zero = (" and ".join(name for name, value in of.items() if value <= 0) for of in tasks)
+    return dict(Counter(filter(None, zero)))
+
+
+def ratio_note(without: Mapping[str, int]) -> str:
+    """Return such as "3 more without a ratio: 0 in DLR"; nothing where all tasks have one."""
+    return ", ".join(f"{n} more without a ratio: 0 in {names}" for names, n in without.items())
 
 
 def task_test_cells(test: TaskTest) -> list[str]:
-    """Return tasks, ratio, p-value and corrected p-value, as text."""
-    return [str(test.tasks), number(test.ratio) + "×", number(test.p), number(test.corrected)]
+    """Return tasks and those without a ratio, ratio, p-value and corrected p-value, as text."""
+    note = ratio_note(test.without_ratio)
+    ratio, *p_values = (
+        "–" if value is None else number(value) for value in (test.ratio, test.p, test.corrected)
+    )
+    times = "" if test.ratio is None else "×"
+    return [f"{test.tasks} ({note})" if note else str(test.tasks), ratio + times, *p_values]
 
 
 def apart_rows(profiles: Mapping[str, Profile]) -> list[tuple[Row, list[Cell]]]:

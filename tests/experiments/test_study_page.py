@@ -77,6 +77,17 @@ def test_tests_are_exact_and_corrected_over_the_family() -> None:
     assert endpoint.candidate == pytest.approx(4.0) and endpoint.baseline == 1.0
 
 
+def test_tasks_without_a_ratio_are_told_beside_the_test() -> None:
+    none = {"endpoint_variance_positions": (0.001, 0.0)}
+    found = [
+        replace(one, contrasts=none) if one.task in TASKS[:2] and one.recipe == DLR else one
+        for one in results()
+    ]
+    endpoint = run_tests(found)[1]
+    assert (endpoint.tasks, endpoint.candidate) == (4, pytest.approx(4.0))
+    assert "endpoint variance, m² (2 more without a ratio: 0 in dlr)" in page(found)
+
+
 def test_too_few_successes_have_no_diversity() -> None:
     lame = [result(TASKS[0], BASELINE, 0, 0.2, episodes=9), result(TASKS[0], DLR, 0, 0.9)]
     assert task_values(lame, MEASURES[0]) == {}
