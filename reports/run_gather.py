@@ -10,9 +10,10 @@ import numpy as np
 
 from analysis.trajectories import Trajectory
 from common.errors import UsageError
+from common.tensors import load_tensors
 from generator.collect import CollectReport, read_report
 from generator.discover import PatternEncoder
-from generator.recipes import RECIPES, read_summary
+from generator.recipes import RECIPES, SUMMARY, read_summary
 from generator.run_folder import LEARN, RunFolder
 from generator.stages import read_record
 from reports.run import write_report
@@ -49,7 +50,8 @@ def report_run(
             with the baseline in tables.
 
     Raises:
-        UsageError: no task was collected with both recipes, or they are one.
+        UsageError: no task was collected with both recipes, they are one, or what is there of a
+            recipe is not of one training.
         OutputError: the run's folder cannot be written.
     """
     if len(set(compared)) < len(compared):
@@ -79,13 +81,20 @@ def gather(
 
     All are embedded by the candidate's frozen encoder, or the baseline's, where one has patterns,
     for the metrics in the encoder's own space.
+
+    Raises:
+        UsageError: what is there of a recipe is not of one training.
     """
-    encoder = next(filter(None, (_encoder(run, task, r, seed) for r in reversed(compared))), None)
     further = [
         name
         for name in RECIPES
         if name not in compared and run.trajectories(task, name, seed).exists()
     ]
+    for recipe in (*compared, *further):
+        check_training(run, task, recipe, seed)
+    for recipe in RECIPES:
+        check_learned(run, task, recipe, seed)
+    encoder = next(filter(None, (_encoder(run, task, r, seed) for r in reversed(compared))), None)
     baseline, candidate, *rest = (
         _recipe_outcome(run, task, recipe, seed, encoder, assets)
         for recipe in (*compared, *further)
@@ -100,6 +109,62 @@ def gather(
         others=_learned(run, task, seed, encoder, (*compared, *further)),
         further=rest,
     )
+
+
+def check_training(run: RunFolder, task: Task, recipe: str, seed: int) -> None:
+    """Refuse a recipe's stages, settings and episodes where they are not of one training.
+
+    Training links one stage after the other, and episodes are collected later: what was there
+    before stays until then.
+
+    Raises:
+        UsageError: they are of several, or the training is not finished.
+    """
+    folder, stages = run.policies(task, recipe, seed), RECIPES[recipe].stages
+    again = "are of different trainings: finish `dlr train` for this recipe, then `dlr collect`"
+    made: dict[str, str] = {}
+    for stage in stages:
+        record = read_record(folder / stage.name)
+        for name, digest in record["inputs"].items():
+            if made.setdefault(name, digest) != digest:
+                raise UsageError(f"{task.key}, {recipe}: {stage.name} and {name} {again}")
+        made[stage.name] = record["result"]
+    final = stages[-1].name
+    told = read_summary(folder)["results"] if (folder / SUMMARY).exists() else made
+    if told.get(final) != made[final]:
+        raise UsageError(f"{task.key}, {recipe}: {final} and the settings in {SUMMARY} {again}")
+    episodes = run.trajectories(task, recipe, seed)
+    _check_episodes(episodes, folder, recipe, final, "run `dlr collect` for this recipe again")
+
+
+def check_learned(run: RunFolder, task: Task, recipe: str, seed: int) -> None:
+    """Refuse episodes collected after `learn` where that stage has made another policy since.
+
+    Later stages need not be there, and the episodes alone are enough.
+
+    Raises:
+        UsageError: it has.
+    """
+    folder, episodes = run.policies(task, recipe, seed), run.learned(task, recipe, seed)
+    if episodes.exists() and (folder / LEARN).exists():
+        remedy = "run `dlr generate` for this recipe again, or delete the file"
+        _check_episodes(episodes, folder, recipe, LEARN, remedy)
+
+
+def _check_episodes(path: Path, folder: Path, recipe: str, stage: str, remedy: str) -> None:
+    """Refuse episodes of another policy than the one that a stage in a folder has made.
+
+    Raises:
+        UsageError: they are.
+    """
+    file = next(s.file for s in RECIPES[recipe].stages if s.name == stage)
+    made = load_tensors(folder / stage / file, "policy")[1]["policy_hash"]
+    with TrajectoryFile(path) as episodes:
+        if any(info.policy_hash != made for info in episodes.infos):
+            raise UsageError(
+                f"{episodes.task.key}, {recipe}: {path} and the policy of {stage} are of different "
+                f"trainings: {remedy}"
+            )
 
 
 def _encoder(run: RunFolder, task: Task, recipe: str, seed: int) -> PatternEncoder | None:

@@ -1,20 +1,28 @@
-"""A run's report: pictures are drawn with the assets that the trajectories were made with."""
+"""A run's report: what it is made of is of one training, and drawn with that one's assets."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.profile import profile
 from common.errors import UsageError
-from reports.run_gather import pack_of, to_trajectory
+from common.json_files import write_sealed
+from generator.checkpoints import load_policy, policy_hash, save_policy
+from generator.policies.gaussian import GaussianPolicy
+from generator.recipes import RECIPES, SUMMARY
+from generator.run_folder import LEARN, RunFolder
+from generator.stages import RECORD, read_record
+from reports.run_gather import check_learned, check_training, gather, pack_of, to_trajectory
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
 from simulation.recordings.recorder import Recorder
-from simulation.recordings.trajectories import TrajectoryFile, TrajectoryWriter
+from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
 from simulation.tasks import get_task
 
 TASK = get_task("KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet")
@@ -59,3 +67,88 @@ def test_an_episode_of_any_source_is_measured(tmp_path: Path) -> None:
     assert (found.start, found.way, found.success) == ((0, 0), "left", True)
     assert found.actions is not None and found.actions.shape == (1, 7)
     assert profile([found]).figures["episode_length"].value == 1
+
+
+@pytest.fixture(scope="module")
+def episode(tmp_path_factory: pytest.TempPathFactory) -> Episode:
+    path = tmp_path_factory.mktemp("episode") / "step.hdf5"
+    write_step(path, embedded_pack())
+    with TrajectoryFile(path) as file:
+        return file[0]
+
+
+def train(run: RunFolder, recipe: str, mark: str, until: str = "") -> None:
+    """Make up a training's stages, or those up to one, after which it was killed."""
+    folder, digests = run.policies(TASK, recipe, 0), {"demonstrations": "all"}
+    for stage in RECIPES[recipe].stages:
+        inputs = {name: digests[name] for name in ("demonstrations", *stage.reads)}
+        digests[stage.name] = f"{stage.name} {mark}"
+        empty: dict[str, Any] = {"settings": {}, "versions": {}, "report": {}}
+        place = folder / stage.name
+        place.mkdir(parents=True, exist_ok=True)
+        write_sealed(place / RECORD, {**empty, "inputs": inputs, "result": digests[stage.name]})
+        save_policy(place / "policy.safetensors", GaussianPolicy(2, 0, (4,)), {"mark": mark})
+        if stage.name == until:
+            return
+    write_sealed(folder / SUMMARY, {"recipe": recipe, "config": {}, "results": digests})
+
+
+def collect(run: RunFolder, recipe: str, stage: str, episode: Episode) -> None:
+    """Write an episode of a stage's policy, in the place of others."""
+    place = run.learned if stage == LEARN else run.trajectories
+    path = place(TASK, recipe, 0)
+    path.unlink(missing_ok=True)
+    policy = load_policy(run.policies(TASK, recipe, 0) / stage / "policy.safetensors")[0]
+    with TrajectoryWriter(path, TASK, embedded_pack(), {}) as writer:
+        writer.add(0, episode.with_info(policy_hash=policy_hash(policy)))
+        writer.finish().close()
+
+
+@pytest.fixture
+def trained(tmp_path: Path, episode: Episode) -> RunFolder:
+    """A run of both recipes, trained and collected."""
+    run = RunFolder(tmp_path)
+    for recipe in ("o2o_rl", "dlr"):
+        train(run, recipe, "first")
+        for stage in (LEARN, "reinforce"):
+            collect(run, recipe, stage, episode)
+        check_training(run, TASK, recipe, 0)
+        check_learned(run, TASK, recipe, 0)
+    return run
+
+
+def test_stages_of_different_trainings_are_refused(trained: RunFolder, episode: Episode) -> None:
+    """As another training replaces the first, until its episodes are collected."""
+    for until, message in (
+        ("discover", "dlr: learn and discover are of different trainings: finish `dlr train`"),
+        ("learn", "filter and discover are of different trainings"),
+        ("reinforce", "reinforce and the settings in recipe.json are of different trainings"),
+        ("", r"dlr/seed_0.hdf5 and the policy of reinforce .* run `dlr collect`"),
+    ):
+        train(trained, "dlr", "second", until)
+        with pytest.raises(UsageError, match=message):
+            gather(trained, TASK, 0, None)
+    collect(trained, "dlr", "reinforce", episode)
+    check_training(trained, TASK, "dlr", 0)
+    with pytest.raises(UsageError, match=r"learned/.* and the policy of learn .* `dlr generate`"):
+        gather(trained, TASK, 0, None)
+
+
+def test_demonstrations_of_stages_are_the_same(trained: RunFolder) -> None:
+    path = trained.policies(TASK, "o2o_rl", 0) / LEARN / RECORD
+    record = read_record(path.parent)
+    write_sealed(path, {**record, "inputs": {"demonstrations": "others"}})
+    with pytest.raises(UsageError, match="o2o_rl: filter and demonstrations are of different"):
+        gather(trained, TASK, 0, None)
+
+
+def test_what_was_collected_after_learn_needs_no_later_stage(
+    tmp_path: Path, episode: Episode
+) -> None:
+    run = RunFolder(tmp_path)
+    check_learned(run, TASK, "dlr", 0)
+    train(run, "dlr", "first", until=LEARN)
+    collect(run, "dlr", LEARN, episode)
+    check_learned(run, TASK, "dlr", 0)
+    shutil.rmtree(run.root / "policies")
+    check_learned(run, TASK, "dlr", 0)
