@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from types import TracebackType
+from contextlib import AbstractContextManager, contextmanager
 from typing import SupportsIndex
 
 import mujoco
@@ -16,12 +15,7 @@ from common.errors import InvalidStateError, SettingError
 from common.machine import cores
 from simulation.arguments import check_action, check_seed, whole_number
 from simulation.assets.resolve import AssetPack
-from simulation.physics.control import (
-    ControllerState,
-    ControlLoop,
-    SimulatorView,
-    control_step,
-)
+from simulation.physics.control import ControllerState, ControlLoop, SimulatorView, control_step
 from simulation.physics.sampling import Sample
 from simulation.pictures.pool import PicturePool
 from simulation.policy_state import PolicyState
@@ -301,11 +295,10 @@ class Environment:
         self.model.body_quat[self.scene.fixture_bodies] = fixtures.quaternions
 
 
-class BatchEnvironment:
+class BatchEnvironment(AbstractContextManager["BatchEnvironment"]):
     """Environments of one task, stepped in lockstep on threads with the GIL released.
 
-    Results depend on seeds and actions alone, not on the number of threads. Use it as a context
-    manager, or call `close`.
+    Results depend on seeds and actions alone, not on the number of threads. Close them.
 
     Args:
         task: the task.
@@ -389,17 +382,8 @@ class BatchEnvironment:
         self._pool.shutdown()
         self.painters.close()
 
-    def __enter__(self) -> BatchEnvironment:
-        """Return the environments themselves."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop the threads."""
+    def __exit__(self, *raised: object) -> None:
+        """Close them."""
         self.close()
 
 
