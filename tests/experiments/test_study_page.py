@@ -84,7 +84,7 @@ def test_tasks_without_a_ratio_are_told_beside_the_test() -> None:
         for one in results()
     ]
     endpoint = run_tests(found)[1]
-    assert (endpoint.tasks, endpoint.candidate) == (4, pytest.approx(4.0))
+    assert endpoint.tasks == 4 and endpoint.candidate == pytest.approx(4.0)
     assert "endpoint variance, m² (2 more without a ratio: 0 in dlr)" in page(found)
 
 
