@@ -219,12 +219,15 @@ def _solved(results: Sequence[StudyResult], recipes: Sequence[str]) -> str:
 def _raised(results: Sequence[StudyResult], recipes: Sequence[str]) -> list[str]:
     """Return how often PPO takes what is at 50 to 80% before it to 90%, by recipe.
 
-    A rate is a pattern's of one task and seed; a recipe without patterns has one.
+    A rate is a pattern's of one task and seed; a recipe without patterns has one, and one that
+    ends before PPO has none.
     """
     lines = []
     for recipe in recipes:
         found, sooner = [], 0
         for run in (r for r in results if r.recipe == recipe and r.seed != POOLED):
+            if BEFORE not in run.stages or run.final == BEFORE:
+                continue
             before, after = run.stages[BEFORE], run.stages[run.final]
             pairs = zip(before.success, after.success, strict=True)
             ends = [end.rate for start, end in pairs if 0.5 <= start.rate <= 0.8]

@@ -108,3 +108,12 @@ def test_the_page_tells_worst_and_mean_and_pools_apart() -> None:
     assert "0.50 (72)" in text and "seeds 0, 1, 2" in text
     assert "2,000)" in text
     assert not math.isnan(run_tests(results())[0].corrected)
+
+
+@pytest.mark.parametrize("stages", [("learn", "filter"), ("learn",)])
+def test_a_recipe_without_ppo_raises_nothing_by_it(stages: tuple[str, ...]) -> None:
+    found = result(TASKS[0], "filtered_clone", 0, 0.9)
+    kept = {name: found.stages[name] for name in stages}
+    text = page([*results(), replace(found, stages=kept, final=stages[-1])])
+    assert "`filtered_clone`: every pattern of every seed" in text
+    assert "`filtered_clone`: of" not in text and "`o2o_rl`: of 12 patterns" in text
