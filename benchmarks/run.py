@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def run(
     """Compare our speed with the peers', side by side in one run.
 
     Each benchmark has a process of its own, in which the two sides are measured in turn; a ratio
-    is the median over the repetitions, with its range.
+    is the median over the repetitions, with its range. The files are written after each of them.
 
     Args:
         assets: `libero`, `embedded` or a folder of assets; by default the first that `dlr assets`
@@ -42,14 +43,14 @@ def run(
             `<name>_metadata.json` says what was measured with what.
 
     Raises:
-        BenchmarkError: a name is unknown, or a benchmark failed; the others' results are written.
+        BenchmarkError: a name is unknown, or benchmarks failed; the others' results are written.
         AssetError: the assets asked for are missing or incomplete.
         RenderError: no OpenGL renders here.
         OutputError: the results cannot be written.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from benchmarks.measure import BENCHMARKS, BenchmarkError, Setting, in_fresh_process
-    from common.files import ensure_writable, write_json
+    from benchmarks.measure import BENCHMARKS, BenchmarkError, Setting
+    from common.files import ensure_writable
     from simulation.assets.resolve import resolve_assets
 
     for module in _MODULES:
@@ -66,19 +67,44 @@ def run(
     results: list[Result] = []
     for name in only or BENCHMARKS:
         print(f"running {name} ...", file=sys.stderr, flush=True)
-        start = time.monotonic()
-        try:
-            found = in_fresh_process(BENCHMARKS[name], setting)
-        except BenchmarkError as error:
-            metadata["failed"][name] = str(error)
-            continue
-        metadata["seconds" if found else "skipped"][name] = round(time.monotonic() - start, 1)
-        results += found
+        results += _measure(name, setting, metadata)
+        _write(output, results, metadata)
     print(table(results))
-    write_json(output, [result.as_json() for result in results])
-    write_json(output.with_name(f"{output.stem}_metadata.json"), metadata)
     if metadata["failed"]:
         raise BenchmarkError("; ".join(f"{k}: {v}" for k, v in metadata["failed"].items()))
+
+
+def _measure(name: str, setting: Setting, metadata: dict[str, Any]) -> Sequence[Result]:
+    """Return a benchmark's results; none if it fails, whatever stops it.
+
+    Args:
+        name: of the benchmark.
+        setting: what it runs on.
+        metadata: is told how long it took, or why it failed.
+    """
+    from benchmarks.measure import BENCHMARKS, in_fresh_process
+    from common.errors import DlrError, one_line
+
+    start = time.monotonic()
+    try:
+        found = in_fresh_process(BENCHMARKS[name], setting)
+    except DlrError as error:
+        metadata["failed"][name] = str(error)
+        return []
+    except Exception as error:  # noqa: BLE001 (the others are measured all the same)
+        traceback.print_exc()
+        metadata["failed"][name] = f"{type(error).__name__}: {one_line(error)}"
+        return []
+    metadata["seconds" if found else "skipped"][name] = round(time.monotonic() - start, 1)
+    return found
+
+
+def _write(output: Path, results: Sequence[Result], metadata: dict[str, Any]) -> None:
+    """Write the results, and beside them what they were measured with."""
+    from common.files import write_json
+
+    write_json(output, [result.as_json() for result in results])
+    write_json(output.with_name(f"{output.stem}_metadata.json"), metadata)
 
 
 def _describe(setting: Setting, only: Sequence[str]) -> dict[str, Any]:

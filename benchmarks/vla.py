@@ -9,9 +9,11 @@ import argparse
 import functools
 import itertools
 import json
+import math
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,20 +25,30 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.vla_models import Model, make_model
+from common.errors import DlrError, OutputError, SettingError
+from common.files import ensure_writable, write_json
 from common.versions import package_versions
 from vla_adapters.adapter import Batch, to_device
 from vla_adapters.samples import Sample
 
 _WARM_UP = 3
 """Steps before the clock starts."""
+_LEAST = {"batch": 1, "steps": 1, "queries": 1, "query_batch": 1, "workers": 0}
+"""Options that are numbers, and the least that each may be."""
 _TARGET_WAIT = 0.05
 """Share of a training step that waiting for data may take."""
 _PACKAGES = ("torch", "transformers", "lerobot", "timm", "peft")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, and write the figures if a file is named."""
+    """Measure, print, and write the figures if a file is named.
+
+    Raises:
+        SettingError: a number is out of its range.
+        OutputError: the file cannot be written.
+    """
     options = _parse(arguments)
+    _check(options)
     device = torch.device(options.device)
     model = make_model(options.model, options.size, options.device, options.train)
     report: dict[str, Any] = {
@@ -50,10 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report["chip"] = {"tflops": peak, "measured": not options.peak}
     training["share_of_chip"] = training["model_tflops"] / peak
     report["inference"] = measure_inference(model, device, options)
-    text = json.dumps(report, indent=2)
-    print(text)
+    print(json.dumps(report, indent=2))
     if options.json:
-        options.json.write_text(text + "\n")
+        write_json(options.json, report)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -72,6 +83,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peak", type=float, help="the chip's TFLOP/s; by default measured")
     parser.add_argument("--json", type=Path, help="file for the figures")
     return parser.parse_args(arguments)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Look at numbers and at the file for the figures before anything is built.
+
+    Raises:
+        SettingError: a number is out of its range.
+        OutputError: the file cannot be written.
+    """
+    for name, least in _LEAST.items():
+        if (given := getattr(options, name)) < least:
+            option = name.replace("_", "-")
+            raise SettingError(f"--{option} must be at least {least}, not {given}")
+    if options.peak is not None and not 0 < options.peak < math.inf:
+        raise SettingError(f"--peak must be a positive number of TFLOP/s, not {options.peak}")
+    if options.json and options.json.is_dir():
+        raise OutputError(f"{options.json} is a folder: name a file for the figures")
+    if options.json:
+        ensure_writable(options.json.parent)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -238,4 +268,7 @@ def _describe(device: torch.device) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DlrError as error:
+        sys.exit(f"benchmarks: {error}")

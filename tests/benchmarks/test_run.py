@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.measure import BenchmarkError, Target, summarise
+import benchmarks.run
+from benchmarks.measure import BENCHMARKS, BenchmarkError, Target, summarise
 from benchmarks.run import run, table
 from simulation.assets.resolve import embedded_pack
 
@@ -30,6 +31,43 @@ def test_the_table_says_which_ratios_reach_their_target():
     assert fast.endswith("4  3.5 to 4.5  >= 4     PASS")
     assert large.endswith("<= 0.25  short")
     assert informs.endswith("0.5")
+
+
+def test_what_stops_a_benchmark_leaves_the_others_results(tmp_path, monkeypatch):
+    output = tmp_path / "results.json"
+    before = []
+
+    def wrong(setting):
+        before.append(read(output))
+        raise ValueError("no such column")
+
+    def refused(setting):
+        raise BenchmarkError("the process died")
+
+    made_up = {
+        "first": lambda setting: [summarise("first", "s", [(1.0, 2.0)])],
+        "wrong": wrong,
+        "refused": refused,
+        "last": lambda setting: [summarise("last", "s", [(1.0, 2.0)])],
+    }
+    for name, function in made_up.items():
+        monkeypatch.setitem(BENCHMARKS, name, function)
+    monkeypatch.setattr(
+        "benchmarks.measure.in_fresh_process", lambda function, *given: function(*given)
+    )
+    monkeypatch.setattr(benchmarks.run, "_describe", lambda *given: {
+        "seconds": {}, "skipped": {}, "failed": {},
+    })  # fmt: skip
+    monkeypatch.setattr(benchmarks.run, "header", lambda metadata: "")
+    with pytest.raises(BenchmarkError, match="wrong: ValueError: no such column; refused: the pro"):
+        run(assets=embedded_pack().path, only=tuple(made_up), output=output)
+    assert [[result["name"] for result in found] for found in before] == [["first"]]
+    assert [result["name"] for result in read(output)] == ["first", "last"]
+    metadata = read(tmp_path / "results_metadata.json")
+    assert metadata["failed"] == {
+        "wrong": "ValueError: no such column", "refused": "the process died"
+    }  # fmt: skip
+    assert set(metadata["seconds"]) == {"first", "last"}
 
 
 @pytest.mark.slow
