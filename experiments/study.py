@@ -6,13 +6,13 @@ that measures it and leaves a small file, `results/study/TASK/RECIPE/SEED.json`.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import DlrError
+from common.versions import head as head
 from demonstrations.config import DemonstrationConfig
 from experiments.command import run_command
 from experiments.study_items import MeasureItem, PoolItem
@@ -112,16 +112,6 @@ def plan_measured(
         other = trained.get((BASELINE, seed)) if recipe == DLR else None
         measured[recipe, seed] = plan.add(item, [own], [] if other is None else [other])
     return measured
-
-
-def head() -> str:
-    """Return the commit of the checkout, and whether files differ from it; empty outside one."""
-    root = Path(__file__).resolve().parents[1]
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return found.stdout.strip()
 
 
 def study(

@@ -42,6 +42,7 @@ from benchmarks.run import table
 from common.files import write_json
 from common.intervals import wilson_interval
 from common.machine import describe_machine
+from common.versions import head
 from eval_harness.compare import compare
 from eval_harness.plan import Start, make_item
 from eval_harness.policies.replay import RecordedActions
@@ -59,6 +60,8 @@ DEMONSTRATIONS = (5, 0, 2, 4, 5, 0, 5, 1, 3, 5)
 succeeds nearest to half of the time when it is played from ten other init states."""
 TARGETS = {"sequential": Target(5.0), "lerobot-eval": Target(2.0), "vla-eval": Target(2.0)}
 """How many times as many episodes a second ours should do."""
+_DECISIVE = ("tasks", "trials", "demonstrations", "assets", "versions", "commit", "rendering")
+"""What of the report a cost depends on, beside the machine."""
 
 
 def run(
@@ -76,7 +79,8 @@ def run(
         tasks: numbers of the suite's tasks, 0 to 9; by default all.
         only: contenders to run beside ours, of sequential, lerobot-eval and vla-eval.
         assets: `libero`, `embedded` or a folder; by default the first that `dlr assets` lists.
-        work: folder for what they write; a contender that has finished there is not run again.
+        work: folder for what they write; a contender that has finished there, with the same
+            tasks, assets, versions and commit on the same machine, is not run again.
         output: JSON file to write.
 
     Raises:
@@ -95,7 +99,7 @@ def run(
     job = Job(checkpoint, pack, chosen, trials, work.resolve())
     report = _describe(job)
     for name in names:
-        report["contenders"][name] = _pair(job, name, CONTENDERS[name])
+        report["contenders"][name] = _pair(job, name, CONTENDERS[name], report)
         write_json(output, report)
         print(table([Result(**_row(report, name))]), flush=True)
 
@@ -128,10 +132,11 @@ def record(folder: Path, tasks: list[Task], assets: AssetPack) -> None:
     save_checkpoint(folder, languages, np.stack([actions[task.key] for task in tasks]))
 
 
-def _pair(job: Job, name: str, contender: Contender) -> dict[str, Any]:
+def _pair(job: Job, name: str, contender: Contender, report: Mapping[str, Any]) -> dict[str, Any]:
     """Run a contender and ours under its protocol; return costs, outcomes and their comparison."""
-    theirs, their_outcomes = _run(job, name, contender)
-    ours, our_outcomes = _run(job, f"ours-{name}", replace(contender, run=run_ours, read=read_ours))
+    theirs, their_outcomes = _run(job, name, contender, report)
+    own = replace(contender, run=run_ours, read=read_ours)
+    ours, our_outcomes = _run(job, f"ours-{name}", own, report)
     a = _results(job, contender.protocol, name, their_outcomes)
     b = _results(job, contender.protocol, "ours", our_outcomes)
     found = compare(a, b).all
@@ -147,12 +152,14 @@ def _pair(job: Job, name: str, contender: Contender) -> dict[str, Any]:
     }
 
 
-def _run(job: Job, name: str, contender: Contender) -> tuple[Cost, Outcomes]:
-    """Run a contender, unless it has finished this very job before."""
+def _run(
+    job: Job, name: str, contender: Contender, report: Mapping[str, Any]
+) -> tuple[Cost, Outcomes]:
+    """Run a contender, unless it has finished this very job before, as `report` describes it."""
     import json
 
     folder = job.work / name
-    done, plan = folder / "cost.json", [[task.key for task in job.tasks], job.trials]
+    done, plan = folder / "cost.json", _plan(contender, report)
     if done.exists() and (content := json.loads(done.read_text()))["plan"] == plan:
         return Cost(**content["cost"]), contender.read(replace(job, work=folder))
     shutil.rmtree(folder, ignore_errors=True)
@@ -165,6 +172,13 @@ def _run(job: Job, name: str, contender: Contender) -> tuple[Cost, Outcomes]:
         raise BenchmarkError(f"{name} reports {len(outcomes)} episodes: see {folder}")
     write_json(done, {"plan": plan, "cost": asdict(cost)})
     return cost, outcomes
+
+
+def _plan(contender: Contender, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a cost depends on, plain JSON types; the machine's load is told beside it."""
+    machine = {name: fact for name, fact in report["machine"].items() if name != "load_average"}
+    decisive = {name: report[name] for name in _DECISIVE}
+    return {"protocol": contender.protocol, "machine": machine, **decisive}
 
 
 def _results(job: Job, protocol: str, name: str, outcomes: Outcomes) -> Results:
@@ -237,6 +251,7 @@ def _describe(job: Job) -> dict[str, Any]:
         "assets": {"name": job.assets.name, "digest": job.assets.digest},
         "machine": describe_machine(),
         "versions": {**describe_versions(), **peers},
+        "commit": head(),
         "rendering": in_fresh_process(describe_rendering),
         "ratio": "their time / ours, of whole processes; one run each, start-up included",
         "contenders": {},

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import StorageError
 from common.files import storage_fault
+from common.versions import head
 from common.workers import Outcome, Processes
 from experiments.libero_90.records import Failure, TaskRecord
-from experiments.study import head, plan_measured
+from experiments.study import plan_measured
 from generator.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from common.files import ensure_writable, write_bytes
 from common.json_files import read_json, write_sealed
 from common.manifest import MANIFEST, file_sha256
+from common.versions import head
 from experiments.command import run_command
 from experiments.libero_90.proofs import PROOF, Proof, kept_in, read_proof
-from experiments.study import RECIPES, head
+from experiments.study import RECIPES
 from experiments.study_results import StudyError
 
 if TYPE_CHECKING:

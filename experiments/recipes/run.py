@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import DlrError
+from common.versions import head
 from demonstrations.config import DemonstrationConfig
 from experiments.recipes import quality
 from experiments.recipes.page import write_page
@@ -26,7 +27,7 @@ from experiments.recipes.variants import (
     VariantMeasures,
     VariantTraining,
 )
-from experiments.study import COLLECT, EPISODES_PER_WAY, head
+from experiments.study import COLLECT, EPISODES_PER_WAY
 from experiments.study_results import read_results
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import SLOTS, RunFolder

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.measure import BenchmarkError
-from benchmarks.reference.contenders import CONTENDERS
+from benchmarks.reference.contenders import CONTENDERS, Contender, Cost, Job
 from benchmarks.reference.policy.demonstrations import CHUNK, STEPS, Demonstrations
 from benchmarks.reference.policy.lerobot_policy import OpenLoopPolicy as LeRobotForm
 from benchmarks.reference.policy.lerobot_policy import save_checkpoint
-from benchmarks.reference.run import run
+from benchmarks.reference.run import _run, run
 from benchmarks.reference.workers import OpenLoopPolicy as OurForm
 from eval_harness.plan import Start
 from eval_harness.policies.replay import RecordedActions
 from eval_harness.policy import EpisodeKey, Observation
+from simulation.assets.resolve import AssetPack
+from simulation.tasks import list_tasks
 
 INSTRUCTIONS = ["open the drawer", "close the drawer"]
 
@@ -53,6 +57,36 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
         run(only=("openpi",), work=tmp_path)
     with pytest.raises(BenchmarkError, match="--trials must be 1 to 50"):
         run(trials=51, work=tmp_path)
+
+
+def test_a_cost_is_measured_again_once_what_it_depends_on_differs(tmp_path: Path) -> None:
+    (task, *_), ran = list_tasks("libero_spatial"), []
+
+    def measure(job: Job, protocol: str) -> Cost:
+        ran.append(protocol)
+        return Cost(1.0 + len(ran), 1.0, (), ())
+
+    contender = Contender("lerobot", measure, lambda job: {(task.key, 0): True})
+    job = Job(tmp_path, AssetPack("local", tmp_path, "0" * 64), (task,), 1, tmp_path)
+    report: dict[str, Any] = {
+        "tasks": [task.key], "trials": 1, "demonstrations": {task.key: 5},
+        "assets": {"name": "local", "digest": "0" * 64}, "versions": {"mujoco": "3.3.2"},
+        "commit": "abc", "rendering": {"backend": "egl"}, "date": "today",
+        "machine": {"cores": 2, "load_average": [0.1]},
+    }  # fmt: skip
+    first, _ = _run(job, "one", contender, report)
+    loaded = report | {"date": "tomorrow", "machine": {"cores": 2, "load_average": [7.0]}}
+    assert _run(job, "one", contender, loaded)[0].wall_s == first.wall_s and len(ran) == 1
+    for changed in (
+        {"assets": {"name": "local", "digest": "1" * 64}},
+        {"versions": {"mujoco": "3.4.0"}},
+        {"commit": "abc-dirty"},
+        {"machine": {"cores": 4, "load_average": [0.1]}},
+    ):
+        _run(job, "one", contender, report | changed)
+    assert len(ran) == 5
+    _run(job, "one", replace(contender, protocol="openvla_oft"), report)
+    assert ran == ["lerobot"] * 5 + ["openvla_oft"]
 
 
 @pytest.mark.slow
