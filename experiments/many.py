@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +45,8 @@ def attempt_tasks[Item: TaskItem](
 ) -> None:
     """Do all items, one a core, and print a line of each; one that fails leaves the others be.
 
+    The traceback of an unexpected error goes to standard error.
+
     Args:
         function: does an item, keeps what it makes, and returns a few words on it.
         items: one a task.
@@ -58,5 +61,7 @@ def attempt_tasks[Item: TaskItem](
         task = items[outcome.index].task
         failed += [task] if outcome.error else []
         print(f"{task}: {outcome.error or outcome.result} ({outcome.seconds:.0f} s)", flush=True)
+        if outcome.details:
+            print(outcome.details, file=sys.stderr)
     if failed:
         raise DlrError(f"{len(failed)} of {len(items)} tasks failed: {', '.join(failed)}")

@@ -2,8 +2,8 @@
 
 A recipe is trained once without options and once with each: starts along demonstrations, replay of
 successes, a residual on the frozen clone, larger updates, filtered cloning first, and thrice the
-steps. `results/ablations/SUITE/TASK/OPTION.json` has success before and after, the budget that was
-chosen, environment steps, minutes, and every iteration's measures.
+steps. `results/ablations/SUITE/TASK/RECIPE/OPTION.json` has success before and after, the budget
+that was chosen, environment steps, minutes, and every iteration's measures.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 """Name -> what it changes in `ReinforceConfig`."""
 MEASURES = ("success", "held_out_success", "kl", "clip_fraction", "explained_variance", "reach")
 """What is kept of an iteration, for each pattern where there is one."""
+BEFORE, AFTER = "filter", "reinforce"
+"""The stages between which an option can make a difference; the latter is the recipe's last."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class OptionsItem:
     task: str
     """The task's key."""
     recipe: str
-    """One that ends with `reinforce`."""
+    """One that ends with `filter` and `reinforce`."""
     options: tuple[str, ...]
     """Of `OPTIONS`, one after the other."""
     episodes_per_way: int
@@ -81,7 +83,7 @@ def train(
 
     Args:
         option: of `OPTIONS`.
-        recipe: one that ends with `reinforce`.
+        recipe: one that ends with `filter` and `reinforce`.
         task: the task.
         environments: slots of the task.
         demonstrations: what it learns from.
@@ -97,13 +99,13 @@ def train(
     trained = run_recipe(
         get_recipe(recipe), task, environments, demonstrations, changed, folder, work / "stages"
     )
-    before, after = (trained.reports[stage] for stage in ("filter", "reinforce"))
+    before, after = (trained.reports[stage] for stage in (BEFORE, AFTER))
     return {
         "config": asdict(changed),
         "before": before["held_out_success"],
         "after": after["held_out_success"],
         **{key: after[key] for key in ("budget", "stopped", "environment_steps", "theorem")},
-        "cost": read_cost(folder / "reinforce"),
+        "cost": read_cost(folder / AFTER),
         "history": [_kept(measures) for measures in after["history"]],
     }
 
@@ -140,7 +142,7 @@ def try_options(item: OptionsItem) -> str:
                 **row,
                 "machine": describe_machine(),
             }
-            write_sealed(item.out / task.key / f"{option}.json", result)
+            write_sealed(item.out / task.key / item.recipe / f"{option}.json", result)
             lines.append(f"\n  {_line(option, row)}")
     return "".join(lines)
 
@@ -148,6 +150,23 @@ def try_options(item: OptionsItem) -> str:
 def _line(name: str, row: Mapping[str, Any]) -> str:
     rates = (" ".join(f"{r['success']:.0%}" for r in row[when]) for when in ("before", "after"))
     return f"{name:<22} {' -> '.join(rates)}, {row['environment_steps']['total']} steps"
+
+
+def _check_stages(recipe: str) -> None:
+    """Look at a recipe's stages before anything is made.
+
+    Raises:
+        UsageError: it does not end with `filter` and `reinforce`.
+        RecipeError: there is no such recipe.
+    """
+    from generator.recipes import RECIPES, Recipe, get_recipe
+
+    def fits(one: Recipe) -> bool:
+        return [stage.name for stage in one.stages[-2:]] == [BEFORE, AFTER]
+
+    if not fits(get_recipe(recipe)):
+        known = ", ".join(name for name, one in RECIPES.items() if fits(one))
+        raise UsageError(f"{recipe} does not end with {BEFORE} and {AFTER}; those that do: {known}")
 
 
 def try_all(
@@ -165,7 +184,7 @@ def try_all(
 
     Args:
         tasks: the tasks, as `suite/name`.
-        recipe: one that ends with `reinforce`.
+        recipe: one that ends with `filter` and `reinforce`.
         options: which, in this order.
         run: folder of demonstrations and trainings; what is there is not made again.
         episodes_per_way: demonstrations of each way.
@@ -175,11 +194,13 @@ def try_all(
         config: settings and seed.
 
     Raises:
-        UsageError: there is no such option.
+        UsageError: there is no such option, or the recipe has other stages.
+        RecipeError: there is no such recipe.
         DlrError: tasks failed; the others' results are written.
     """
     if unknown := sorted({*options} - OPTIONS.keys()):
         raise UsageError(f"unknown options {', '.join(unknown)}: there are {', '.join(OPTIONS)}")
+    _check_stages(recipe)
     pack = resolve_assets(assets)
     items = [
         OptionsItem(task, recipe, options, episodes_per_way, pack, run, out, config)
