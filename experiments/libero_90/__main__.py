@@ -57,6 +57,7 @@ def libero_90(
         collect: which episodes the measures are of.
 
     Raises:
+        StudyError: there is nothing to write; the pages stay what they are.
         DlrError: something failed; the rest is done and written.
     """
     from experiments.libero_90.campaign import SUITE, Campaign

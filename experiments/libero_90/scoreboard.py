@@ -13,7 +13,14 @@ from analysis.statistics import non_inferiority_test
 from experiments.libero_90.proofs import Proof, kept_in, read_proofs
 from experiments.libero_90.records import Failure, TaskRecord, Times
 from experiments.study_page import BASELINE, DLR, FEWEST, LEARN, environment_steps
-from experiments.study_results import Measured, StageResult, StudyResult, read_result, result_path
+from experiments.study_results import (
+    Measured,
+    StageResult,
+    StudyError,
+    StudyResult,
+    read_result,
+    result_path,
+)
 from reports.run_outcomes import Count
 
 if TYPE_CHECKING:
@@ -156,7 +163,7 @@ class Scoreboard:
         """Return what a folder of results says.
 
         Raises:
-            StudyError: there is nothing, or a file is damaged.
+            StudyError: there is nothing, not even a failure, or a file is damaged.
         """
         rows = []
         for task in tasks:
@@ -168,7 +175,13 @@ class Scoreboard:
             row = TaskRow(task.key, task.language, found, failures, record.times())
             if found or row.failures:
                 rows.append(row)
-        return Scoreboard(sorted(rows, key=_by_least), len(tasks), read_proofs(kept_in(out)))
+        datasets = read_proofs(kept_in(out))
+        if not rows and not datasets:
+            raise StudyError(
+                f"{out} holds no results of these tasks, nor what failed: run the same command "
+                "without --report first, or name their folder with --out"
+            )
+        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets)
 
     @property
     def finished(self) -> list[TaskRow]:

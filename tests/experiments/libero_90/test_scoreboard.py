@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from experiments.libero_90 import scale, tables
+from experiments.libero_90.__main__ import libero_90
 from experiments.libero_90.records import Failure, TaskRecord
 from experiments.libero_90.scoreboard import Scoreboard
 from experiments.libero_90.write import html, markdown
 from experiments.study_page import BASELINE, DLR
-from experiments.study_results import write_result
+from experiments.study_results import StudyError, write_result
 from tests.experiments.libero_90.made_up import TASKS, finish, result
 
 HOSTILE = '<script>alert("x")</script> | & co'
@@ -107,6 +108,23 @@ def test_a_failure_of_a_task_that_was_finished_elsewhere_is_over(tmp_path: Path)
     TaskRecord(tmp_path, TASKS[0].key).note("dlr seed 0", 5.0, Failure("dlr seed 0", "lost", "a"))
     finish(tmp_path, TASKS[0])
     assert not Scoreboard.read(tmp_path, TASKS, 0).rows[0].failures
+
+
+def test_a_folder_of_nothing_leaves_the_pages_be(tmp_path: Path) -> None:
+    page = tmp_path / "libero_90.md"
+    page.write_text("what was found")
+    with pytest.raises(StudyError, match=r"holds no results of these tasks.* without --report"):
+        libero_90(report=True, out=tmp_path / "results", page_file=page, pictures=False)
+    assert [path.name for path in tmp_path.iterdir()] == [page.name]
+    assert page.read_text() == "what was found"
+
+
+def test_failures_alone_are_written(tmp_path: Path) -> None:
+    out, page = tmp_path / "results", tmp_path / "libero_90.md"
+    failure = Failure("demonstrations", "no success", "abc")
+    TaskRecord(out, TASKS[0].key).note("demonstrations", 5.0, failure)
+    libero_90(report=True, out=out, page_file=page, pictures=False)
+    assert "no success" in page.read_text()
 
 
 def test_trainings_with_other_settings_are_named(tmp_path: Path) -> None:
