@@ -53,7 +53,7 @@ from simulation.preflight import versions
 from simulation.recordings.trajectories import Episode
 from simulation.tasks import Task, list_tasks
 
-RESULTS = Path(__file__).with_name("evaluation_reference.json")
+RESULTS = Path(__file__).parents[1] / "evaluation_reference.json"
 SUITE = "libero_spatial"
 DEMONSTRATIONS = (5, 0, 2, 4, 5, 0, 5, 1, 3, 5)
 """Of each task, the scripted demonstrator's episode that is played: of the first six, that which

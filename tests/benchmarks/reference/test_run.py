@@ -16,7 +16,7 @@ from benchmarks.reference.contenders import CONTENDERS, Contender, Cost, Job
 from benchmarks.reference.policy.demonstrations import CHUNK, STEPS, Demonstrations
 from benchmarks.reference.policy.lerobot_policy import OpenLoopPolicy as LeRobotForm
 from benchmarks.reference.policy.lerobot_policy import save_checkpoint
-from benchmarks.reference.run import _run, run
+from benchmarks.reference.run import RESULTS, _run, run
 from benchmarks.reference.workers import OpenLoopPolicy as OurForm
 from eval_harness.plan import Start
 from eval_harness.policies.replay import RecordedActions
@@ -57,6 +57,10 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
         run(only=("openpi",), work=tmp_path)
     with pytest.raises(BenchmarkError, match="--trials must be 1 to 50"):
         run(trials=51, work=tmp_path)
+
+
+def test_it_writes_where_its_results_are_kept() -> None:
+    assert "contenders" in json.loads(RESULTS.read_text())
 
 
 def test_a_cost_is_measured_again_once_what_it_depends_on_differs(tmp_path: Path) -> None:
