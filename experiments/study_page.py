@@ -169,20 +169,17 @@ def _introduction(results: Sequence[StudyResult]) -> str:
 def _success(results: Sequence[StudyResult]) -> str:
     """Return success by task and recipe: the least pattern of the worst seed, and the mean."""
     recipes = _recipes(results)
-    lines = [
-        row(
-            ["task", *(f"{r}: learn" if s == LEARN else f"{r}: end" for r, s in _columns(recipes))]
-        ),
-        rule(1 + 2 * len(recipes)),
-    ]
+    lines = [row(["task", *_heads(recipes)]), rule(1 + 2 * len(recipes))]
     for task in _tasks(results):
-        cells = [f"`{task}`"]
-        for recipe, stage in _columns(recipes):
-            runs = _runs(results, task, recipe)
-            cells.append(_rates(runs, stage))
-        lines.append(row(cells))
+        columns = _columns(recipes)
+        rates = [_rates(_runs(results, task, recipe), stage) for recipe, stage in columns]
+        lines.append(row([f"`{task}`", *rates]))
     lines += ["", _solved(results, recipes)]
     return "\n".join(lines)
+
+
+def _heads(recipes: Sequence[str]) -> list[str]:
+    return [f"{r}: learn" if s == LEARN else f"{r}: end" for r, s in _columns(recipes)]
 
 
 def _rates(runs: Sequence[StudyResult], stage: str) -> str:
@@ -247,7 +244,7 @@ def _diversity(results: Sequence[StudyResult]) -> str:
     """Return mode entropy after `learn` and at the end, by task and recipe."""
     recipes = [*_recipes(results)]
     pooled = [r for r in results if r.seed == POOLED]
-    heads = [f"{r}: learn" if s == LEARN else f"{r}: end" for r, s in _columns(recipes)]
+    heads = _heads(recipes)
     lines = [
         "Mode entropy, the mean over seeds; in brackets episodes.",
         "",
