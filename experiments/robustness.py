@@ -19,10 +19,11 @@ from common.errors import DlrError
 from common.files import write_text
 from common.json_files import read_sealed, write_sealed
 from common.machine import describe_machine
+from common.versions import head
 from experiments.command import run_command
 from experiments.figures import short_name
 from experiments.many import attempt_tasks
-from experiments.study import RECIPES, SEEDS, TASKS, head
+from experiments.study import RECIPES, SEEDS, TASKS
 from experiments.study_page import BASELINE, DLR
 from simulation.assets.resolve import AssetPack, resolve_assets
 
@@ -158,8 +159,7 @@ def control_arm(result: Mapping[str, Any]) -> dict[str, Any]:
     if not evaluated(result):
         raise DlrError(f"{result['task']}: no start could be placed under any condition")
     widest = max(result["arms"], key=lambda arm: arm["pairs"])
-    of_all = dict.fromkeys(("successes", "kept"), widest["control"])
-    return {**widest, **of_all, "axes": "", "level": 0}
+    return {**widest, "axes": "", "level": 0, "successes": widest["control"]}
 
 
 def unplaced(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -187,13 +187,13 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     rows, p_values = [], {}
     for (axes, level), recipes in sorted(found.items()):
         name = f"{axes} {level}" if axes else "control"
-        cells = [f"{_mean(recipes[recipe]):.1%}" for recipe in (BASELINE, DLR)]
+        cells = [f"{mean(recipes[recipe]):.1%}" for recipe in (BASELINE, DLR)]
         rows.append([name, str(len(recipes[DLR])), *cells])
         if axes:
             change = changed[axes, level]
-            p_values[name] = sign_flip_test(list(_minus(change[DLR], change[BASELINE]).values()))
-            rows[-1] += [f"{100 * _mean(change[r]):+.1f}" for r in (BASELINE, DLR)]
-            rows[-1].append(change_in_points(_minus(change[DLR], change[BASELINE])))
+            p_values[name] = sign_flip_test(list(minus(change[DLR], change[BASELINE]).values()))
+            rows[-1] += [f"{100 * mean(change[r]):+.1f}" for r in (BASELINE, DLR)]
+            rows[-1].append(change_in_points(minus(change[DLR], change[BASELINE])))
         else:
             rows[-1] += ["", "", ""]
     corrected = holm(p_values)
@@ -231,11 +231,13 @@ def names(values: set[Any]) -> str:
     return ", ".join(map(str, sorted(values)))
 
 
-def _mean(tasks: Mapping[str, float]) -> float:
+def mean(tasks: Mapping[str, float]) -> float:
+    """Return the mean over tasks."""
     return float(np.mean(list(tasks.values())))
 
 
-def _minus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+def minus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    """Return the difference on each task."""
     return {task: a[task] - b[task] for task in sorted(a)}
 
 

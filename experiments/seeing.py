@@ -18,6 +18,7 @@ import numpy as np
 from analysis.statistics import bootstrap, holm, sign_flip_test
 from common.errors import DlrError
 from common.files import write_text
+from common.versions import head
 from demonstrations.config import DemonstrationConfig
 from experiments.command import run_command
 from experiments.figures import short_name, write_panels
@@ -28,12 +29,14 @@ from experiments.robustness import (
     change_in_points,
     control_arm,
     evaluated,
+    mean,
     measure,
+    minus,
     names,
     read_results,
     unplaced,
 )
-from experiments.study import EPISODES_PER_WAY, head
+from experiments.study import EPISODES_PER_WAY
 from experiments.study import TASKS as STUDY
 from generator.config import CollectConfig, EvaluationConfig, GeneratorConfig, ObserveConfig
 from generator.run_folder import RunFolder
@@ -78,8 +81,11 @@ class Condition:
     """The control's on the same starts, by task."""
     kept: Mapping[str, float]
     """Share of the control's successes that are kept, by task whose control has one."""
-    change: Mapping[str, float]
-    """It less the control's, by task."""
+
+    @property
+    def change(self) -> dict[str, float]:
+        """Success less the control's, by task."""
+        return minus(self.success, self.control)
 
 
 def conditions(results: Sequence[Mapping[str, Any]]) -> list[Condition]:
@@ -95,8 +101,7 @@ def _condition(axis: str, level: int, arms: Mapping[str, Mapping[str, Any]]) -> 
     success = {task: arm["successes"] / arm["pairs"] for task, arm in arms.items()}
     without = {task: arm["control"] / arm["pairs"] for task, arm in arms.items()}
     kept = {task: arm["kept"] / arm["control"] for task, arm in arms.items() if arm["control"]}
-    change = {task: success[task] - without[task] for task in arms}
-    return Condition(axis, level, success, without, kept, change)
+    return Condition(axis, level, success, without, kept)
 
 
 def control(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -139,7 +144,7 @@ def page(results: Sequence[Mapping[str, Any]], picture: str) -> str:
     corrected = holm(
         {f"{c.axis} {c.level}": sign_flip_test(list(c.change.values())) for c in found}
     )
-    rows = [["control", str(len(rates)), _mean(rates), "", _worst(rates), "", ""]]
+    rows = [["control", str(len(rates)), f"{mean(rates):.1%}", "", _worst(rates), "", ""]]
     rows += [_row(one, corrected[f"{one.axis} {one.level}"]) for one in found]
     table = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(
@@ -149,13 +154,10 @@ def page(results: Sequence[Mapping[str, Any]], picture: str) -> str:
 
 def _row(one: Condition, corrected: float) -> list[str]:
     return [
-        f"{one.axis} {one.level}", str(len(one.success)), _mean(one.success), _mean(one.control),
-        _worst(one.success), change_in_points(one.change), f"{corrected:.3f}",
+        f"{one.axis} {one.level}", str(len(one.success)), f"{mean(one.success):.1%}",
+        f"{mean(one.control):.1%}", _worst(one.success), change_in_points(one.change),
+        f"{corrected:.3f}",
     ]  # fmt: skip
-
-
-def _mean(rates: Mapping[str, float]) -> str:
-    return f"{np.mean(list(rates.values())):.1%}"
 
 
 def _worst(rates: Mapping[str, float]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import DlrError
-from common.versions import head as head
+from common.versions import head
 from demonstrations.config import DemonstrationConfig
 from experiments.command import run_command
 from experiments.study_items import MeasureItem, PoolItem

@@ -254,8 +254,7 @@ def datasets(board: Scoreboard) -> Table:
         "`python -m experiments.libero_90.dataset` makes a dataset of each recipe from a run's "
         "folder, simulates every episode of it again from its stored actions, and exports it as a "
         "LeRobotDataset v3. Cards, statistics and digests are in `results/datasets/libero_90`; the "
-        "datasets themselves are too large for a repository. Those of one recipe hold different "
-        "tasks, and `tfds.builder_from_directories` reads them as one."
+        "datasets themselves are too large for a repository."
     ]
     heads = [
         "dataset", "tasks", "episodes", "steps", "pictures", "RLDS", "LeRobot v3",
