@@ -9,7 +9,14 @@ import tyro
 
 from cli.train import RecipeName
 from generator.config import CollectConfig
-from generator.run_folder import DEFAULT_RUN, SLOTS, RunFolder, collect_episodes, final_record
+from generator.run_folder import (
+    DEFAULT_RUN,
+    SLOTS,
+    RunFolder,
+    check_assets,
+    collect_episodes,
+    final_record,
+)
 
 
 def collect(
@@ -33,14 +40,16 @@ def collect(
         slots: Environments stepped together; more use more memory, the result is the same.
         config: How many episodes, and from where.
     """
-    from generator.stages.ranges import check_collect
+    from generator.stages.ranges import check_collect, check_slots
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
     from simulation.tasks import get_task
 
     check_collect(config)
-    chosen, pack = get_task(task), resolve_assets(assets)
-    final_record(RunFolder(run), chosen, recipe, seed)  # before anything slow
+    check_slots(slots)
+    folder, chosen, pack = RunFolder(run), get_task(task), resolve_assets(assets)
+    final_record(folder, chosen, recipe, seed)  # before anything slow
+    check_assets(folder, chosen, pack)
     with BatchEnvironment(chosen, slots, pack) as environments:
-        report = collect_episodes(RunFolder(run), recipe, seed, environments, pack, config)
+        report = collect_episodes(folder, recipe, seed, environments, pack, config)
     print(*report.describe(), report.path, sep="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -13,9 +13,6 @@ from common.errors import UsageError
 from demonstrations.config import DemonstrationConfig
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import DEFAULT_RUN, SLOTS, RunFolder
-
-if TYPE_CHECKING:
-    pass
 
 Names = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SUITE|TASK ...")]
 EXIT_INCOMPLETE = 1
@@ -81,6 +78,9 @@ def generate(
         raise UsageError("name a suite, such as libero_90, or tasks; `dlr tasks` lists them")
     if train.seed:
         raise UsageError(f"--seed is of one training: give --seeds {train.seed}")
+    for option, words in (("--recipes", recipes), ("--seeds", seeds)):
+        if not _split(words):
+            raise UsageError(f"{option} names none: give at least one, or leave it out")
     settings = Settings(
         _split(recipes), tuple(map(_number, _split(seeds))), demonstrations, train, collect,
         LEARNED if after_learn else None, slots,

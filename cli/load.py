@@ -9,7 +9,7 @@ from pathlib import Path
 _HOW = """
   training:  vla_adapters.reader.Reader([{address!r}], ReaderConfig(), collate)
   TFDS:      dataset_builders.cloud.load.load({address!r}, split={split!r})
-  others:    `dlr load {address} --to FOLDER`, then tfds.builder_from_directory(FOLDER)"""
+  others:    {folder}tfds.builder_from_directory({path!r})"""
 
 
 def load(address: str, /, to: Path | None = None, anonymous: bool = False) -> None:
@@ -20,7 +20,7 @@ def load(address: str, /, to: Path | None = None, anonymous: bool = False) -> No
         to: Folder to copy the whole dataset to; a killed copy goes on where it stopped.
         anonymous: Read a public bucket without looking for credentials.
     """
-    from common.remote.addresses import ANONYMOUS
+    from common.remote.addresses import ANONYMOUS, is_remote
 
     if anonymous:
         os.environ[ANONYMOUS] = "1"
@@ -29,6 +29,7 @@ def load(address: str, /, to: Path | None = None, anonymous: bool = False) -> No
 
         print(copy_dataset(address, to))
         return
+    from common.remote.folder import local_path
     from vla_adapters.dataset_folder import splits_of
     from vla_adapters.records import open_records
 
@@ -40,4 +41,6 @@ def load(address: str, /, to: Path | None = None, anonymous: bool = False) -> No
             counts = collections.Counter(records.metadata.get(name, ()))
             told = ", ".join(f"{value}: {count}" for value, count in sorted(counts.items())[:12])
             print(f"  {name:<10} {told}{', ...' if len(counts) > 12 else ''}")
-    print(_HOW.format(address=address, split=splits[0]))
+    copied = f"`dlr load {address} --to FOLDER`, then " if is_remote(address) else ""
+    path = "FOLDER" if copied else str(local_path(address))
+    print(_HOW.format(address=address, split=splits[0], folder=copied, path=path))

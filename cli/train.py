@@ -69,10 +69,12 @@ def train(
         observe: What policies observe: the simulator's state, or pictures of cameras.
         device: Where pictures are encoded.
     """
+    from generator.stages.ranges import check_slots
     from simulation.assets.resolve import resolve_assets
     from simulation.environment import BatchEnvironment
     from simulation.tasks import get_task
 
+    check_slots(slots)
     chosen, folder, pack = get_task(task), RunFolder(run), resolve_assets(assets)
     demonstrations = load_demonstrations(folder, chosen, pack)
     config = GeneratorConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def view(
     from simulation.pictures.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
     from simulation.tasks import get_task
 
-    if size < 1 or every < 0 or fps <= 0 or not cameras or not init:
+    if size < 1 or every < 0 or not 0 < fps < math.inf or not cameras or not init:
         raise UsageError("--size, --every and --fps are positive; --cameras and --init not empty")
     if out is not None and out.suffix not in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
         raise UsageError(f"{out} should end in .png, .jpg or .mp4")

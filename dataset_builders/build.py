@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import DatasetError
 from common.files import check_name
+from common.settings.ranges import SHARE
 from dataset_builders import import_tfds
 from generator.config import CollectConfig
 
@@ -26,7 +27,9 @@ class BuildConfig:
     """Folder of trajectory files that `dlr collect` or `dlr demonstrate` wrote, or a run's folder;
     a recipe that has policies there and no trajectories is rolled out."""
     data_dir: Path
-    """TFDS data folder; the dataset becomes `<data_dir>/libero_rl/<config>/1.0.0`."""
+    """TFDS data folder; the dataset becomes `<data_dir>/libero_rl/<config>/1.0.0`. What is unlike
+    the default ends the config's name there, in this order: `_128px`, cameras, `_val0.1`,
+    `_failures`."""
     config: str = "dlr"
     """Which episodes to publish: a recipe's (`dlr`, `o2o_rl`), `human`, `scripted`, `amplified`,
     `demonstrations` (all that no policy made), several joined by `+`, such as `human+dlr`; with
@@ -41,8 +44,8 @@ class BuildConfig:
     failures: bool = False
     """Publish failed episodes, too, in the split `failures`."""
     replay: float = 0.02
-    """Share of the episodes that are simulated again from what the dataset stores, and the first
-    of each task, method, pattern and way; 0 leaves that out."""
+    """Share of the episodes, 0 to 1, that are simulated again from what the dataset stores, and
+    the first of each task, method, pattern and way; 0 leaves that out."""
     file_format: Literal["tfrecord", "array_record"] = "tfrecord"
     """Format of the shards; OpenVLA's and Octo's loaders take the first alone."""
     assets: str | None = None
@@ -72,6 +75,7 @@ def build(config: BuildConfig) -> Path:
         TrajectoryError: the trajectories are missing or damaged.
         CollectionError: a policy succeeds too seldom.
         DatasetError: there is nothing to publish, an option is wrong, or other content is there.
+        SettingError: the share of replays is none.
         BusyError: another process is building the dataset.
         OutputError: `data_dir` cannot be written, or is an address elsewhere.
     """
@@ -79,6 +83,7 @@ def build(config: BuildConfig) -> Path:
     from common.workers import run_in_fresh_process
     from dataset_builders.rollouts.find import find
 
+    SHARE.check("--replay", config.replay)
     parse_cameras(config.cameras)
     found = find(config.trajectories, _choice(config), config.collect, config.assets)
     if not found.policies:

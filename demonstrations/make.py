@@ -270,6 +270,20 @@ def replay_human(
             yield replay.episode
 
 
+def check_made_with(file: TrajectoryFile, task: Task, assets: AssetPack) -> None:
+    """Look at what a file's demonstrations are of.
+
+    Raises:
+        TrajectoryError: the file is of another task, or was made with other assets.
+    """
+    if (file.task, file.asset_digest) != (task, assets.digest):
+        raise TrajectoryError(
+            f"{file.path} holds {file.task.key} with the asset pack {file.asset_pack} "
+            f"({file.asset_digest[:12]}), but {task.key} with {assets.name} "
+            f"({assets.digest[:12]}) is wanted: give the same assets, or demonstrate again"
+        )
+
+
 def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
     """Return a file's episodes as the learning core sees them: with the policy's states.
 
@@ -280,13 +294,7 @@ def observe(file: TrajectoryFile, env: Environment) -> list[Demonstration]:
     Raises:
         TrajectoryError: the file is of another task, or was made with other assets.
     """
-    assets = env.scene.assets
-    if (file.task, file.asset_digest) != (env.task, assets.digest):
-        raise TrajectoryError(
-            f"{file.path} holds {file.task.key} with the asset pack {file.asset_pack} "
-            f"({file.asset_digest[:12]}), but {env.task.key} with {assets.name} "
-            f"({assets.digest[:12]}) is wanted: give the same assets, or demonstrate again"
-        )
+    check_made_with(file, env.task, env.scene.assets)
     demonstrations = []
     for episode in file:
         env.reset(episode.info.seed, init_state=episode.states[0], fixtures=episode.fixtures)

@@ -59,7 +59,8 @@ class RunConfig:
         Raises:
             SettingError: one is out of range.
         """
-        if min(self.environments, self.threads or 1, self.give_up_after) < 1 or self.retries < 0:
+        threads = 1 if self.threads is None else self.threads
+        if min(self.environments, threads, self.give_up_after) < 1 or self.retries < 0:
             raise SettingError(
                 "environments, threads and give_up_after must be 1 or more, retries 0 or more"
             )

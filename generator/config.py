@@ -146,7 +146,7 @@ class BudgetConfig:
     steps: int = 200_000
     """Environment steps of PPO at most, its evaluations included."""
     short_steps: int = 50_000
-    """The same of a short PPO."""
+    """The same of a short PPO, which `steps` limits too."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,20 @@ def load_demonstrations(run: RunFolder, task: Task, assets: AssetPack) -> list[D
         return observe(file, Environment(task, assets))
 
 
+def check_assets(run: RunFolder, task: Task, assets: AssetPack) -> None:
+    """Look at whether a run's demonstrations of a task, where they are, were made with assets.
+
+    Raises:
+        TrajectoryError: they were made with others.
+    """
+    from demonstrations.make import check_made_with
+    from simulation.recordings.trajectories import TrajectoryFile
+
+    if run.demonstrations(task).exists():
+        with TrajectoryFile(run.demonstrations(task)) as file:
+            check_made_with(file, task, assets)
+
+
 def train_recipe(
     run: RunFolder,
     recipe: str,

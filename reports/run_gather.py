@@ -83,7 +83,7 @@ def gather(
     for the metrics in the encoder's own space.
 
     Raises:
-        UsageError: what is there of a recipe is not of one training.
+        UsageError: what is there of a recipe is not of one training, or not all of one asset pack.
     """
     further = [
         name
@@ -94,6 +94,7 @@ def gather(
         check_training(run, task, recipe, seed)
     for recipe in RECIPES:
         check_learned(run, task, recipe, seed)
+    check_packs(run, task, (*compared, *further), seed)
     encoder = next(filter(None, (_encoder(run, task, r, seed) for r in reversed(compared))), None)
     baseline, candidate, *rest = (
         _recipe_outcome(run, task, recipe, seed, encoder, assets)
@@ -149,6 +150,27 @@ def check_learned(run: RunFolder, task: Task, recipe: str, seed: int) -> None:
     if episodes.exists() and (folder / LEARN).exists():
         remedy = "run `dlr generate` for this recipe again, or delete the file"
         _check_episodes(episodes, folder, recipe, LEARN, remedy)
+
+
+def check_packs(run: RunFolder, task: Task, recipes: Sequence[str], seed: int) -> None:
+    """Refuse demonstrations and episodes of a task that are not all of one asset pack.
+
+    Raises:
+        UsageError: they are of several.
+    """
+    collected = [run.trajectories(task, name, seed) for name in recipes]
+    learned = [run.learned(task, name, seed) for name in RECIPES]
+    packs: dict[str, str] = {}
+    for path in (run.demonstrations(task), *collected, *filter(Path.exists, learned)):
+        with TrajectoryFile(path) as file:
+            name = f"the asset pack {file.asset_pack} ({file.asset_digest[:12]})"
+            packs.setdefault(name, str(path))
+    if len(packs) > 1:
+        (first, one), (other, another), *_ = packs.items()
+        raise UsageError(
+            f"{task.key}: {one} was made with {first}, {another} with {other}: what is compared "
+            "must be of one pack; make one of them again"
+        )
 
 
 def _check_episodes(path: Path, folder: Path, recipe: str, stage: str, remedy: str) -> None:

@@ -111,8 +111,9 @@ def _described(address: str, split: str) -> tuple[Path, Mapping[str, RemoteFile]
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.parent.is_dir():
+        found = "no folder" if path.parent.exists() else "not there"
         raise DatasetError(
-            f"{path.parent} is not there: give the folder of one version of a dataset, "
+            f"{path.parent} is {found}: give the folder of one version of a dataset, "
             "<data_dir>/libero_rl/<config>/1.0.0"
         )
     if not path.is_file():

@@ -90,6 +90,7 @@ def option(part: str, name: str) -> str:
     return f"--{'.'.join(filter(None, (part, name)))}".replace("_", "-")
 
 
-def _numbers(value: float | tuple[float, ...]) -> Iterator[float]:
-    """Yield a setting's numbers."""
-    yield from value if isinstance(value, tuple) else (value,)
+def _numbers(value: float | tuple[float, ...] | None) -> Iterator[float]:
+    """Yield a setting's numbers; one that was not given has none."""
+    if value is not None:
+        yield from value if isinstance(value, tuple) else (value,)

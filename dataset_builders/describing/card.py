@@ -221,7 +221,7 @@ def _markdown(card: Card) -> str:
             parts.append("\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows))
         parts += [f"```python\n{code}\n```" for code in section.code]
     names = "; ".join(one.name for one in card.shown)
-    parts += ["## Episodes", f"![{names}]({SHEET})", f"Videos are in [{HTML}]({HTML})."]
+    parts += ["## Episodes", f"![{names}]({SHEET})", f"Videos are in `{HTML}`, beside the data."]
     return "\n\n".join(parts) + "\n"
 
 

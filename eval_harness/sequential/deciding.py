@@ -354,7 +354,7 @@ def decision_text(rule: DecisionRule, verdict: Verdict, planned: int, ran: int) 
     Args:
         rule: what was asked.
         verdict: where it stands.
-        planned: rollouts of the design that is not sequential.
+        planned: rollouts of the design that is not sequential; 0 where nothing was to be run.
         ran: rollouts that ended without an error.
     """
     margin = f" by more than {100 * (rule.margin or 0):.3g} points"
@@ -370,8 +370,11 @@ def decision_text(rule: DecisionRule, verdict: Verdict, planned: int, ran: int) 
         f"({ends}, a {100 * rule.confidence:.3g}% interval that holds at every look), after "
         f"{verdict.rounds} episode(s) of each task. Only the evaluated succeeds at "
         f"{verdict.only_evaluated} of {verdict.n} pairs, only the baseline at "
-        f"{verdict.only_baseline}. {ran} of {planned} planned rollouts were run"
+        f"{verdict.only_baseline}."
     )
+    if not planned:
+        return f"{text} All results were there already: nothing was run."
+    text = f"{text} {ran} of {planned} planned rollouts were run"
     if verdict.outcome == "undecided":
         return f"{text}."
     return f"{text}, and {planned - ran} were saved."

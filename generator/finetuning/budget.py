@@ -78,10 +78,9 @@ def choose_budget(held_out: Sequence[Mapping[str, float]], config: BudgetConfig)
     if least < config.strong:
         why = f"{seen}, below {config.strong:.0%}: PPO of at most {config.steps} environment steps"
         return Budget("improve", pattern, least, config.steps, why)
-    why = (
-        f"{seen}: PPO of {config.short_steps} environment steps keeps success and shortens episodes"
-    )
-    return Budget("keep and shorten", pattern, least, config.short_steps, why)
+    steps = min(config.short_steps, config.steps)
+    why = f"{seen}: PPO of {steps} environment steps keeps success and shortens episodes"
+    return Budget("keep and shorten", pattern, least, steps, why)
 
 
 def _least(held_out: Sequence[Mapping[str, float]]) -> tuple[int, float, str]:

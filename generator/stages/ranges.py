@@ -120,6 +120,15 @@ def check_collect(config: CollectConfig, part: str = "") -> None:
     check_ranges(config, COLLECT_RANGES, part)
 
 
+def check_slots(slots: int) -> None:
+    """Look at how many environments are stepped together.
+
+    Raises:
+        SettingError: there is none.
+    """
+    COUNT.check("--slots", slots)
+
+
 def check_explores(noise: NoiseConfig) -> None:
     """Look at the noise of a recipe with PPO, whose policy must be able to score it.
 

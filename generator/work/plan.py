@@ -13,7 +13,7 @@ from generator.config import CollectConfig, GeneratorConfig
 from generator.recipes import check_recipe, get_recipe
 from generator.run_folder import SLOTS, RunFolder
 from generator.stages import Stage
-from generator.stages.ranges import check_collect, check_seeds, check_settings
+from generator.stages.ranges import check_collect, check_seeds, check_settings, check_slots
 from generator.work.items import Demonstrate, TrainingItem, WorkItem, up_to
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Settings:
             RecipeError: there is no such recipe.
             SettingError: a setting is out of its range, or does not fit a recipe.
         """
+        check_slots(self.slots)
         check_demonstrations(self.demonstrate, "demonstrations")
         check_seeds(self.seeds)
         check_settings(self.train)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import mujoco
 import numpy as np
 
-from common.errors import RenderError
+from common.errors import RenderError, one_line
 from simulation.assets.resolve import AssetPack
 from simulation.pictures.culling import Culling, drawn_by_processor
 from simulation.pictures.graphics import choose_backend, new_context
@@ -88,7 +88,7 @@ class Renderer:
         scene: the task's compiled scene; by default the one that every environment shares.
 
     Raises:
-        RenderError: no OpenGL renders here.
+        RenderError: no OpenGL renders here, or none so large.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Renderer:
         self._without_sites = _visual_options()
         self._without_sites.sitegroup[:] = 0
         self._perturb = mujoco.MjvPerturb()
-        self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        self._context = self._draws_into(width, height)
         self._lost = weakref.finalize(self, _LOST.append, (self._owner, self._gl, self._context))
         self._lost.atexit = False
         _OPEN.add(self)
@@ -234,6 +234,17 @@ class Renderer:
         mujoco.mj_camlight(self.model, self.data)
         for site, address, threshold in self.scene.burners:
             self.model.site_rgba[site, 3] = float(self.data.qpos[address] >= threshold)
+
+    def _draws_into(self, width: int, height: int) -> mujoco.MjrContext:
+        """Return what draws into the current OpenGL context, which is freed where nothing can."""
+        try:
+            return mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        except mujoco.FatalError as error:
+            self._gl.free()
+            raise RenderError(
+                f"OpenGL draws no pictures of {width}x{height} pixels here ({one_line(error)}): "
+                "ask for smaller ones"
+            ) from error
 
     def _make_current(self) -> None:
         if self._gl is None:

@@ -12,6 +12,7 @@ import pytest
 
 from cli.main import COMMANDS, EXIT_UNREAD, main
 from common.machine import instruction_sets
+from tests.cli.refused import refused
 
 HEAVY = {"torch", "mujoco", "tensorflow", "numpy", "tyro"}
 TASK = "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet"
@@ -129,6 +130,22 @@ def test_stages_out_of_order_say_what_comes_first(
     assert "`dlr demonstrate`" in failure(capsys, "train", TASK, *run)
     assert "`dlr train`" in failure(capsys, "collect", TASK, *run)
     assert "`dlr collect`" in failure(capsys, "report", *run)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", TASK, "--slots", "0"], "--slots is 1 or more, not 0"),
+        (["collect", TASK, "--slots", "-1"], "--slots is 1 or more, not -1"),
+        (["generate", TASK, "--slots", "0"], "--slots is 1 or more, not 0"),
+        (["generate", TASK, "--seeds", ""], "--seeds names none"),
+        (["generate", TASK, "--recipes", ","], "--recipes names none"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_made(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert message in refused(words, tmp_path, capsys)
 
 
 def test_interruption_says_how_to_go_on(

@@ -89,6 +89,8 @@ def test_a_file_says_its_task_itself(capsys: pytest.CaptureFixture[str]) -> None
         ([TASK, "--out", "a.mp4"], "an init state is a picture"),
         ([TASK, "--out", "a.gif"], "should end in .png, .jpg or .mp4"),
         ([TASK, "--size", "0"], "are positive"),
+        ([TASK, "--scripted", "--fps", "nan"], "are positive"),
+        ([TASK, "--size", "60000"], "ask for smaller ones"),
         ([TASK, "--init", "50"], "outside 0..49"),
         ([TASK, "--seed", "-1"], "outside 0..4294967295"),
         ([TASK, "--way", "sideways"], "no way 'sideways'"),

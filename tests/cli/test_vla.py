@@ -15,8 +15,12 @@ from cli.main import main
         (["pretrain", "--model", "openvla", "--train", "expert_only"], "no action expert"),
         (["pretrain", "--evaluate-every-epochs", "1"], "--validation-suites"),
         (["pretrain"], "nowhere"),
+        (["pretrain", "--learning-rate", "nan"], "--learning-rate is more than 0, not nan"),
+        (["pretrain", "--weight-decay", "-1"], "--weight-decay is 0 or more, not -1"),
+        (["pretrain", "--episodes", "0"], "--episodes is 1 or more, not 0"),
+        (["pretrain", "--lora-alpha", "-3"], "--lora-alpha is 1 or more, not -3"),
+        (["pretrain", "--patience", "0"], "--patience is 1 or more, not 0"),
     ],
-    ids=["init", "length", "expert", "validation", "data"],
 )
 def test_mistakes_are_one_line(words, message, tmp_path, capsys):
     common = ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import dataset_builders
-from common.errors import DatasetError, OutputError, TrajectoryError, WorkerError
+from cli.main import main
+from common.errors import DatasetError, OutputError, SettingError, TrajectoryError, WorkerError
 from common.workers import map_in_processes
 from dataset_builders.build import BuildConfig, build, parse_cameras
 from dataset_builders.episodes import check_numbers
@@ -138,6 +139,8 @@ def test_what_a_killed_replacement_left_is_settled(dataset: Path, tmp_path: Path
 def test_a_data_folder_elsewhere_is_refused(trajectories: Path) -> None:
     with pytest.raises(OutputError, match=r"an address elsewhere.*dlr publish"):
         build(BuildConfig(trajectories, Path("gs://bucket/data")))
+    with pytest.raises(SettingError, match="--replay lies in 0 to 1, not 3"):
+        build(BuildConfig(trajectories, Path("data"), replay=3))
 
 
 def test_validation_and_failures_are_splits_of_their_own(
@@ -283,3 +286,15 @@ def test_splits_share_no_start_state(trajectories: Path) -> None:
 def test_a_killed_process_is_reported() -> None:
     with pytest.raises(WorkerError, match="a process died while rendering"):
         list(map_in_processes(os._exit, [1], description="rendering"))
+
+
+def test_a_folder_is_looked_at_and_read_as_it_lies(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["load", str(dataset)])
+    told = capsys.readouterr().out
+    assert f"others:    tfds.builder_from_directory({str(dataset)!r})" in told
+    assert "--to" not in told
+    with pytest.raises(SystemExit):
+        main(["load", str(dataset / "features.json")])
+    assert "features.json is no folder" in capsys.readouterr().err

@@ -324,6 +324,12 @@ class HangingPolicy(LookingPolicy):
         self.released.wait()
 
 
+@pytest.mark.parametrize("change", [{"threads": 0}, {"environments": 0}, {"retries": -1}])
+def test_numbers_are_looked_at(change: dict[str, int]) -> None:
+    with pytest.raises(SettingError, match="threads"):
+        RunConfig(**change)
+
+
 @pytest.mark.parametrize("seconds", [0, float("inf"), float("nan")])
 def test_patience_is_finite(seconds: float) -> None:
     with pytest.raises(SettingError, match="policy_timeout"):

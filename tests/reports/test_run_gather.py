@@ -17,7 +17,14 @@ from generator.policies.gaussian import GaussianPolicy
 from generator.recipes import RECIPES, SUMMARY
 from generator.run_folder import LEARN, RunFolder
 from generator.stages import RECORD, read_record
-from reports.run_gather import check_learned, check_training, gather, pack_of, to_trajectory
+from reports.run_gather import (
+    check_learned,
+    check_packs,
+    check_training,
+    gather,
+    pack_of,
+    to_trajectory,
+)
 from simulation.assets.embedded import write_embedded_pack
 from simulation.assets.resolve import ASSETS_VARIABLE, AssetPack, embedded_pack, resolve_assets
 from simulation.environment import Environment
@@ -93,13 +100,15 @@ def train(run: RunFolder, recipe: str, mark: str, until: str = "") -> None:
     write_sealed(folder / SUMMARY, {"recipe": recipe, "config": {}, "results": digests})
 
 
-def collect(run: RunFolder, recipe: str, stage: str, episode: Episode) -> None:
+def collect(
+    run: RunFolder, recipe: str, stage: str, episode: Episode, pack: AssetPack | None = None
+) -> None:
     """Write an episode of a stage's policy, in the place of others."""
     place = run.learned if stage == LEARN else run.trajectories
     path = place(TASK, recipe, 0)
     path.unlink(missing_ok=True)
     policy = load_policy(run.policies(TASK, recipe, 0) / stage / "policy.safetensors")[0]
-    with TrajectoryWriter(path, TASK, embedded_pack(), {}) as writer:
+    with TrajectoryWriter(path, TASK, pack or embedded_pack(), {}) as writer:
         writer.add(0, episode.with_info(policy_hash=policy_hash(policy)))
         writer.finish().close()
 
@@ -152,3 +161,16 @@ def test_what_was_collected_after_learn_needs_no_later_stage(
     check_learned(run, TASK, "dlr", 0)
     shutil.rmtree(run.root / "policies")
     check_learned(run, TASK, "dlr", 0)
+
+
+def test_what_is_compared_is_of_one_asset_pack(
+    trained: RunFolder, episode: Episode, tmp_path: Path
+) -> None:
+    shown = trained.demonstrations(TASK)
+    shown.parent.mkdir(parents=True)
+    write_step(shown, embedded_pack())
+    check_packs(trained, TASK, ("o2o_rl", "dlr"), 0)
+    other = AssetPack("local", tmp_path, "0" * 64)
+    collect(trained, "dlr", "reinforce", episode, other)
+    with pytest.raises(UsageError, match=r"embedded-v1 .*dlr/seed_0.hdf5 with .* local \(000"):
+        gather(trained, TASK, 0, None)

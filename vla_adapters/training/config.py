@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.errors import SettingError
+from common.settings.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Ranges, check_ranges
 
 ModelName = Literal["pi0", "openvla"]
 _FREE = (
@@ -20,6 +21,19 @@ _FREE = (
     "log_every",
 )
 """Fields that change no weight, so that a training may go on with others."""
+RANGES: Ranges = {
+    COUNT: (
+        "steps", "epochs", "episodes", "batch", "accumulate", "chunk", "lora_rank", "lora_alpha",
+        "checkpoint_every", "log_every",
+    ),
+    NOT_NEGATIVE: ("weight_decay", "seed", "workers", "keep_every", "keep_epochs"),
+    POSITIVE: ("learning_rate",),
+}  # fmt: skip
+"""The range of each of the training's own numbers that is given."""
+_VALIDATED: Ranges = {
+    COUNT: ("patience", "validation_episodes"),
+    NOT_NEGATIVE: ("evaluate_every_epochs", "validation_seed"),
+}
 
 
 @dataclass(frozen=True)
@@ -165,18 +179,13 @@ class TrainConfig:
         """
         if self.steps is not None and self.epochs is not None:
             raise SettingError("give either --steps or --epochs, not both")
-        least = {"steps": 1, "epochs": 1, "accumulate": 1, "checkpoint_every": 1, "log_every": 1}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise SettingError(f"{name} must be at least {bound}, not {value}")
+        check_ranges(self, RANGES)
         if (self.model, self.train) not in PRESETS:
             raise SettingError(f"{self.model} has no action expert: train it full or lora")
         if self.tokenizer and (self.model != "pi0" or self.init is None):
             raise SettingError("--tokenizer is of pi0 with --init; elsewhere nothing reads it")
         wanted = self.validation
-        if min(wanted.patience, wanted.validation_episodes) < 1:
-            raise SettingError("patience and validation_episodes must be at least 1")
+        check_ranges(wanted, _VALIDATED)
         tasks = wanted.validation_suites or wanted.validation_tasks
         if wanted.evaluate_every_epochs and not tasks:
             raise SettingError("say on what to evaluate: --validation-suites or --validation-tasks")

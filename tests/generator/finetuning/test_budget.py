@@ -25,3 +25,8 @@ def test_the_least_pattern_decides(
     assert (need.filter_first, need.pattern) == (choice == "filter first", pattern)
     for why in (budget.why, need.why):
         assert f"({pattern}) succeeds in {min(rates):.0%} of 50" in why
+
+
+def test_a_short_ppo_is_within_the_budget_too() -> None:
+    budget = choose_budget([{"success": 1.0, "episodes": 50}], BudgetConfig(steps=60))
+    assert budget.steps == 60 and "PPO of 60 environment steps" in budget.why

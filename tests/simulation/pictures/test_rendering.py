@@ -51,6 +51,14 @@ def test_both_cameras_in_any_size_up_to_the_buffers(renderer, env):
         renderer.render(env.state(), env.fixtures(), width=64, height=0)
 
 
+def test_more_than_opengl_draws_is_refused_and_leaves_the_others(renderer, env, pack):
+    before = renderer.render(env.state(), env.fixtures())
+    for _ in range(3):
+        with pytest.raises(RenderError, match=r"60000x32 pixels here .*: ask for smaller ones"):
+            Renderer(env.task, pack, 60000, 32)
+    assert np.array_equal(renderer.render(env.state(), env.fixtures()), before)
+
+
 def test_upright(renderer, env):
     """The bright table is below, the dark wall above; the arm stands in the middle."""
     rows = renderer.render(env.state(), env.fixtures()).mean(axis=2)
