@@ -31,6 +31,8 @@ TARGET = 0.9
 """Success of every pattern from which a task is called solved."""
 WAY_SHARE = 0.1
 """Of a policy's episodes, from which a way counts as kept."""
+AGAIN = "again"
+"""Folder, within that of the results, of those of trainings that were done a second time."""
 MARGIN = 0.05
 """Success that DLR may lose against O2O-RL and still be no worse."""
 
@@ -157,6 +159,8 @@ class Scoreboard:
     """How many the suite has."""
     datasets: Mapping[str, Proof] = field(default_factory=dict)
     """What was found in the datasets that were built of them, by name."""
+    again: Mapping[tuple[str, str], RecipeRow] = field(default_factory=dict)
+    """What trainings came to the second time, by the task's key and the recipe."""
 
     @staticmethod
     def read(out: Path, tasks: Sequence[Task], seed: int) -> Scoreboard:
@@ -175,13 +179,13 @@ class Scoreboard:
             row = TaskRow(task.key, task.language, found, failures, record.times())
             if found or row.failures:
                 rows.append(row)
-        datasets = read_proofs(kept_in(out))
+        datasets, again = read_proofs(kept_in(out)), _read_again(out / AGAIN, tasks, seed)
         if not rows and not datasets:
             raise StudyError(
                 f"{out} holds no results of these tasks, nor what failed: run the same command "
                 "without --report first, or name their folder with --out"
             )
-        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets)
+        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets, again)
 
     @property
     def finished(self) -> list[TaskRow]:
@@ -232,6 +236,15 @@ class Scoreboard:
             )
             for name, rates in sides.items()
         ]  # fmt: skip
+
+
+def _read_again(out: Path, tasks: Sequence[Task], seed: int) -> dict[tuple[str, str], RecipeRow]:
+    paths = {
+        (task.key, recipe): out / result_path(task.key, recipe, seed)
+        for task in tasks
+        for recipe in RECIPES
+    }
+    return {key: RecipeRow(read_result(path)) for key, path in paths.items() if path.exists()}
 
 
 def _by_least(row: TaskRow) -> tuple[bool, float, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.files import write_text
 from experiments.libero_90 import tables
+from experiments.libero_90.again import done_again
 from experiments.libero_90.pictures import SIZE, picture
 from experiments.libero_90.scoreboard import RECIPES, TARGET, RecipeRow, Scoreboard, TaskRow
 from experiments.libero_90.tables import Table
@@ -99,7 +100,7 @@ def html(board: Scoreboard, pictures: dict[str, bytes]) -> str:
 def _others(board: Scoreboard) -> Sequence[Table]:
     makers: Sequence[Callable[[Scoreboard], Table]] = (
         tables.metrics, tables.quality, tables.tests, tables.failed, tables.weak, tables.datasets,
-        tables.on_paper, tables.settings, tables.provenance,
+        tables.on_paper, tables.settings, done_again, tables.provenance,
     )  # fmt: skip
     return [make(board) for make in makers]
 

@@ -1,0 +1,138 @@
+"""Trainings that were done a second time, later and elsewhere, and how far the results moved.
+
+`python -m experiments.libero_90 --out results/again --run FOLDER` does some again.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
+from experiments.libero_90.tables import NONE, Table, ways
+from experiments.study_page import LEARN
+from experiments.study_results import Measured, StageResult
+
+_CLOSE = 1e-9
+"""Relative difference up to which two means are of the same numbers, summed in another order."""
+_STARTED, _LEARNED, _ENDED = "demonstrations", "after learn", "at the end"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One training, done twice."""
+
+    name: str
+    """The task's name."""
+    recipe: str
+    """The recipe's."""
+    first: RecipeRow
+    """What the scoreboard counts."""
+    second: RecipeRow
+    """What it came to the second time."""
+
+    @property
+    def alike(self) -> str:
+        """Up to where both have the same figures, or nothing."""
+        first, second = self.first.result, self.second.result
+        if not _same_measures(first.demonstrations, second.demonstrations):
+            return ""
+        if not _same_stages(first.stages.get(LEARN), second.stages.get(LEARN)):
+            return _STARTED
+        return _ENDED if _same_stages(self.first.final, self.second.final) else _LEARNED
+
+    @property
+    def change(self) -> float:
+        """Mean success of the patterns at the end, the second less the first."""
+        return self.second.mean - self.first.mean
+
+
+def done_again(board: Scoreboard) -> Table:
+    """Return what the second time came to, of all trainings that were done again."""
+    pairs = [
+        Pair(row.name, recipe, row.recipes[recipe], board.again[row.key, recipe])
+        for row in board.rows
+        for recipe in RECIPES
+        if recipe in row.recipes and (row.key, recipe) in board.again
+    ]
+    if not pairs:
+        return Table("Done again", before=["None has been done again."])
+    heads = ["task", "recipe", "success", "again", "ways", "again", "alike"]
+    rows = [
+        [
+            pair.name, pair.recipe, _rates(pair.first), _rates(pair.second), ways(pair.first),
+            ways(pair.second), pair.alike or NONE,
+        ]
+        for pair in pairs
+    ]  # fmt: skip
+    return Table("Done again", heads, rows, [_what(pairs), *_changes(pairs)])
+
+
+def _what(pairs: Sequence[Pair]) -> str:
+    """Return which trainings were done again, and how many are alike up to where."""
+    machines = {str(pair.second.result.provenance.get("machine", "")) for pair in pairs}
+    alike = [pair.alike for pair in pairs]
+    started = [one for one in alike if one]
+    return (
+        f"{len(pairs)} trainings of {len({pair.name for pair in pairs})} tasks were done a second "
+        f"time, from the demonstrations on, by later versions of the code on another machine "
+        f"({'; '.join(sorted(machines))}); results in `results/{AGAIN}`, and their episodes are "
+        f"those of the later datasets. {len(started)} began with demonstrations of the same "
+        "figures; the skills of the others' demonstrators had changed. Of these "
+        f"{sum(one != _STARTED for one in started)} had the same success and figures after "
+        f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit; PPO has "
+        "changed, too. So a row says how far code and machine together move a task's result."
+    )
+
+
+def _changes(pairs: Sequence[Pair]) -> list[str]:
+    """Return, of each recipe, how much success changed."""
+    lines = []
+    for recipe in RECIPES:
+        mine = [pair for pair in pairs if pair.recipe == recipe]
+        if not mine:
+            continue
+        changes = [100 * pair.change for pair in mine]
+        counts = [sum(row.least >= TARGET for row in rows) for rows in zip(*(
+            (pair.first, pair.second) for pair in mine
+        ), strict=True)]  # fmt: skip
+        lines.append(
+            f"{recipe}: mean success {_mean([p.first for p in mine]):.1%}, again "
+            f"{_mean([p.second for p in mine]):.1%}; a task's changed by "
+            f"{statistics.fmean(map(abs, changes)):.1f} points on average, by {min(changes):+.0f} "
+            f"to {max(changes):+.0f}. Every pattern at {TARGET:.0%} or more on {counts[0]}, again "
+            f"on {counts[1]}, of {len(mine)}."
+        )
+    return lines
+
+
+def _mean(rows: Sequence[RecipeRow]) -> float:
+    return statistics.fmean(row.mean for row in rows)
+
+
+def _rates(row: RecipeRow) -> str:
+    return ", ".join(f"{count.rate:.0%}" for count in row.success())
+
+
+def _same_stages(a: StageResult | None, b: StageResult | None) -> bool:
+    """Return whether two stages have the same success, collection and figures."""
+    if a is None or b is None:
+        return a is b
+    same = list(a.success) == list(b.success) and list(a.collected) == list(b.collected)
+    return same and _same_measures(a.measured, b.measured)
+
+
+def _same_measures(a: Measured | None, b: Measured | None) -> bool:
+    """Return whether two sources have the same episodes, as far as their figures tell."""
+    if a is None or b is None:
+        return a is b
+    same = (a.episodes, dict(a.ways)) == (b.episodes, dict(b.ways))
+    return same and _close(a.figures, b.figures)
+
+
+def _close(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    if a.keys() != b.keys():
+        return False
+    return all(math.isclose(a[key], b[key], rel_tol=_CLOSE, abs_tol=_CLOSE) for key in a)

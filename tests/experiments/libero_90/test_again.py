@@ -1,0 +1,53 @@
+"""What a second time says: up to where two trainings are alike, and how far success went."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.libero_90.again import done_again
+from experiments.libero_90.scoreboard import AGAIN, Scoreboard
+from experiments.libero_90.write import markdown
+from experiments.study_page import BASELINE, DLR
+from experiments.study_results import StudyResult, write_result
+from tests.experiments.libero_90.made_up import TASKS, finish, result
+
+
+def nudged(found: StudyResult, factor: float) -> StudyResult:
+    """Return a result whose demonstrations' length is another."""
+    shown = found.demonstrations
+    longer = {"episode_length": shown.figures["episode_length"] * factor}
+    return replace(found, demonstrations=replace(shown, figures=longer))
+
+
+def test_up_to_where_trainings_are_alike(tmp_path: Path) -> None:
+    for task in TASKS[:3]:
+        finish(tmp_path, task)
+    again = tmp_path / AGAIN
+    write_result(nudged(result(TASKS[0], DLR, [48, 49, 50]), 1 + 1e-14), again)
+    write_result(nudged(result(TASKS[1], DLR, [48, 49, 50]), 1 + 1e-6), again)
+    write_result(result(TASKS[2], DLR, [40, 49, 50]), again)
+    write_result(result(TASKS[2], BASELINE, [50]), again)
+    learned = result(TASKS[1], BASELINE, [49])
+    stages = {**learned.stages, "learn": replace(learned.stages["learn"], success=[])}
+    write_result(replace(learned, stages=stages), again)
+    board = Scoreboard.read(tmp_path, TASKS, 0)
+    table = done_again(board)
+    cells = {(row[0], row[1]): row[2:] for row in table.rows}
+    assert cells[TASKS[0].name, DLR][-1] == "at the end", "the last digits are no difference"
+    assert cells[TASKS[1].name, DLR][-1] == "–"
+    assert cells[TASKS[1].name, BASELINE][-1] == "demonstrations"
+    assert cells[TASKS[2].name, DLR][-1] == "after learn"
+    assert list(cells[TASKS[2].name, DLR][:2]) == ["96%, 98%, 100%", "80%, 98%, 100%"]
+    first, dlr, o2o = table.before
+    assert "5 trainings of 3 tasks" in first and "4 began with demonstrations of the same" in first
+    assert "3 had the same success and figures after `learn`, and 1 at the end" in first
+    assert "a task's changed by 1.8 points on average, by -5 to +0" in dlr
+    assert "on 3, again on 2, of 3" in dlr
+    assert "mean success 98.0%, again 99.0%" in o2o and "+0 to +2" in o2o
+    assert "## Done again" in markdown(board)
+
+
+def test_nothing_was_done_again(tmp_path: Path) -> None:
+    finish(tmp_path, TASKS[0])
+    assert done_again(Scoreboard.read(tmp_path, TASKS, 0)).before == ["None has been done again."]
