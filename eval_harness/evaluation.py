@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from eval_harness.plan import Item, Shard, Start, check_starts_once, make_items
 from eval_harness.policies import load_policy
 from eval_harness.policies.replay import ReplayPolicy
 from eval_harness.policies.scripted import ScriptedPolicy
-from eval_harness.policy import Policy
-from eval_harness.protocols import Protocol, get_protocol
+from eval_harness.policy import Policy, Requirements
+from eval_harness.protocols import PROTOCOLS, Protocol, get_protocol
 from eval_harness.results import (
     CONFIG,
     EpisodeResult,
@@ -33,6 +34,8 @@ from simulation.preflight import versions
 from simulation.recordings.trajectories import Episode
 from simulation.suites.published import definition_digests
 from simulation.tasks import Task, get_task
+
+logger = logging.getLogger(__name__)
 
 Show = Callable[[EpisodeResult, int, int], None]
 """Told of each episode as it ends, of how many are done, and of how many there are here."""
@@ -116,6 +119,7 @@ def evaluate(
         **({"rule": asdict(rule)} if rule else {}),
     )
     policy.run_under(protocol)
+    _warn_of_cameras(policy.requirements, protocol)
     writer = ResultsWriter(out, content)
     try:
         if rule is None and rounds is None:
@@ -187,6 +191,18 @@ def _definitions(tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
     """Return what tells definitions of published suites apart; nothing for LIBERO's own."""
     found = definition_digests(tasks)
     return {"definitions": found} if found else {}
+
+
+def _warn_of_cameras(needs: Requirements, protocol: Protocol) -> None:
+    """Say so where a policy sees more than those that a protocol's published figures are of."""
+    more = set() if needs.upright else set(needs.cameras) - set(protocol.cameras)
+    if more:
+        names = [n for n, one in PROTOCOLS.items() if set(needs.cameras) <= set(one.cameras)]
+        logger.warning(
+            "published policies look through %s alone under the protocol %s, and this one through "
+            "%s, too; protocols of policies that do: %s", ", ".join(protocol.cameras),
+            protocol.name, ", ".join(sorted(more)), ", ".join(names) or "none",
+        )  # fmt: skip
 
 
 def _episodes(recorded: ReplayPolicy | None, protocol: Protocol, tasks: Sequence[Task]) -> int:

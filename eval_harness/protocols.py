@@ -46,7 +46,7 @@ class Protocol:
     picture_steps: tuple[Step, ...] = (Rotate180(),)
     """What is done to LIBERO's array before the policy sees it."""
     cameras: tuple[str, ...] = ("agentview", "robot0_eye_in_hand")
-    """Cameras that the protocol's policies may look through."""
+    """Cameras that the policies look through whose figures were published under it."""
     state_layout: tuple[StatePart, ...] = ("eef_position", "axis_angle", "gripper")
     """What `proprio` is made of."""
     settle_steps: int = 10

@@ -50,6 +50,7 @@ def websocket_url(url: str) -> str:
         parts = urlsplit(f"{scheme}://{rest}")
         host = parts.hostname
         port = parts.port or (443 if scheme == "wss" else DEFAULT_PORT)
+        (host or "").encode("idna")
     except ValueError as error:
         raise PolicyError(f"{url!r} is no address of a server: {error}") from error
     if scheme not in ("ws", "wss") or not host:

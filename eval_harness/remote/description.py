@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eval_harness.policy import EpisodeKey, Policy, Requirements
+from eval_harness.policy import EpisodeKey, Policy, PolicyError, Requirements
 from eval_harness.remote.wire import WireError
 
 KEY = "dlr"
@@ -127,6 +127,19 @@ def integer(value: object, name: str, least: int = 0, most: int = (1 << 64) - 1)
     if type(value) is not int or not least <= value <= most:
         raise WireError(f"{name} must be a whole number from {least} to {most}")
     return value
+
+
+def check_same(url: str, first: Description | None, now: Description | None) -> None:
+    """Look at whether a server describes the policy that it described at first.
+
+    Raises:
+        PolicyError: it describes another; episodes of both would be one result.
+    """
+    if now != first:
+        raise PolicyError(
+            f"{url}: another policy is served there than when this one was connected: serve that "
+            "one again, or evaluate the other into a folder of its own"
+        )
 
 
 def plain(value: Any) -> Any:

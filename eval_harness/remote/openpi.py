@@ -32,6 +32,7 @@ from eval_harness.remote.connection import (
 from eval_harness.remote.description import (
     KEY,
     Description,
+    check_same,
     episode_to_message,
     new_client,
     plain,
@@ -112,6 +113,7 @@ class OpenPiPolicy(Policy):
         self._headers = {"Authorization": f"Api-Key {api_key}"} if api_key else None
         self._metadata: dict[str | bytes, Any] = {}
         self._described: Description | None = None
+        self._greeted = False
         self._begun: set[EpisodeKey] = set()
         self._client = new_client()
         self._answered = False
@@ -159,12 +161,15 @@ class OpenPiPolicy(Policy):
         return Link(self.url, self._config, self._greet, self._headers)
 
     async def _greet(self, link: Link) -> None:
-        self._metadata = await link.receive()
-        entry = self._metadata.get(KEY)
+        metadata = await link.receive()
+        entry = metadata.get(KEY)
         try:
-            self._described = None if entry is None else Description.from_message(entry)
+            described = None if entry is None else Description.from_message(entry)
         except WireError as error:
             raise PolicyError(f"{self.url}: the server sent {error}") from error
+        if not self._greeted:
+            self._metadata, self._described, self._greeted = metadata, described, True
+        check_same(self.url, self._described, described)
 
     def _find_requirements(
         self, chunk: int | None, connections: int | None, image_size: int

@@ -37,6 +37,7 @@ from eval_harness.remote.connection import (
 from eval_harness.remote.description import (
     KEY,
     Description,
+    check_same,
     episode_to_message,
     new_client,
     plain,
@@ -95,6 +96,7 @@ class VlaEvalPolicy(Policy):
         self._config = config
         self._hello: Mapping[str | bytes, Any] = {}
         self._described: Description | None = None
+        self._greeted = False
         self._answered = False
         self._reset: set[EpisodeKey] = set()
         self._client = new_client()
@@ -171,7 +173,9 @@ class VlaEvalPolicy(Policy):
             raise PolicyError(f"{self.url} is no vla-eval server: it sent {error}") from error
         if reply.type != "hello":
             raise PolicyError(f"{self.url} is no vla-eval server: it greets with {reply.type}")
-        self._hello, self._described = reply.payload, described
+        if not self._greeted:
+            self._hello, self._described, self._greeted = reply.payload, described, True
+        check_same(self.url, self._described, described)
 
     def _find_requirements(self, chunk: int) -> Requirements:
         wishes = self._hello.get("observation_params") or {}

@@ -10,11 +10,25 @@ import numpy as np
 import pytest
 
 from common.errors import SettingError, UnknownTaskError
+from eval_harness.evaluation import _warn_of_cameras
 from eval_harness.plan import Shard, choose_tasks, make_items
+from eval_harness.policy import Requirements
 from eval_harness.protocols import PROTOCOLS, get_protocol
 from simulation.pictures.transforms import prepare
 
 STAY_OPEN = (0, 0, 0, 0, 0, 0, -1)
+
+
+def test_a_policy_that_sees_more_than_the_published_ones_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for needs in (Requirements(("agentview",)), Requirements(()), Requirements(upright=96)):
+        _warn_of_cameras(needs, get_protocol("openvla"))
+    _warn_of_cameras(Requirements(), get_protocol("openpi"))
+    assert not caplog.records
+    _warn_of_cameras(Requirements(), get_protocol("openvla"))
+    (told,) = caplog.messages
+    assert "agentview alone under the protocol openvla" in told and "openpi" in told
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +100,7 @@ def load_checkpoint(path: str, device: str, revision: str | None = None) -> Chec
     known = check_files(folder, PolicyError)
     steps = _check_processors(folder)
     try:
-        with _no_remote_code(), NoRandomWeights():
+        with no_remote_code(), NoRandomWeights():
             policy = _load_policy(folder, device)
             with companions(policy.config, folder):
                 preprocessor, postprocessor = make_pre_post_processors(
@@ -184,21 +186,36 @@ def read_steps(file: Path, error: type[DlrError]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _no_remote_code() -> Iterator[None]:
-    """Make transformers refuse classes that come with a checkpoint, whatever LeRobot asks for."""
+def no_remote_code() -> Iterator[None]:
+    """Make transformers refuse classes that come with a checkpoint, whatever LeRobot asks for.
 
-    def refuse(class_name: str, module_path: Any, **_: Any) -> type:
+    Steps of a processor may ask for them as they are made, and as they first run.
+    """
+    token = _REFUSES.set(True)
+    try:
+        yield
+    finally:
+        _REFUSES.reset(token)
+
+
+def _refusing(load: Callable[..., type]) -> Callable[..., type]:
+    """Return what loads a class of a model's own code, unless that is refused here."""
+
+    @functools.wraps(load)
+    def refuse_or_load(class_name: str, module_path: Any, **options: Any) -> type:
+        if not _REFUSES.get():
+            return load(class_name, module_path, **options)
         raise PolicyError(
             f"this policy wants to run {class_name} from {module_path}, code that came with a "
             "model: serve it where that may run, and evaluate the server (openpi:// or vla-eval://)"
         )
 
-    original = dynamic_module_utils.get_class_in_module
-    dynamic_module_utils.get_class_in_module = refuse
-    try:
-        yield
-    finally:
-        dynamic_module_utils.get_class_in_module = original
+    return refuse_or_load
+
+
+_REFUSES: ContextVar[bool] = ContextVar("_REFUSES", default=False)
+"""Whether classes that come with a checkpoint are refused, in this thread."""
+dynamic_module_utils.get_class_in_module = _refusing(dynamic_module_utils.get_class_in_module)
 
 
 def _load_policy(folder: Path, device: str) -> PreTrainedPolicy:

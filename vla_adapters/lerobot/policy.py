@@ -23,7 +23,7 @@ from eval_harness.policy import (
     PolicyError,
     Requirements,
 )
-from vla_adapters.lerobot.loading import load_checkpoint
+from vla_adapters.lerobot.loading import load_checkpoint, no_remote_code
 from vla_adapters.lerobot.row_noise import GlobalNoise, RowNoise, noise_seed, seeded
 
 CAMERAS = {
@@ -129,7 +129,7 @@ class LeRobotPolicy(Policy):
             for start in range(0, len(observations), self._batch)
         ]
         act = self._act_stateful if self._stateful else self._act_stateless
-        with _as_policy_error(), torch.inference_mode(), self._precision():
+        with _as_policy_error(), no_remote_code(), torch.inference_mode(), self._precision():
             return np.concatenate([act(part) for part in parts])
 
     def reset(self, keys: Sequence[EpisodeKey]) -> None:

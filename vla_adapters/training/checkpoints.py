@@ -110,7 +110,7 @@ def load_state(out: Path) -> State | None:
     if not paths:
         return None
     path = paths[-1]
-    remedy = f"delete {out / _STATES}, and the training begins anew"
+    remedy = f"move {out} away, and the training begins anew"
     content = read_sealed(path / DESCRIPTION, "a training's state", TrainingError, remedy)
     try:
         check_header(path / _STATE)

@@ -43,7 +43,7 @@ from vla_adapters.training.checkpoints import (
 from vla_adapters.training.config import TrainConfig, needs_autocast
 from vla_adapters.training.metrics import Metrics
 from vla_adapters.training.models import make_adapter
-from vla_adapters.training.schedule import learning_rate, seed_step
+from vla_adapters.training.schedule import learning_rate, seed_step, steps_of
 from vla_adapters.training.validation import (
     choose_assets,
     evaluate_policy,
@@ -162,7 +162,8 @@ class _Trainer:
         self.accelerator, self.settings = accelerator, config.optimisation
         self._assets = assets
         self.steps_per_epoch = reader.batches_per_epoch / config.accumulate
-        self.total = config.steps or math.ceil(self.steps_per_epoch * (config.epochs or 1))
+        batches = reader.batches_per_epoch
+        self.total = config.steps or steps_of(config.epochs or 1, batches, config.accumulate)
         self.decisive = {
             **config.decisive(),
             "data_digest": statistics.digest,
@@ -237,6 +238,12 @@ class _Trainer:
             if not isinstance(begun.get("settings"), dict):
                 raise TrainingError(f"{path} does not say what was trained: {remedy}")
             check_same(State(0, begun["settings"], {}), self.decisive, self.config.out)
+        there = [*self.config.out.glob("epoch_*"), *self.config.out.glob(FINAL)]
+        if there:
+            raise TrainingError(
+                f"{self.config.out} holds {min(there).name} of a training whose state is gone: "
+                "move the folder away, and the training begins anew"
+            )
 
     def _batches(self) -> Iterator[Batch]:
         while True:

@@ -33,6 +33,17 @@ def learning_rate(step: int, total: int, settings: Optimisation) -> float:
     return settings.final_learning_rate + (peak - settings.final_learning_rate) * cosine
 
 
+def steps_of(epochs: int, batches: int, accumulate: int) -> int:
+    """Return the steps of the optimiser after which so many epochs have ended.
+
+    Args:
+        epochs: passes over the data.
+        batches: of one pass.
+        accumulate: batches of a step.
+    """
+    return -(-epochs * batches // accumulate)
+
+
 def seed_step(seed: int, step: int, part: int, rank: int) -> torch.Generator:
     """Seed torch for one batch of a step, and return a generator for the loss.
 

@@ -21,6 +21,7 @@ from eval_harness.policy import EpisodeKey, Observation, PolicyError, Requiremen
 from eval_harness.remote.connection import ClientConfig, websocket_url
 from eval_harness.remote.openpi import OpenPiPolicy, to_request
 from eval_harness.remote.server import PolicyServer, ServerConfig
+from eval_harness.remote.vla_eval import VlaEvalPolicy
 from tests.eval_harness.remote.support import (
     CHUNK,
     PATIENT,
@@ -264,6 +265,27 @@ def test_a_server_that_dies_is_told_and_found_again() -> None:
     policy.close()
 
 
+@pytest.mark.parametrize("kind", [OpenPiPolicy, VlaEvalPolicy])
+def test_another_policy_at_the_address_is_told(kind: type[OpenPiPolicy | VlaEvalPolicy]) -> None:
+    server = PolicyServer(CheckedPolicy(), FREE)
+    with server.background():
+        policy = kind(f"ws://127.0.0.1:{server.port}", config=PATIENT)
+        policy.reset([observation().key])
+        policy.act([observation()])
+        known = policy.identity()
+    other = CheckedPolicy()
+    other.identity = lambda: {"kind": "checked", "hash": "def"}  # type: ignore[method-assign]
+    with PolicyServer(other, ServerConfig(port=server.port)).background():
+        with contextlib.suppress(PolicyError):  # (a connection that broke is told first)
+            policy.act([observation(step=1)])
+        for step in range(2):
+            policy.reset([observation().key])
+            with pytest.raises(PolicyError, match="another policy is served there"):
+                policy.act([observation(step=step)])
+    assert policy.identity() == known and not other.seen
+    policy.close()
+
+
 def test_a_server_that_dies_while_it_computes_is_told_at_once() -> None:
     async def die(socket: ServerConnection) -> None:
         await socket.send(msgpack_numpy.packb({}))
@@ -303,6 +325,7 @@ def test_what_is_no_openpi_server_is_told() -> None:
         ("ws://[::1]:80", "ws://[::1]:80"),
         ("http://server", None),
         ("openpi://", None),
+        ("openpi://a..b:8000", None),
         ("openpi://server:port", None),
         ("openpi://server:81#chunk=5", None),
         ("ws://server:81/path?chunk=5", None),

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from common.manifest import write_manifest
 from eval_harness.policy import EpisodeKey, Observation, PolicyError
-from vla_adapters.lerobot.loading import NoRandomWeights, _no_remote_code
+from vla_adapters.lerobot.loading import NoRandomWeights, no_remote_code
 from vla_adapters.lerobot.policy import LeRobotPolicy
 from vla_adapters.lerobot.row_noise import GlobalNoise, RowNoise, noise_seed, seeded
 
@@ -358,8 +358,27 @@ def test_code_that_comes_with_a_model_is_refused(tmp_path):
     (tmp_path / "evil.py").write_text(f"open({str(trace)!r}, 'w')\nclass Evil: pass\n")
     settings = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(PolicyError, match="came with a"), _no_remote_code():
+    with pytest.raises(PolicyError, match="came with a"), no_remote_code():
         AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=True)
+    assert not trace.exists()
+
+
+def test_code_is_refused_where_a_step_asks_for_it_as_it_first_runs(copy, tmp_path):
+    trace, model = tmp_path / "trace", copy / "model"
+    model.mkdir()
+    (model / "evil.py").write_text(f"open({str(trace)!r}, 'w')\nclass Evil: pass\n")
+    settings = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    file = copy / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    content["steps"] += [
+        {"registry_name": "groot_n1_7_pack_inputs_v1", "config": {}},
+        {"registry_name": "groot_n1_7_vlm_encode_v1", "config": {"model_name": str(model)}},
+    ]
+    file.write_text(json.dumps(content))
+    policy = LeRobotPolicy(str(copy), device="cpu", batch=1)
+    with pytest.raises(PolicyError, match=r"wants to run Evil .* came with a"):
+        policy.act([observe(0)])
     assert not trace.exists()
 
 

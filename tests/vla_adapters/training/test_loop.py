@@ -318,6 +318,8 @@ def test_what_another_training_left_is_refused_where_its_states_are_gone(config)
     shutil.rmtree(config.out / "resume")
     with pytest.raises(TrainingError, match=r"learning_rate was 0\.001 and is 0\.01"):
         train(dataclasses.replace(config, learning_rate=1e-2))
+    with pytest.raises(TrainingError, match="a training whose state is gone: move the folder"):
+        train(config)
 
 
 def test_data_that_changed_is_noticed(config):

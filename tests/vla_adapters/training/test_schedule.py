@@ -7,7 +7,7 @@ import torch
 from lerobot.optim.schedulers import CosineDecayWithWarmupSchedulerConfig
 
 from vla_adapters.training.config import PRESETS, Optimisation, TrainConfig
-from vla_adapters.training.schedule import learning_rate, seed_step
+from vla_adapters.training.schedule import learning_rate, seed_step, steps_of
 
 
 @pytest.mark.parametrize("total", [300, 30_000, 50_000])
@@ -24,6 +24,11 @@ def test_pi0s_learning_rate_is_lerobots(total):
     for step in {0, 1, 5, 9, 10, 11, 999, 1000, 1001, total // 2, total - 1}:
         wanted = preset.learning_rate * factor(step)
         assert learning_rate(step, total, preset) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_steps_end_with_the_last_epoch():
+    assert steps_of(7, 29, 7) == 29, "29 / 7 * 7 is more in floating point"
+    assert steps_of(2, 5, 3) == 4 and steps_of(1, 1, 8) == 1
 
 
 def test_a_constant_rate_stays():
