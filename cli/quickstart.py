@@ -25,7 +25,7 @@ TASKS = {
 }
 """An articulated object, and with `--full` also a pick-and-place; demonstrations of each way."""
 RECIPES = ("dlr", "o2o_rl")
-BUDGET = BudgetConfig(steps=60_000, short_steps=30_000)
+BUDGET = BudgetConfig(steps=60_000, short_steps_each=30_000)
 """Environment steps of PPO: a third of what `dlr train` allows, so that all ends in minutes."""
 SEED = 0
 

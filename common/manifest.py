@@ -49,13 +49,16 @@ def write_manifest(folder: Path, names: Iterable[str] | None = None) -> None:
     write_sealed(folder / MANIFEST, {"files": {n: file_sha256(folder / n) for n in names}})
 
 
-def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str, str]:
+def check_manifest(
+    folder: Path, error: type[DlrError], remedy: str, required: bool = False
+) -> dict[str, str]:
     """Compare a folder's files with its manifest, if it has one; each is read once.
 
     Args:
         folder: the folder.
         error: what is raised.
         remedy: what to do with a damaged folder.
+        required: whether one without a manifest is damaged.
 
     Returns:
         Name -> sha256 of the files that were compared.
@@ -63,7 +66,7 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str
     Raises:
         DlrError: `error`: a file is missing or is not what was written, or the manifest is not.
     """
-    if not (folder / MANIFEST).exists():
+    if not required and not (folder / MANIFEST).exists():
         return {}
     listed = read_sealed(folder / MANIFEST, "a list of digests", error, remedy).get("files")
     if not isinstance(listed, dict):
@@ -72,13 +75,15 @@ def check_manifest(folder: Path, error: type[DlrError], remedy: str) -> dict[str
     return listed
 
 
-def check_whole(folder: Path, error: type[DlrError], remedy: str) -> None:
+def check_whole(folder: Path, error: type[DlrError], remedy: str, required: bool = False) -> None:
     """Compare all files of a folder with its manifest and its `SHA256SUMS`; each is read once.
+
+    Args: as for `check_manifest`.
 
     Raises:
         DlrError: `error`: a file is missing or is not what was written.
     """
-    listed, sums = check_manifest(folder, error, remedy), read_sums(folder)
+    listed, sums = check_manifest(folder, error, remedy, required), read_sums(folder)
     others = {name: sums[name] for name in sorted(sums.keys() - listed.keys())}
     _compare(folder, others, SUMS, error, remedy)
 

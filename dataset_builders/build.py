@@ -191,8 +191,10 @@ def parse_cameras(cameras: tuple[str, ...]) -> dict[str, str]:
     """Return feature -> camera of `feature=camera` words.
 
     Raises:
-        DatasetError: a word has another form, or a feature is named twice.
+        DatasetError: a word has another form, or a feature is named twice or holds numbers.
     """
+    from dataset_builders.features import check_cameras
+
     pairs = [tuple(word.split("=")) for word in cameras]
     parsed = dict(pair for pair in pairs if len(pair) == 2 and all(pair))
     if not pairs or len(parsed) != len(pairs):
@@ -202,6 +204,7 @@ def parse_cameras(cameras: tuple[str, ...]) -> dict[str, str]:
         )
     for name in (*parsed, *parsed.values()):
         check_name(name, "a feature or camera", DatasetError)
+    check_cameras(parsed)
     return parsed
 
 
@@ -228,7 +231,7 @@ def _unlike(present: LiberoRl, config: BuildConfig) -> str | None:
         return f"holds a dataset in {written}, not {wanted}"
     try:
         check = check_whole if config.overwrite else check_manifest
-        check(Path(present.data_path), DatasetError, "build it again")
+        check(Path(present.data_path), DatasetError, "build it again", required=True)
     except DatasetError as error:
         return f"is damaged ({error})"
     if not _same_content(present, config):

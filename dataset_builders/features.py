@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from common.errors import DatasetError
 
 STEPS, METADATA = "steps", "episode_metadata"
 """The two halves of an episode."""
@@ -78,6 +80,17 @@ EPISODE: Mapping[str, Feature] = {
     "content_digest": Feature(str, (), "sha256 of all other content of this episode."),
 }
 """Name -> feature of an episode's metadata: scalars and text, which dlimp can broadcast."""
+
+
+def check_cameras(cameras: Iterable[str]) -> None:
+    """Look at the names of the features that are to hold pictures.
+
+    Raises:
+        DatasetError: one is of a feature of another kind.
+    """
+    for name in cameras:
+        if OBSERVATION + name in STEP:
+            raise DatasetError(f"the feature {name!r} holds numbers: name the pictures otherwise")
 
 
 def picture(camera: str, resolution: int) -> Feature:

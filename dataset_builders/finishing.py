@@ -118,5 +118,9 @@ def read_episodes(folder: Path) -> Iterator[ListedEpisode]:
                 raise DatasetError(f"{where} is not {_WHAT} of format {FORMAT}: {_REMEDY}")
             features = line["features"]
             continue
-        rows = zip(features, line.pop("lengths"), line.pop("digests"), strict=True)
-        yield ListedEpisode(**line, entries=tuple(Entry(*row) for row in rows))
+        try:
+            rows = zip(features, line.pop("lengths"), line.pop("digests"), strict=True)
+            listed = ListedEpisode(**line, entries=tuple(Entry(*row) for row in rows))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{where} is not {_WHAT} ({error}): {_REMEDY}") from error
+        yield listed

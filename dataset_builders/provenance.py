@@ -27,8 +27,8 @@ def describe_dataset(
     """Return the dataset's provenance, for its metadata.json: plain JSON types.
 
     `sources` names every trajectory file with its sha256 and configuration, or the `policies` that
-    the episodes were rolled out with; `asset_packs` the packs' digests, `episodes` the number of
-    episodes by task and pattern.
+    the episodes were rolled out with; `asset_packs` the packs' digests, several of one name with
+    commas between them; `episodes` the number of episodes by task and pattern.
     """
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for ref in refs:
@@ -37,7 +37,7 @@ def describe_dataset(
     return {
         "episodes": {task: dict(sorted(counts[task].items())) for task in sorted(counts)},
         "sources": sources,
-        "asset_packs": {source["asset_pack"]: source["asset_digest"] for source in sources},
+        "asset_packs": _packs(sources),
         "resolution": resolution,
         "cameras": dict(cameras),
         "image_convention": "raw[::-1, ::-1] of the raw picture; stored[:, ::-1] is upright",
@@ -45,6 +45,13 @@ def describe_dataset(
         "control_frequency_hz": CONTROL_FREQUENCY_HZ,
         "built_with": {name: package_version(name) for name in _PACKAGES},
     }
+
+
+def _packs(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    digests: dict[str, set[str]] = collections.defaultdict(set)
+    for source in sources:
+        digests[source["asset_pack"]].add(source["asset_digest"])
+    return {name: ", ".join(sorted(found)) for name, found in digests.items()}
 
 
 def _attempts(path: Path) -> int | None:

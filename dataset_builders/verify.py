@@ -219,7 +219,7 @@ def _open(folder: Path) -> dict[str, Any]:
             f"{folder} holds no dataset_info.json: give the folder of one version, "
             "<data_dir>/libero_rl/<config>/1.0.0"
         )
-    check_manifest(folder, DatasetError, _REMEDY)
+    check_manifest(folder, DatasetError, _REMEDY, required=True)
     metadata = read_json(folder / "metadata.json", "metadata of TFDS", DatasetError, _REMEDY)
     wanted = ("sources", "episodes", "resolution", "cameras", "digest", "digests", "certificate")
     if missing := [name for name in wanted if name not in metadata]:

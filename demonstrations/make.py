@@ -89,11 +89,13 @@ def make_demonstrations(
         if writer.finished:
             return TrajectoryFile(path)
         demonstrator = find_demonstrator(task, config, assets) if config.episodes_per_way else None
-        audit_path(path).unlink(missing_ok=True)
-        if config.human_demos and not (demonstrator and demonstrator.source == AMPLIFIED):
+        replays = config.human_demos and not (demonstrator and demonstrator.source == AMPLIFIED)
+        if replays:
             _replay_all(writer, config, assets)
         if demonstrator:
             _demonstrate_all(demonstrator, writer, config, assets)
+        if not replays:  # until now it was of the file that is replaced
+            audit_path(path).unlink(missing_ok=True)
         return writer.finish()
 
 
@@ -130,6 +132,8 @@ def _recordings(task: Task, path: Path, config: DemonstrationConfig) -> dict[str
     except DemonstrationError:
         if not path.exists():
             raise
+        files = []
+    if not files and path.exists():
         with TrajectoryFile(path) as file:
             return {name: v for name, v in file.config.items() if name == RECORDINGS}
     return {RECORDINGS: digests(files)}

@@ -145,8 +145,9 @@ class BudgetConfig:
     """From this success on PPO is short: it may only keep success and shorten episodes."""
     steps: int = 200_000
     """Environment steps of PPO at most, its evaluations included."""
-    short_steps: int = 50_000
-    """The same of a short PPO, which `steps` limits too."""
+    short_steps_each: int = 50_000
+    """The same of a short PPO, for each pattern; `steps` limits it too. A pattern costs as much as
+    a policy without patterns, so that as many updates fit."""
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,9 @@ def reinforce(
 
     Returns:
         the policy with the best held-out success, and a report with every iteration's measures,
-        why training stopped, and environment steps. Minutes are in `out_dir`'s `cost.json`: they
-        differ from run to run, which a report does not.
+        why training stopped, how many iterations improved the actor, and environment steps.
+        Minutes are in `out_dir`'s `cost.json`: they differ from run to run, which a report does
+        not.
 
     Raises:
         SettingError: the settings do not fit the policy or the demonstrations.
@@ -69,6 +70,7 @@ def reinforce(
         "best": learner.best_success,
         "history": learner.history,
         "stopped": learner.stopped,
+        "updates": learner.updates,
         "environment_steps": learner.counts(),
     }
     metadata = {

@@ -102,7 +102,9 @@ def test_policies_are_rolled_out_to_the_same_episodes(line: Path, tmp_path: Path
     """Of a copy of the policies alone: every trajectory, and one episode as it is published."""
     shutil.copytree(line / "policies", tmp_path / "policies", symlinks=True)
     pack, config = str(embedded_pack().path), CollectConfig(episodes=3, maximum_attempts=40)
-    found = find(tmp_path, Choice("dlr"), config, pack)
+    earlier = tmp_path / "policies" / TASK / "dlr"
+    (earlier / "seed_0.earlier").symlink_to(earlier / "seed_0")  # is of no seed
+    found = find(tmp_path, Choice("dlr+dlr"), config, pack)
     rolled, (source,) = found.roll_out(tmp_path / "attempts", Processes(1))
     collected = choose_episodes(line, Choice("dlr"))
     told = [[(r.key, r.task, r.info, r.steps, r.digest) for r in s] for s in (rolled, collected)]

@@ -12,7 +12,7 @@ from common.remote.addresses import is_remote
 from common.remote.blocks import AnyFile, RemoteFile
 from common.remote.folder import copy_folder, list_folder, local_path, small_copy
 from dataset_builders import import_tfds
-from dataset_builders.cloud.publish import MARKERS
+from dataset_builders.cloud.publish import MARKERS, has_manifest
 from dataset_builders.records.tfrecords import records
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def copy_dataset(address: str, target: Path) -> Path:
         raise DatasetError(f"{address} is on this machine: copy it with cp -r")
     _check_marked(address, list_folder(address))
     copy_folder(address, target, last=lambda name: int(name in MARKERS))
-    check_whole(target, DatasetError, "delete it and run the same command again")
+    remedy = "delete it and run the same command again"
+    check_whole(target, DatasetError, remedy, has_manifest(target))
     return target
 
 

@@ -19,11 +19,14 @@ from common.manifest import MANIFEST, check_whole
 from common.remote.addresses import address_errors, is_remote, open_address, retried
 from common.remote.blocks import RemoteFile, fetch_range
 from common.remote.folder import cache_of, file_digest, find_file, list_folder
+from dataset_builders.finishing import EPISODES
+from dataset_builders.lerobot_v3.layout import ORIGIN
 
 MARKERS = ("dataset_info.json", "meta/info.json")
 """Without its one of these a dataset is none, for TFDS, our readers and LeRobot's."""
-_LAST = ("meta/info.json", "features.json", MANIFEST, "dataset_info.json")
-"""Sent after all else, in this order: without features.json TFDS takes a folder for no dataset."""
+_LAST = ("features.json", MANIFEST, "meta/info.json", "dataset_info.json")
+"""Sent after all else, in this order, which ends with markers: without features.json TFDS takes
+a folder for no dataset."""
 _PART = 8 * 2**20
 """Bytes of a file that are in memory at once, for each upload."""
 _IN_PARTS = ("gs", "gcs", "s3", "s3a")
@@ -115,6 +118,11 @@ def publish(config: PublishConfig, extra: Mapping[str, Path] | None = None) -> P
     return Published(address, len(files), size, len(different))
 
 
+def has_manifest(folder: Path) -> bool:
+    """Return whether a folder is of a dataset that was made here, and so has a list of digests."""
+    return any((folder / name).exists() for name in (EPISODES, ORIGIN))
+
+
 def _files(folder: Path) -> dict[str, Path]:
     """Return the files of a whole dataset by name; hidden ones, such as locks, stay here."""
     if not any((folder / marker).is_file() for marker in MARKERS):
@@ -122,7 +130,8 @@ def _files(folder: Path) -> dict[str, Path]:
             f"{folder} holds no {' or '.join(MARKERS)}: give the folder of one version of a "
             "dataset, <data_dir>/libero_rl/<config>/1.0.0, whose build has ended"
         )
-    check_whole(folder, DatasetError, "build the dataset again before it is published")
+    remedy = "build the dataset again before it is published"
+    check_whole(folder, DatasetError, remedy, has_manifest(folder))
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
         name: path

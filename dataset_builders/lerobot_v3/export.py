@@ -91,7 +91,7 @@ def _write(config: ExportConfig, folder: Path) -> None:
     state.listed.close()
     write_tasks(folder, state.tasks)
     write_json(folder / layout.STATS, state.summaries())
-    write_json(folder / "meta" / "dlr.json", _provenance(builder, config))
+    write_json(folder / layout.ORIGIN, _provenance(builder, config))
     write_json(folder / layout.INFO, _info(described, state))
     write_manifest(folder)
 

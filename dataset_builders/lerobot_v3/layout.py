@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from common.errors import DatasetError
+
 VERSION = "v3.0"
 FPS = 20
 """LIBERO's control frequency, Hz."""
 FILES_OF_A_CHUNK = 1000
 MEGABYTES_OF_A_FILE = 100
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+ORIGIN = "meta/dlr.json"
+"""What the dataset was exported from; LeRobot has no such file."""
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 STATE, ACTION = "observation.state", "action"
@@ -44,7 +48,15 @@ def features(cameras: dict[str, tuple[int, int]]) -> dict[str, Any]:
 
     Args:
         cameras: picture feature of the RLDS dataset -> height and width, pixels.
+
+    Raises:
+        DatasetError: two pictures would have one name.
     """
+    if len({picture_name(camera) for camera in cameras}) < len(cameras):
+        raise DatasetError(
+            f"of the pictures {', '.join(cameras)} LeRobot would call two alike: build the dataset "
+            "with other names"
+        )
     pictures = {
         picture_name(camera): {
             "dtype": "image",

@@ -26,7 +26,14 @@ from dataset_builders.certificate import chosen_for_replay
 from dataset_builders.describing.card import Numbers, write_card
 from dataset_builders.describing.statistics import decode_numbers, write_statistics
 from dataset_builders.episodes import DEFAULT_CAMERAS, PictureConfig
-from dataset_builders.features import EPISODE, OBSERVATION, STEP, Feature, picture
+from dataset_builders.features import (
+    EPISODE,
+    OBSERVATION,
+    STEP,
+    Feature,
+    check_cameras,
+    picture,
+)
 from dataset_builders.finishing import describe_shards, place_shards
 from dataset_builders.provenance import describe_dataset
 from dataset_builders.records.formats import FORMATS
@@ -80,6 +87,14 @@ class LiberoRlConfig(tfds.core.BuilderConfig):
     collect: dict[str, Any] = dataclasses.field(default_factory=dict)
     """How many episodes are rolled out with each policy, and from where, where the folder holds
     policies and no trajectories: the options of `dlr collect` that are unlike its defaults."""
+
+    def __post_init__(self) -> None:
+        """Look at the pictures' names.
+
+        Raises:
+            DatasetError: one is of a feature of another kind.
+        """
+        check_cameras(self.cameras)
 
     @property
     def choice(self) -> Choice:
@@ -170,7 +185,7 @@ class LiberoRl(dataset_builder.FileReaderBuilder):
         with alone, output_errors(folder):
             remove_unfinished(folder)
             super().download_and_prepare(**settings)
-            check_manifest(folder, DatasetError, "delete its folder, and build it again")
+            check_manifest(folder, DatasetError, "delete its folder, and build it again", True)
             remove_work(folder)
 
     def _download_and_prepare(

@@ -126,7 +126,7 @@ def find(folder: Path, choice: Choice, config: CollectConfig, assets: str | None
     seen: collections.Counter[str] = collections.Counter()
     if any(folder.rglob("*.hdf5")):
         refs, seen = scan(folder, not choice.failures)
-    wanted, policies, left_out = choice.method.split("+"), [], 0
+    wanted, policies, left_out = list(dict.fromkeys(choice.method.split("+"))), [], 0
     for method in wanted:
         trained = _find_policies(folder, method, config, assets)
         if names := {ref.name for ref in refs if is_of(ref.info, method)}:
@@ -158,6 +158,7 @@ def _find_policies(
             pack.name, pack.digest,
         )
         for suite, task, _, seed, *_ in places
+        if seed.removeprefix(_SEED).isdecimal()
     ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def decode_picture(content: bytes) -> np.ndarray:
     """
     try:
         return np.asarray(Image.open(io.BytesIO(content), formats=["JPEG"]))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise ValueError("it is no JPEG") from error
 
 

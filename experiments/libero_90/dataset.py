@@ -100,9 +100,10 @@ def keep(settings: BuildConfig, folder: Path, lerobot: Path, out: Path) -> Path:
 def _export(folder: Path, lerobot: Path, digest: str) -> None:
     """Export a dataset, unless its episodes, by their digest, have been."""
     from dataset_builders.lerobot_v3.export import ExportConfig, export
+    from dataset_builders.lerobot_v3.layout import ORIGIN
 
     if lerobot.exists():
-        made = read_json(lerobot / "meta/dlr.json", "a LeRobotDataset's origin", StudyError, _AGAIN)
+        made = read_json(lerobot / ORIGIN, "a LeRobotDataset's origin", StudyError, _AGAIN)
         if made["metadata"]["digest"] == digest:
             return
         shutil.rmtree(lerobot)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from generator.config import BudgetConfig
 
-Choice = Literal["filter first", "improve", "keep and shorten"]
+Choice = Literal["improve", "keep and shorten"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Budget:
     """What was chosen, and why."""
 
     choice: Choice
-    """`filter first`: the clone is too weak for PPO. `improve`: PPO up to the target success.
-    `keep and shorten`: a short PPO of a policy that succeeds already."""
+    """`improve`: PPO up to the target success. `keep and shorten`: a short PPO of a policy that
+    succeeds already."""
     pattern: int
     """The least pattern, which decides; 0 without patterns."""
     least: float
@@ -64,21 +64,17 @@ def needs_filter(held_out: Sequence[Mapping[str, float]], weak: float) -> Need:
 
 
 def choose_budget(held_out: Sequence[Mapping[str, float]], config: BudgetConfig) -> Budget:
-    """Choose by held-out success.
+    """Choose by held-out success of the policy that PPO starts from.
 
     Args:
         held_out: a row per pattern, with `success` and `episodes`.
         config: thresholds and steps.
     """
-    need = needs_filter(held_out, config.weak)
     pattern, least, seen = _least(held_out)
-    if need.filter_first:
-        why = f"{need.why} of {config.steps} steps"
-        return Budget("filter first", pattern, least, config.steps, why)
     if least < config.strong:
         why = f"{seen}, below {config.strong:.0%}: PPO of at most {config.steps} environment steps"
         return Budget("improve", pattern, least, config.steps, why)
-    steps = min(config.short_steps, config.steps)
+    steps = min(config.short_steps_each * len(held_out), config.steps)
     why = f"{seen}: PPO of {steps} environment steps keeps success and shortens episodes"
     return Budget("keep and shorten", pattern, least, steps, why)
 

@@ -135,7 +135,7 @@ class Learner:
 
         It stays so once the actor was improved: all of a warm-up's episodes are of one policy.
         """
-        if any(not m["warm_up"] for m in self.history):
+        if self.updates:
             return True
         least = self.config.critic_warmup
         explains = not self.history or self.history[-1]["explained_variance"] > 0
@@ -151,19 +151,27 @@ class Learner:
             return "no better evaluation"
         if self.iteration >= config.iterations:
             return "iterations used up"
-        return "" if self._affordable() else "steps used up"
+        if self._affordable():
+            return ""
+        return "steps used up" if self.updates else "no update fits into the steps"
+
+    @property
+    def updates(self) -> int:
+        """Iterations so far in which the actor was improved."""
+        return sum(not measures["warm_up"] for measures in self.history)
 
     def _affordable(self) -> bool:
-        """Return whether one more iteration and its evaluation fit into the budget."""
+        """Return whether one more update and its evaluation fit into the budget.
+
+        Before the first one so does what is left of the critic's warm-up.
+        """
         if not self.history:
             return self.settings.budget > 0
-        last = self.history[-1]
-        share = (
-            self.config.episodes / self.config.warmup_episodes
-            if last["warm_up"] and self.warm
-            else 1.0
-        )
-        coming = share * last["training_steps"] + self.last_evaluation
+        last, iterations = self.history[-1], 1.0
+        if last["warm_up"]:
+            left = 0 if self.warm else max(self.config.critic_warmup - self.iteration, 1)
+            iterations = left + self.config.episodes / self.config.warmup_episodes
+        coming = iterations * last["training_steps"] + self.last_evaluation
         return self.steps + coming <= self.settings.budget
 
     @property
@@ -186,8 +194,7 @@ class Learner:
         measures |= self._learn(episodes, warm)
         self.iteration += 1
         self.history.append(measures | {"evaluation_steps": 0.0})
-        improved = sum(not m["warm_up"] for m in self.history)
-        if warm and (improved % self.config.evaluate_every == 0 or self.stopped):
+        if warm and (self.updates % self.config.evaluate_every == 0 or self.stopped):
             measures |= self._evaluate(environments)
         measures["evaluation_steps"] = float(self.evaluation_steps - before)
         measures["environment_steps"] = measures["training_steps"] + measures["evaluation_steps"]

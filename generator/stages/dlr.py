@@ -203,7 +203,7 @@ class Reinforce:
             self.reward(context),
             context.horizon,
             config.seed,
-            max(budget.steps - before["evaluation_steps"], 1),
+            max(budget.steps - before["evaluation_steps"], 0),
             budget.choice == "keep and shorten",
             context.demonstrations,
             context.trajectory_patterns(),

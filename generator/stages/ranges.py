@@ -65,7 +65,7 @@ RANGES: Mapping[str, Ranges] = {
         SHARE: ("gae_lambda", "fresh_share", "demonstration_starts"),
         DISCOUNT: ("gamma",),
     },
-    "reinforce.budget": {COUNT: ("steps", "short_steps"), NOT_NEGATIVE: ("weak", "strong")},
+    "reinforce.budget": {COUNT: ("steps", "short_steps_each"), NOT_NEGATIVE: ("weak", "strong")},
     "information": {
         COUNT: ("hidden", "steps", "batch_size"),
         POSITIVE: ("learning_rate",),

@@ -110,7 +110,7 @@ class TrajectoryWriter:
         folder = self.path.with_name(f"{self.path.name}.parts")
         manifest = folder / "manifest.json"
         text = json.dumps(self._attributes, sort_keys=True)
-        if not (manifest.exists() and manifest.read_text() == text):
+        if not (manifest.exists() and manifest.read_bytes() == text.encode()):
             if folder.exists() and not serve(manifest, self._relation):
                 clear(folder, holds=_PART)
             write_text(manifest, text)

@@ -206,6 +206,8 @@ def test_unknown_config_and_cameras(trajectories: Path, tmp_path: Path) -> None:
     for words in ((), ("agentview",), ("image=a", "image=b")):
         with pytest.raises(DatasetError, match="feature=camera"):
             parse_cameras(words)
+    with pytest.raises(DatasetError, match="'state' holds numbers: name the pictures otherwise"):
+        parse_cameras(("image=agentview", "state=frontview"))
 
 
 @pytest.mark.parametrize(

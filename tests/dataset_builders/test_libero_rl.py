@@ -14,6 +14,7 @@ from cloudpickle import register_pickle_by_value  # type: ignore[import-untyped]
 from common.workers import run_in_fresh_process
 from dataset_builders import import_tfds
 from dataset_builders.episodes import to_stored
+from dataset_builders.provenance import describe_dataset
 from simulation.recordings.trajectories import TrajectoryFile
 from tests.dataset_builders.conftest import PIXELS
 
@@ -138,6 +139,15 @@ def test_metadata_names_sources_packs_and_counts(
     assert (source["file"], source["config"]) == ("libero_90.hdf5", {"recipe": "libero_90.hdf5"})
     assert metadata["asset_packs"] == {source["asset_pack"]: source["asset_digest"]}
     assert str(trajectories) not in json.dumps(metadata)
+
+
+def test_packs_of_one_name_are_all_told() -> None:
+    sources = [
+        {"asset_pack": name, "asset_digest": digest}
+        for name, digest in (("embedded-v1", "b"), ("libero", "c"), ("embedded-v1", "a"))
+    ]
+    told = describe_dataset([], 24, {"image": "agentview"}, sources)["asset_packs"]
+    assert told == {"embedded-v1": "a, b", "libero": "c"}
 
 
 def test_stored_is_the_raw_observation_rotated() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -11,15 +12,16 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.errors import DatasetError, SettingError
-from common.json_files import read_sealed
+from common.json_files import read_sealed, sealed_line
 from common.manifest import MANIFEST, file_sha256, write_manifest
 from dataset_builders.certificate import Conventions, convention_faults, conventions
 from dataset_builders.cloud.publish import PublishConfig, publish
 from dataset_builders.episodes import to_stored
 from dataset_builders.finishing import EPISODES, read_episodes
-from dataset_builders.verification.episodes import orientation_of
+from dataset_builders.verification.episodes import decode_picture, orientation_of
 from dataset_builders.verify import verify
 from tests.cloud_storage import BUCKET, CloudStorage
 
@@ -114,6 +116,12 @@ def change_json(name: str, change: Callable[[Any], None], dataset: Path) -> None
     seal(dataset)
 
 
+def add_line(dataset: Path) -> None:
+    with (dataset / EPISODES).open("ab") as file:
+        file.write(sealed_line({"key": "x"}))
+    seal(dataset)
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (
         lambda d: shard_of(d).write_bytes(shard_of(d).read_bytes()[:-100]),
@@ -121,6 +129,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "longer": (lambda d: shard_of(d).open("ab").write(b"x"), "bytes, not"),
     "missing shard": (lambda d: shard_of(d).unlink(), "is missing"),
+    "missing digests": (lambda d: (d / MANIFEST).unlink(), f"cannot read .*{MANIFEST}"),
+    "other line": (add_line, "is not a"),
     "missing list": (lambda d: (d / EPISODES).unlink(), f"{EPISODES} is missing"),
     "metadata": (lambda d: (d / "metadata.json").write_text("{}"), "metadata.json is damaged"),
     "no JSON": (
@@ -213,6 +223,15 @@ def test_orientations_are_told_apart() -> None:
     assert orientation_of(upright[::-1], upright) == ("raw", 0.0)
     assert orientation_of(upright, upright)[0] == "upright"
     assert orientation_of(upright[::-1, ::-1], upright)[0] == "upright rotated"
+
+
+def test_a_picture_that_would_fill_the_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(jpeg, "JPEG")
+    assert decode_picture(jpeg.getvalue()).shape == (64, 64, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="it is no JPEG"):
+        decode_picture(jpeg.getvalue())
 
 
 def test_sums_are_those_of_the_shards(dataset: Path) -> None:

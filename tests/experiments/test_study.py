@@ -31,7 +31,7 @@ TINY = GeneratorConfig(
     discover=DiscoverConfig(steps=5),
     learn=LearnConfig(hidden=(8,), steps=4),
     reinforce=ReinforceConfig(
-        BudgetConfig(steps=200, short_steps=200), iterations=1, episodes=1, warmup_episodes=1,
+        BudgetConfig(steps=200, short_steps_each=200), iterations=1, episodes=1, warmup_episodes=1,
         critic_warmup=1, evaluation_episodes=1,
     ),
     evaluation=EvaluationConfig(episodes=1),

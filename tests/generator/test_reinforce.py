@@ -208,6 +208,24 @@ def test_what_shortens_episodes_may_cost_no_success(tmp_path: Path) -> None:
         assert learner.best_length == kept and learner.best_success == [1.0] * 3
 
 
+@pytest.mark.parametrize(("steps", "least"), [(0, 0), (2000, 0), (6000, 1)])
+def test_no_warm_up_is_begun_that_no_update_follows(steps: int, least: int, tmp_path: Path) -> None:
+    """An evaluation and one warm-up tell what the rest would take; without steps, not even they."""
+    config = dataclasses.replace(SHORT, iterations=99, patience=99, critic_warmup=3)
+    environments = PointMasses()
+    settings = Finetuning(config, horizon=75, steps=steps, shorten=True)
+    policy = clone()
+    tuned, report = reinforce(policy, environments, None, settings, tmp_path)
+    assert report["updates"] >= least
+    assert environments.steps <= steps and report["environment_steps"]["total"] <= steps
+    if not least:
+        assert report["stopped"] == "no update fits into the steps" and not report["updates"]
+        assert len(report["history"]) == (1 if steps else 0)
+        before = dict(policy.named_parameters())
+        for name, value in tuned.named_parameters():
+            assert "std" in name or torch.equal(value, before[name])
+
+
 def test_options_and_the_budget_of_steps(tmp_path: Path) -> None:
     policy = clone()
     demonstrations = point_mass_demonstrations(15, 0.1)

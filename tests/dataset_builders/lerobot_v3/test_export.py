@@ -17,6 +17,7 @@ from PIL import Image
 from common.errors import DatasetError
 from dataset_builders.cloud.publish import PublishConfig, publish
 from dataset_builders.lerobot_v3.export import ExportConfig, export
+from dataset_builders.lerobot_v3.layout import features
 from dataset_builders.lerobot_v3.running import Running
 from dataset_builders.lerobot_v3.statistics import of_vectors
 from tests.cloud_storage import BUCKET
@@ -165,7 +166,11 @@ def test_it_is_exported_from_and_published_to_the_cloud(exported, tensorflow_sid
     again = export(ExportConfig(source, tmp_path / "again"))
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.parquet"))
     assert [(again / n).read_bytes() for n in names] == [(folder / n).read_bytes() for n in names]
+    cloud.requests.clear()
     assert publish(PublishConfig(folder, f"gs://{BUCKET}/lerobot")).sent == 7
+    asked = [path.rpartition("/")[2].replace("%2F", "/") for _, path, _ in cloud.requests]
+    asked = [name.removeprefix("lerobot/").partition("?")[0] for name in asked]
+    assert asked.index("digests.json") < asked.index("meta/info.json"), "the marker is the last"
 
 
 def test_what_cannot_be_exported_is_one_clear_error(exported, tensorflow_side, tmp_path):  # noqa: F811
@@ -183,6 +188,13 @@ def test_numbers_that_are_not_finite_are_not_exported(tensorflow_side, tmp_path)
     with pytest.raises(DatasetError, match=r"action holds NaN or infinity at step 2, .* again"):
         export(ExportConfig(str(damaged), tmp_path / "x"))
     assert not (tmp_path / "x").exists()
+
+
+def test_two_pictures_of_one_name_are_refused():
+    size = 64, 64
+    assert "observation.images.front" in features({"image": size, "front": size})
+    with pytest.raises(DatasetError, match="image2 LeRobot would call two alike"):
+        features({"image": size, "wrist_image": size, "image2": size})
 
 
 def test_statistics_of_parts_are_those_of_the_whole():

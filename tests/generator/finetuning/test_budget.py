@@ -9,20 +9,21 @@ from generator.finetuning.budget import choose_budget, needs_filter
 @pytest.mark.parametrize(
     ("rates", "choice", "pattern", "steps"),
     [
-        ((0.96, 0.48, 1.0), "filter first", 1, 900),
+        ((0.96, 0.48, 1.0), "improve", 1, 900),
         ((0.96, 0.5, 1.0), "improve", 1, 900),
         ((0.94,), "improve", 0, 900),
-        ((0.96, 1.0, 0.95), "keep and shorten", 2, 100),
+        ((0.96, 1.0, 0.95), "keep and shorten", 2, 300),
+        ((1.0,), "keep and shorten", 0, 100),
     ],
 )
 def test_the_least_pattern_decides(
     rates: tuple[float, ...], choice: str, pattern: int, steps: int
 ) -> None:
     rows = [{"success": rate, "episodes": 50} for rate in rates]
-    budget = choose_budget(rows, BudgetConfig(steps=900, short_steps=100))
+    budget = choose_budget(rows, BudgetConfig(steps=900, short_steps_each=100))
     assert (budget.choice, budget.pattern, budget.steps) == (choice, pattern, steps)
     need = needs_filter(rows, BudgetConfig.weak)
-    assert (need.filter_first, need.pattern) == (choice == "filter first", pattern)
+    assert (need.filter_first, need.pattern) == (min(rates) < 0.5, pattern)
     for why in (budget.why, need.why):
         assert f"({pattern}) succeeds in {min(rates):.0%} of 50" in why
 

@@ -266,6 +266,18 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
             target.finish()
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"{", b""])
+def test_parts_whose_list_is_damaged_are_made_again(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.hdf5"
+    writer(path).add(0, episode(0))
+    (tmp_path / "x.hdf5.parts" / "manifest.json").write_bytes(content)
+    with writer(path) as target:
+        assert target.done == set()
+        target.add(1, episode(1))
+        with target.finish() as file:
+            assert len(file) == 1
+
+
 def change_a_number(part: Path) -> None:
     with h5py.File(part, "r+") as file:
         file["episode/final/state"][3] += 1e-9
