@@ -24,7 +24,7 @@ from experiments.command import run_command
 from experiments.figures import short_name
 from experiments.many import attempt_tasks
 from experiments.study import RECIPES, SEEDS, TASKS
-from experiments.study_page import BASELINE, DLR
+from experiments.study_tests import BASELINE, DLR
 from simulation.assets.resolve import AssetPack, resolve_assets
 
 RESULTS = Path("results/robustness")

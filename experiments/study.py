@@ -16,11 +16,12 @@ from common.versions import head
 from demonstrations.config import DemonstrationConfig
 from experiments.command import run_command
 from experiments.study_items import MeasureItem, PoolItem
-from experiments.study_page import BASELINE, DLR, page
+from experiments.study_page import page
 from experiments.study_results import (
     RESULTS,
     read_results,
 )
+from experiments.study_tests import BASELINE, DLR
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import RunFolder
 

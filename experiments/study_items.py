@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.study_page import BASELINE, DLR
 from experiments.study_results import (
     POOLED,
     Measured,
@@ -18,6 +17,7 @@ from experiments.study_results import (
     result_path,
     write_result,
 )
+from experiments.study_tests import BASELINE, DLR
 from generator.config import CollectConfig
 from generator.run_folder import LEARN, RunFolder
 from reports.run_outcomes import Count

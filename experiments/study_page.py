@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
-from analysis.statistics import holm, sign_flip_test
 from experiments.study_results import POOLED, Measured, StudyResult
-from reports.run_sources import ratio_note, without_ratio
+from experiments.study_tests import (
+    BASELINE,
+    DLR,
+    FEWEST,
+    LEARN,
+    TEST_HEADS,
+    TEST_NOTE,
+    last,
+    outcome_cells,
+    run_tests,
+    unmoved_text,
+    where_moved,
+)
 
-DLR, BASELINE = "dlr", "o2o_rl"
-LEARN, BEFORE = "learn", "filter"
-"""The clone's stage, and the last one before PPO."""
+BEFORE = "filter"
+"""The last stage before PPO."""
 STEPS = 200_000
 """Of the environment in a training, within which PPO should take a rate from 50 to 90%."""
-FEWEST = 10
-"""Successes from which on a training's diversity is measured."""
-LEVEL = 0.05
-"""Of the tests."""
 _LINE = 110
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A measure of diversity that is tested."""
-
-    key: str
-    label: str
-    ratio: bool = False
-    """Compared by its log ratio, as it has a unit; else by the difference."""
-    matched: bool = False
-    """Measured on the starts that both recipes solved, and kept in the contrasts."""
-
-
-MEASURES = (
-    Measure("mode_entropy", "mode entropy (primary)"),
-    Measure("way_entropy", "way entropy"),
-    Measure("coverage_positions", "Coverage@10, positions"),
-    Measure("mean_pairwise_distance_positions", "mean pairwise distance, m", True, True),
-    Measure("endpoint_variance_positions", "endpoint variance, m²", True, True),
-    Measure("direction_variance_positions", "direction variance", True, True),
-    Measure("path_length_variance_positions", "path length variance, m²", True, True),
-    Measure("vendi_score_positions", "Vendi score, positions", True, True),
-    Measure("mean_dtw_positions", "DTW, m", True, True),
-)
-"""The family that Holm's correction is over, as docs/study.md registers it."""
 BESIDE = (
     "endpoint_variance_rotations",
     "mean_pairwise_distance_rotations",
@@ -62,21 +42,6 @@ BESIDE = (
 """Figures that are shown and not tested."""
 
 
-@dataclass(frozen=True)
-class Test:
-    """A measure's outcome over the tasks."""
-
-    measure: Measure
-    baseline: float
-    """Mean over tasks (of ratios, the geometric one's baseline is 1)."""
-    candidate: float
-    more: int
-    """Tasks on which DLR has more."""
-    tasks: int
-    p: float
-    corrected: float = math.nan
-
-
 def page(results: Sequence[StudyResult]) -> str:
     """Return the page, Markdown, of any part of the study that is there."""
     parts = [
@@ -84,72 +49,12 @@ def page(results: Sequence[StudyResult]) -> str:
         "## Success\n\n" + _success(results),
         "## Ways kept\n\n" + _diversity(results),
         "## Tests\n\n" + tests_text(results),
+        "## Where PPO moved the policy\n\n" + _moved(results),
         "## What else the motions are like\n\n" + _beside(results),
         "## Cost\n\n" + _cost(results),
         "## Made with\n\n" + _provenance(results),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def run_tests(results: Sequence[StudyResult]) -> list[Test]:
-    """Return the registered tests of DLR against O2O-RL after the last stage, corrected."""
-    found = [test for measure in MEASURES if (test := _test(measure, results))]
-    corrected = holm({test.measure.key: test.p for test in found}) if found else {}
-    return [
-        Test(t.measure, t.baseline, t.candidate, t.more, t.tasks, t.p, corrected[t.measure.key])
-        for t in found
-    ]
-
-
-def task_values(results: Sequence[StudyResult], measure: Measure) -> dict[str, tuple[float, float]]:
-    """Return, by task, O2O-RL's and DLR's value, each the mean over the seeds that both have."""
-    by_task: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    found = {(r.task, r.recipe, r.seed): r for r in results}
-    for (task, recipe, seed), candidate in found.items():
-        baseline = found.get((task, BASELINE, seed))
-        if recipe != DLR or baseline is None or seed == POOLED:
-            continue
-        pair = _pair(baseline, candidate, measure)
-        if pair is not None:
-            by_task[task].append(pair)
-    return {
-        task: (statistics.fmean(p[0] for p in pairs), statistics.fmean(p[1] for p in pairs))
-        for task, pairs in by_task.items()
-    }
-
-
-def _pair(
-    baseline: StudyResult, candidate: StudyResult, measure: Measure
-) -> tuple[float, float] | None:
-    sides = [_last(baseline), _last(candidate)]
-    if any(side is None or side.episodes < FEWEST for side in sides):
-        return None
-    if measure.matched:
-        return candidate.contrasts.get(measure.key)
-    values = [side.figures.get(measure.key) for side in sides if side]
-    return None if None in values else (values[0], values[1])  # type: ignore[return-value]
-
-
-def _last(result: StudyResult) -> Measured | None:
-    return result.stages[result.final].measured
-
-
-def _test(measure: Measure, results: Sequence[StudyResult]) -> Test | None:
-    pairs = list(task_values(results, measure).values())
-    if measure.ratio:
-        note = ratio_note(without_ratio(dict(zip((BASELINE, DLR), p, strict=True)) for p in pairs))
-        measure = replace(measure, label=f"{measure.label} ({note})") if note else measure
-        pairs = [pair for pair in pairs if min(pair) > 0]
-    if not pairs:
-        return None
-    if measure.ratio:
-        differences = [math.log(b / a) for a, b in pairs]
-        sides = 1.0, math.exp(statistics.fmean(differences))
-    else:
-        differences = [b - a for a, b in pairs]
-        sides = statistics.fmean(a for a, _ in pairs), statistics.fmean(b for _, b in pairs)
-    more = sum(d > 0 for d in differences)
-    return Test(measure, *sides, more, len(pairs), sign_flip_test(differences))
 
 
 def _introduction(results: Sequence[StudyResult]) -> str:
@@ -279,24 +184,10 @@ def tests_text(results: Sequence[StudyResult]) -> str:
     return "\n".join([*lines, "", wrap(TEST_NOTE.replace("*", "\\*"))])
 
 
-TEST_HEADS = ("measure", BASELINE, DLR, "DLR has more on", "p, sign flips", "p, Holm")
-TEST_NOTE = (
-    f"The unit is the task. * marks what holds at {LEVEL:.0%} after correction. Measures with a "
-    "unit are compared by their ratio on the starts that both recipes solved, the others by their "
-    "difference. Fewer tasks than were trained: a recipe with fewer than "
-    f"{FEWEST} successes has no diversity to measure."
-)
-
-
-def outcome_cells(test: Test) -> list[str]:
-    """Return a test's row below `TEST_HEADS`."""
-    if test.measure.ratio:
-        sides = ["1", f"{test.candidate:.3g} times"]
-    else:
-        sides = [f"{test.baseline:.3f}", f"{test.candidate:.3f}"]
-    corrected = f"{test.corrected:.4f}{' *' if test.corrected < LEVEL else ''}"
-    more = f"{test.more} of {test.tasks}"
-    return [test.measure.label, *sides, more, f"{test.p:.4f}", corrected]
+def _moved(results: Sequence[StudyResult]) -> str:
+    """Return how often PPO left a policy as it was, and the tests without such of DLR."""
+    paragraphs = unmoved_text(results) or ["No training has told how many updates it made."]
+    return "\n\n".join([*map(wrap, paragraphs), tests_text(where_moved(results))])
 
 
 def _beside(results: Sequence[StudyResult]) -> str:
@@ -311,7 +202,7 @@ def _beside(results: Sequence[StudyResult]) -> str:
     for key in BESIDE:
         sources: list[list[Measured]] = [[r.demonstrations for r in results]]
         for recipe in recipes:
-            own = (_last(r) for r in results if r.recipe == recipe and r.seed != POOLED)
+            own = (last(r) for r in results if r.recipe == recipe and r.seed != POOLED)
             sources.append([m for m in own if m and m.episodes >= FEWEST])
         cells = [_median(m.figures[key] for m in source if key in m.figures) for source in sources]
         lines.append(row([f"`{key}`", *cells]))

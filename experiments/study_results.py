@@ -88,6 +88,20 @@ class StudyResult:
     costs: Mapping[str, float] = field(default_factory=dict)
     """CPU seconds of each stage, by its name, and of each collection, as `collect STAGE`."""
 
+    @property
+    def updates(self) -> int | None:
+        """Iterations of PPO that improved the actor; None where PPO is not the last stage."""
+        history = self.stages[self.final].report.get("history")
+        return None if history is None else sum(not measures["warm_up"] for measures in history)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the last stage's success or episodes differ from the clone's, by the figures."""
+        clone, end = self.stages.get("learn"), self.stages[self.final]
+        if clone is None:
+            return True
+        return (clone.success, clone.measured) != (end.success, end.measured)
+
 
 def result_path(task: str, recipe: str, seed: int | str) -> Path:
     """Return the place of a result's file below the folder of results."""

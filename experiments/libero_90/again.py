@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, ways
-from experiments.study_page import LEARN
 from experiments.study_results import Measured, StageResult
+from experiments.study_tests import LEARN
 
 _CLOSE = 1e-9
 """Relative difference up to which two means are of the same numbers, summed in another order."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from analysis.statistics import non_inferiority_test
 from experiments.libero_90.proofs import Proof, kept_in, read_proofs
 from experiments.libero_90.records import Failure, TaskRecord, Times
-from experiments.study_page import BASELINE, DLR, FEWEST, LEARN, environment_steps
+from experiments.study_page import environment_steps
 from experiments.study_results import (
     Measured,
     StageResult,
@@ -21,6 +21,7 @@ from experiments.study_results import (
     read_result,
     result_path,
 )
+from experiments.study_tests import BASELINE, DLR, FEWEST, LEARN
 from reports.run_outcomes import Count
 
 if TYPE_CHECKING:

@@ -20,7 +20,16 @@ from experiments.libero_90.scoreboard import (
     Scoreboard,
 )
 from experiments.study import COLLECT, EPISODES_PER_WAY
-from experiments.study_page import BASELINE, DLR, TEST_HEADS, TEST_NOTE, outcome_cells, run_tests
+from experiments.study_tests import (
+    BASELINE,
+    DLR,
+    TEST_HEADS,
+    TEST_NOTE,
+    outcome_cells,
+    run_tests,
+    unmoved_text,
+    where_moved,
+)
 from generator.config import GeneratorConfig
 from reports.run_outcomes import Count
 
@@ -181,6 +190,13 @@ def tests(board: Scoreboard) -> Table:
             "flips of the differences raised by the margin)."
         )
     return Table("DLR against O2O-RL", TEST_HEADS if found else (), rows, before, after)
+
+
+def moved(board: Scoreboard) -> Table:
+    """Return how often PPO left a policy as it was, and the tests without such of DLR."""
+    before = unmoved_text(board.results) or ["No training has told how many updates it made."]
+    rows = [outcome_cells(test) for test in run_tests(where_moved(board.results))]
+    return Table("Where PPO moved the policy", TEST_HEADS if rows else (), rows, before)
 
 
 def failed(board: Scoreboard) -> Table:

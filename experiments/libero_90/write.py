@@ -99,8 +99,8 @@ def html(board: Scoreboard, pictures: dict[str, bytes]) -> str:
 
 def _others(board: Scoreboard) -> Sequence[Table]:
     makers: Sequence[Callable[[Scoreboard], Table]] = (
-        tables.metrics, tables.quality, tables.tests, tables.failed, tables.weak, tables.datasets,
-        tables.on_paper, tables.settings, done_again, tables.provenance,
+        tables.metrics, tables.quality, tables.tests, tables.moved, tables.failed, tables.weak,
+        tables.datasets, tables.on_paper, tables.settings, done_again, tables.provenance,
     )  # fmt: skip
     return [make(board) for make in makers]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.study_items import MeasureItem, _shown
-from experiments.study_page import BASELINE, DLR
+from experiments.study_tests import BASELINE, DLR
 from generator.config import CollectConfig
 from generator.run_folder import LEARN, RunFolder
 from simulation.assets.resolve import AssetPack

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from experiments.study_page import BASELINE, DLR, MEASURES, page, run_tests, task_values
+from experiments.study_page import page
 from experiments.study_results import (
     POOLED,
     Measured,
@@ -17,6 +18,16 @@ from experiments.study_results import (
     StudyResult,
     read_results,
     write_result,
+)
+from experiments.study_tests import (
+    BASELINE,
+    DLR,
+    MEASURES,
+    run_tests,
+    task_values,
+    unmoved,
+    unmoved_text,
+    where_moved,
 )
 from reports.run_outcomes import Count
 
@@ -117,3 +128,33 @@ def test_a_recipe_without_ppo_raises_nothing_by_it(stages: tuple[str, ...]) -> N
     text = page([*results(), replace(found, stages=kept, final=stages[-1])])
     assert "`filtered_clone`: every pattern of every seed" in text
     assert "`filtered_clone`: of" not in text and "`o2o_rl`: of 12 patterns" in text
+
+
+def with_history(one: StudyResult, warm_ups: Sequence[int], like_the_clone: bool) -> StudyResult:
+    """Return a result whose PPO says of each iteration whether it was of the warm-up."""
+    history = [{"warm_up": warm_up} for warm_up in warm_ups]
+    end, clone = one.stages["reinforce"], one.stages["learn"]
+    report = {**end.report, "history": history}
+    end = replace(clone, report=report) if like_the_clone else replace(end, report=report)
+    return replace(one, stages={**one.stages, "reinforce": end})
+
+
+def test_policies_that_ppo_left_as_they_were_are_counted_and_left_out() -> None:
+    found = [
+        with_history(one, (1, 1), True)
+        if one.recipe == DLR and one.task in TASKS[:2]
+        else with_history(one, (1, 0), one.recipe == BASELINE and one.task == TASKS[5])
+        for one in results()
+    ]
+    assert [one.updates for one in found[:2]] == [0, 0] and not found[0].moved
+    assert unmoved(found, DLR) == (12, 4, 4) and unmoved(found, BASELINE) == (12, 0, 2)
+    left = where_moved(found)
+    assert {one.task for one in left if one.recipe == DLR} == set(TASKS[2:])
+    (test,) = [t for t in run_tests(left) if t.measure.key == "mode_entropy"]
+    assert test.tasks == 4
+    text = page(found)
+    assert (
+        "`dlr`: of 12 trainings PPO made no update of the actor in 4 (the median made 1), and 4 ended"
+        in text
+    )
+    assert unmoved_text(results()) == [] and "has told how many updates" in page(results())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.study_page import BASELINE, DLR
 from experiments.study_results import Measured, StageResult, StudyResult, write_result
+from experiments.study_tests import BASELINE, DLR
 from reports.run_outcomes import Count
 from simulation.tasks import Task, list_tasks
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from experiments.libero_90.again import done_again
 from experiments.libero_90.scoreboard import AGAIN, Scoreboard
 from experiments.libero_90.write import markdown
-from experiments.study_page import BASELINE, DLR
 from experiments.study_results import StudyResult, write_result
+from experiments.study_tests import BASELINE, DLR
 from tests.experiments.libero_90.made_up import TASKS, finish, result
 
 

@@ -17,8 +17,8 @@ from experiments.libero_90.__main__ import libero_90
 from experiments.libero_90.records import Failure, TaskRecord
 from experiments.libero_90.scoreboard import Scoreboard
 from experiments.libero_90.write import html, markdown
-from experiments.study_page import BASELINE, DLR
 from experiments.study_results import StudyError, write_result
+from experiments.study_tests import BASELINE, DLR
 from tests.experiments.libero_90.made_up import TASKS, finish, result
 
 HOSTILE = '<script>alert("x")</script> | & co'
