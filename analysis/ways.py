@@ -166,11 +166,13 @@ def features(paths: Sequence[FloatArray], sight: Sight = "both") -> FloatArray:
 def yaws(path: FloatArray) -> FloatArray:
     """Return the hand's turn about the vertical along a path, rad, without jumps; (T, 6) -> (T,).
 
-    It is the twist about the world's z of the rotation from pointing straight down.
+    It is the twist about the world's z of the rotation from pointing straight down, and begins
+    between -pi and pi.
     """
     rotation = Rotation.from_rotvec(path[:, 3:6]) * _TOOL_DOWN.inv()
     _, _, z, w = rotation.as_quat().T
-    return np.asarray(np.unwrap(2 * np.arctan2(z, w)))
+    turns = np.unwrap(2 * np.arctan2(z, w))
+    return np.asarray(turns - 2 * np.pi * np.round(turns[0] / (2 * np.pi)))
 
 
 def path_shares(points: FloatArray) -> FloatArray:

@@ -250,8 +250,9 @@ class ChainConfig:
     """Share of DDPM's noise that DDIM adds. With 0 nearly all that makes chunks differ comes from
     the chain's start, which PPO does not score, and it learns from what little is left."""
     minimum_std: float = 0.1
-    """Least noise of a step that PPO fine-tunes, and least standard deviation that it is scored
-    with, of actions normalised to [-1, 1]; the last step's motion has `NoiseConfig`'s instead."""
+    """Least noise of a step that PPO fine-tunes, unless its level has less, and least standard
+    deviation that it is scored with, of actions normalised to [-1, 1]; the last step's motion has
+    `NoiseConfig`'s instead."""
     finetuned_steps: int = 5
     """The last steps, which PPO fine-tunes; those before stay the clone's."""
 

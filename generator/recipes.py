@@ -185,6 +185,31 @@ def check_recipe(recipe: Recipe, config: GeneratorConfig) -> None:
             f"{recipe.name} is a control whose labels are shuffled: starts along demonstrations "
             "would tell it the patterns; leave --reinforce.demonstration-starts at 0"
         )
+    _check_fits(recipe, config)
+
+
+def _check_fits(recipe: Recipe, config: GeneratorConfig) -> None:
+    """Look at what a stage would refuse once those before it are done.
+
+    Raises:
+        SettingError: a network, a chain or a reward cannot be made with the settings.
+    """
+    chunked = [stage for stage in recipe.stages if isinstance(stage, LearnChunks)]
+    for stage in chunked:
+        maker = stage.cloning(config)[1]
+        assert maker is not None
+        maker(1, 0)
+    if config.reinforce.residual and (chunked or config.learn.chunk > 1 or config.observe.cameras):
+        raise SettingError(
+            "--reinforce.residual corrects policies of the state that decide one action at a time, "
+            f"which those of {recipe.name} with these settings are not: leave it out"
+        )
+    few = config.discover.patterns < 2 and not config.discover.choose_patterns
+    if few and any(isinstance(stage, ReinforceInformed) for stage in recipe.stages):
+        raise SettingError(
+            f"{recipe.name} rewards what tells patterns apart: --discover.patterns is 2 or more "
+            f"for it, not {config.discover.patterns}"
+        )
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ def test_non_inferiority_is_one_sided_about_the_margin() -> None:
     """Twelve tasks, equal or 2 points worse, are no worse by 5; 8 points worse they are not."""
     assert non_inferiority_test([0.0] * 12, 0.05) == pytest.approx(1 / 4096)
     assert non_inferiority_test([-0.02] * 12, 0.05) == pytest.approx(1 / 4096)
-    assert non_inferiority_test([-0.08] * 12, 0.05) == pytest.approx(4095 / 4096)
     assert non_inferiority_test([-0.08, 0.1], 0.05) == pytest.approx(0.5), "half of the flips"
+    assert non_inferiority_test([-0.05] * 5, 0.05) == 1.0, "no flip is smaller"
+    assert non_inferiority_test([-0.08] * 12, 0.05) == 1.0, "all are at least the least one"
 
 
 def test_sign_flip_of_few_or_no_differences() -> None:

@@ -76,6 +76,14 @@ def test_yaw_is_the_turn_about_the_vertical_without_jumps(tilt: float) -> None:
     assert np.abs(np.diff(turned)).max() < 0.5
 
 
+def test_a_turn_begins_in_the_nearest_half_turn() -> None:
+    """Two poses that are all but equal, on either side of where a quaternion changes its sign."""
+    down = Rotation.from_euler("x", np.pi)
+    poses = [(Rotation.from_euler("zx", (0.3, tilt)) * down).as_rotvec() for tilt in (0.01, -0.01)]
+    first = [yaws(np.tile([0.0, 0.0, 0.0, *pose], (2, 1)))[0] for pose in poses]
+    assert first == pytest.approx([0.3, 0.3], abs=0.01)
+
+
 def test_features_see_neither_speed_nor_waiting() -> None:
     quick = path(0.1, 0.0, np.random.default_rng(0))
     waiting = np.concatenate((np.repeat(quick[:20], 3, axis=0), quick[20:]))

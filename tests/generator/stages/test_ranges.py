@@ -77,7 +77,9 @@ def test_all_that_is_there_lies_in_its_range() -> None:
     for config, recipe in itertools.product(every, RECIPES.values()):
         plain = dataclasses.replace(
             config,
-            reinforce=dataclasses.replace(config.reinforce, demonstration_starts=0.0),
+            reinforce=dataclasses.replace(
+                config.reinforce, demonstration_starts=0.0, residual=False
+            ),
             observe=dataclasses.replace(config.observe, weights="none"),
         )
         check_recipe(recipe, plain)
@@ -163,3 +165,25 @@ def test_commands_refuse_numbers_before_they_make_anything(
     tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(arguments, tmp_path, capsys).startswith(f"dlr: {message}")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "words"),
+    [
+        ("dlr", {"reinforce.residual": True, "learn.chunk": 4}, "one action at a time"),
+        ("diffusion_rl", {"reinforce.residual": True}, "those of diffusion_rl .* are not"),
+        ("mi_shaped", {"discover.patterns": 1}, "--discover.patterns is 2 or more"),
+        ("diffusion_rl", {"diffusion.chunk": 7}, "halves a chunk"),
+        ("gaussian_rl", {"diffusion.channels": (30, 64)}, "widths of a denoising network"),
+        ("dlr_diffusion", {"diffusion.chain.levels": 4}, "a chain of 5 steps over 4"),
+    ],
+)
+def test_what_does_not_fit_a_recipe_is_told_before_its_first_stage(
+    recipe: str, changes: dict[str, Any], words: str
+) -> None:
+    config = GeneratorConfig()
+    check_recipe(RECIPES[recipe], config)
+    for name, value in changes.items():
+        config = changed(config, name, value)
+    with pytest.raises(SettingError, match=words):
+        check_recipe(RECIPES[recipe], config)
