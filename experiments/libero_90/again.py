@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
-from experiments.libero_90.tables import NONE, Table, ways
+from experiments.libero_90.tables import NONE, Table, number, ways
 from experiments.study_results import Measured, StageResult
 from experiments.study_tests import LEARN
 
 _CLOSE = 1e-9
 """Relative difference up to which two means are of the same numbers, summed in another order."""
+_ENTROPY = "mode_entropy"
 _STARTED, _LEARNED, _ENDED = "demonstrations", "after learn", "at the end"
 
 
@@ -59,15 +60,19 @@ def done_again(board: Scoreboard) -> Table:
     ]
     if not pairs:
         return Table("Done again", before=["None has been done again."])
-    heads = ["task", "recipe", "success", "again", "ways", "again", "alike"]
+    heads = ["task", "recipe"]
+    for name in ("success", "ways", "mode entropy", "updates of PPO"):
+        heads += [name, "again"]
     rows = [
         [
-            pair.name, pair.recipe, _rates(pair.first), _rates(pair.second), ways(pair.first),
-            ways(pair.second), pair.alike or NONE,
+            pair.name, pair.recipe,
+            *(cell(row) for cell in _CELLS for row in (pair.first, pair.second)),
+            pair.alike or NONE,
         ]
         for pair in pairs
     ]  # fmt: skip
-    return Table("Done again", heads, rows, [_what(pairs), *_changes(pairs)])
+    before = [_what(pairs), *_changes(pairs), *_moved_now(pairs)]
+    return Table("Done again", [*heads, "alike"], rows, before)
 
 
 def _what(pairs: Sequence[Pair]) -> str:
@@ -82,8 +87,9 @@ def _what(pairs: Sequence[Pair]) -> str:
         f"those of the later datasets. {len(started)} began with demonstrations of the same "
         "figures; the skills of the others' demonstrators had changed. Of these "
         f"{sum(one != _STARTED for one in started)} had the same success and figures after "
-        f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit; PPO has "
-        "changed, too. So a row says how far code and machine together move a task's result."
+        f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit. Some of "
+        "DLR's had a short PPO's steps for each pattern. So a row says how far code and machine together "
+        "move a task's result."
     )
 
 
@@ -108,12 +114,43 @@ def _changes(pairs: Sequence[Pair]) -> list[str]:
     return lines
 
 
+def _moved_now(pairs: Sequence[Pair]) -> list[str]:
+    """Return what came of policies that PPO left as they were the first time alone."""
+    those = [p for p in pairs if not p.first.result.moved and p.second.result.moved]
+    if not those:
+        return []
+    rows = [(pair.first, pair.second) for pair in those]
+    success = [statistics.fmean(row.mean for row in side) for side in zip(*rows, strict=True)]
+    figures = [(a.figure(_ENTROPY), b.figure(_ENTROPY)) for a, b in rows]
+    known = [pair for pair in figures if not any(map(math.isnan, pair))]
+    entropy = [statistics.fmean(side) for side in zip(*known, strict=True)] if known else []
+    return [
+        f"{len(those)} policies ended with the clone's episodes the first time alone "
+        f"({', '.join(sorted({pair.recipe for pair in those}))}). The second time PPO made "
+        f"{statistics.median(pair.second.result.updates or 0 for pair in those):g} updates in the "
+        f"median: success {success[0]:.1%}, again {success[1]:.1%}"
+        + (f"; mode entropy {entropy[0]:.2f}, again {entropy[1]:.2f}." if entropy else ".")
+    ]
+
+
 def _mean(rows: Sequence[RecipeRow]) -> float:
     return statistics.fmean(row.mean for row in rows)
 
 
 def _rates(row: RecipeRow) -> str:
     return ", ".join(f"{count.rate:.0%}" for count in row.success())
+
+
+def _entropy(row: RecipeRow) -> str:
+    return number(row.figure(_ENTROPY), ".2f")
+
+
+def _updates(row: RecipeRow) -> str:
+    made = row.result.updates
+    return NONE if made is None else str(made)
+
+
+_CELLS: tuple[Callable[[RecipeRow], str], ...] = (_rates, ways, _entropy, _updates)
 
 
 def _same_stages(a: StageResult | None, b: StageResult | None) -> bool:

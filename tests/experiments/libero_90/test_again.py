@@ -46,6 +46,25 @@ def test_up_to_where_trainings_are_alike(tmp_path: Path) -> None:
     assert "on 3, again on 2, of 3" in dlr
     assert "mean success 98.0%, again 99.0%" in o2o and "+0 to +2" in o2o
     assert "## Done again" in markdown(board)
+    assert cells[TASKS[0].name, DLR][4:6] == ["0.90", "0.90"]
+
+
+def test_what_came_of_policies_that_ppo_had_left_as_they_were(tmp_path: Path) -> None:
+    finish(tmp_path, TASKS[0])
+    moved = result(TASKS[0], DLR, [48, 49, 50])
+    clone = moved.stages["learn"]
+    report = {**moved.stages["reinforce"].report, "history": [{"warm_up": 1}]}
+    left = {**moved.stages, "reinforce": replace(clone, report=report)}
+    write_result(replace(moved, stages=left), tmp_path)
+    improved = {**report, "history": [{"warm_up": 1}, {"warm_up": 0}, {"warm_up": 0}]}
+    end = replace(moved.stages["reinforce"], report=improved)
+    again = replace(moved, stages={**moved.stages, "reinforce": end})
+    write_result(again, tmp_path / AGAIN)
+    table = done_again(Scoreboard.read(tmp_path, TASKS, 0))
+    assert list(table.rows[0][8:10]) == ["0", "2"]
+    told = table.before[-1]
+    assert "1 policies ended with the clone's episodes the first time alone (dlr)" in told
+    assert "2 updates in the median: success 60.0%, again 98.0%; mode entropy 0.90" in told
 
 
 def test_nothing_was_done_again(tmp_path: Path) -> None:
