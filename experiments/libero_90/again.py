@@ -88,8 +88,8 @@ def _what(pairs: Sequence[Pair]) -> str:
         "figures; the skills of the others' demonstrators had changed. Of these "
         f"{sum(one != _STARTED for one in started)} had the same success and figures after "
         f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit. Some of "
-        "DLR's had a short PPO's steps for each pattern. So a row says how far code and machine together "
-        "move a task's result."
+        "DLR's had a short PPO's steps for each pattern. So a row says how far code and machine "
+        "together move a task's result."
     )
 
 
