@@ -83,8 +83,8 @@ def _what(pairs: Sequence[Pair]) -> str:
     return (
         f"{len(pairs)} trainings of {len({pair.name for pair in pairs})} tasks were done a second "
         f"time, from the demonstrations on, by later versions of the code on another machine "
-        f"({'; '.join(sorted(machines))}); results in `results/{AGAIN}`, and their episodes are "
-        f"those of the later datasets. {len(started)} began with demonstrations of the same "
+        f"({'; '.join(sorted(machines))}); results in `results/{AGAIN}`. {len(started)} began with "
+        "demonstrations of the same "
         "figures; the skills of the others' demonstrators had changed. Of these "
         f"{sum(one != _STARTED for one in started)} had the same success and figures after "
         f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit. Some of "
