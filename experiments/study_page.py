@@ -12,7 +12,6 @@ from experiments.study_tests import (
     BASELINE,
     DLR,
     FEWEST,
-    LEARN,
     TEST_HEADS,
     TEST_NOTE,
     last,
@@ -21,6 +20,7 @@ from experiments.study_tests import (
     unmoved_text,
     where_moved,
 )
+from generator.run_folder import LEARN
 
 BEFORE = "filter"
 """The last stage before PPO."""

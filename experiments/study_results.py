@@ -10,6 +10,7 @@ from typing import Any, cast
 from analysis.profile import Profile
 from common.errors import DlrError
 from common.json_files import read_sealed, write_sealed
+from generator.run_folder import LEARN
 from reports.run_outcomes import Count
 
 RESULTS = Path("results/study")
@@ -97,7 +98,7 @@ class StudyResult:
     @property
     def moved(self) -> bool:
         """Whether the last stage's success or episodes differ from the clone's, by the figures."""
-        clone, end = self.stages.get("learn"), self.stages[self.final]
+        clone, end = self.stages.get(LEARN), self.stages[self.final]
         if clone is None:
             return True
         return (clone.success, clone.measured) != (end.success, end.measured)

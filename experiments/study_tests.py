@@ -13,8 +13,6 @@ from experiments.study_results import POOLED, Measured, StudyResult
 from reports.run_sources import ratio_note, without_ratio
 
 DLR, BASELINE = "dlr", "o2o_rl"
-LEARN = "learn"
-"""The clone's stage."""
 FEWEST = 10
 """Successes from which on a training's diversity is measured."""
 LEVEL = 0.05

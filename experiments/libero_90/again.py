@@ -1,6 +1,6 @@
 """Trainings that were done a second time, later and elsewhere, and how far the results moved.
 
-`python -m experiments.libero_90 --out results/again --run FOLDER` does some again.
+`python -m experiments.libero_90 --out results/again --run FOLDER --page-file FILE` does some again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, number, ways
 from experiments.study_results import Measured, StageResult
-from experiments.study_tests import LEARN
+from generator.run_folder import LEARN
 
 _CLOSE = 1e-9
 """Relative difference up to which two means are of the same numbers, summed in another order."""
@@ -100,13 +100,12 @@ def _changes(pairs: Sequence[Pair]) -> list[str]:
         mine = [pair for pair in pairs if pair.recipe == recipe]
         if not mine:
             continue
+        first, second = [pair.first for pair in mine], [pair.second for pair in mine]
         changes = [100 * pair.change for pair in mine]
-        counts = [sum(row.least >= TARGET for row in rows) for rows in zip(*(
-            (pair.first, pair.second) for pair in mine
-        ), strict=True)]  # fmt: skip
+        counts = [sum(row.least >= TARGET for row in side) for side in (first, second)]
         lines.append(
-            f"{recipe}: mean success {_mean([p.first for p in mine]):.1%}, again "
-            f"{_mean([p.second for p in mine]):.1%}; a task's changed by "
+            f"{recipe}: mean success {_mean(first):.1%}, again "
+            f"{_mean(second):.1%}; a task's changed by "
             f"{statistics.fmean(map(abs, changes)):.1f} points on average, by {min(changes):+.0f} "
             f"to {max(changes):+.0f}. Every pattern at {TARGET:.0%} or more on {counts[0]}, again "
             f"on {counts[1]}, of {len(mine)}."

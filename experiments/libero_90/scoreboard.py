@@ -21,7 +21,8 @@ from experiments.study_results import (
     read_result,
     result_path,
 )
-from experiments.study_tests import BASELINE, DLR, FEWEST, LEARN
+from experiments.study_tests import BASELINE, DLR, FEWEST
+from generator.run_folder import LEARN
 from reports.run_outcomes import Count
 
 if TYPE_CHECKING:
@@ -173,14 +174,18 @@ class Scoreboard:
         rows = []
         for task in tasks:
             record = TaskRecord(out, task.key)
-            paths = {recipe: out / result_path(task.key, recipe, seed) for recipe in RECIPES}
-            found = {r: RecipeRow(read_result(path)) for r, path in paths.items() if path.exists()}
+            found = _read_rows(out, task, seed)
             # What failed before a finished task was tried again, here or elsewhere, is over.
             failures = record.failures() if len(found) < len(RECIPES) else []
             row = TaskRow(task.key, task.language, found, failures, record.times())
             if found or row.failures:
                 rows.append(row)
-        datasets, again = read_proofs(kept_in(out)), _read_again(out / AGAIN, tasks, seed)
+        datasets = read_proofs(kept_in(out))
+        again = {
+            (task.key, recipe): row
+            for task in tasks
+            for recipe, row in _read_rows(out / AGAIN, task, seed).items()
+        }
         if not rows and not datasets:
             raise StudyError(
                 f"{out} holds no results of these tasks, nor what failed: run the same command "
@@ -239,13 +244,10 @@ class Scoreboard:
         ]  # fmt: skip
 
 
-def _read_again(out: Path, tasks: Sequence[Task], seed: int) -> dict[tuple[str, str], RecipeRow]:
-    paths = {
-        (task.key, recipe): out / result_path(task.key, recipe, seed)
-        for task in tasks
-        for recipe in RECIPES
-    }
-    return {key: RecipeRow(read_result(path)) for key, path in paths.items() if path.exists()}
+def _read_rows(out: Path, task: Task, seed: int) -> dict[str, RecipeRow]:
+    """Return a task's results by recipe, of those recipes that have one."""
+    paths = {recipe: out / result_path(task.key, recipe, seed) for recipe in RECIPES}
+    return {r: RecipeRow(read_result(path)) for r, path in paths.items() if path.exists()}
 
 
 def _by_least(row: TaskRow) -> tuple[bool, float, str]:

@@ -13,7 +13,8 @@ from experiments.recipes.quality import PEOPLE, SCRIPTED, Quality, TaskQuality
 from experiments.recipes.variants import VARIANTS
 from experiments.study_page import environment_steps, row, rule, wrap
 from experiments.study_results import POOLED, Measured, StageResult, StudyResult
-from experiments.study_tests import FEWEST, LEARN
+from experiments.study_tests import FEWEST
+from generator.run_folder import LEARN
 
 _LABELS = {variant.name: variant.label for variant in VARIANTS}
 _WANTED = 0.9
