@@ -13,6 +13,7 @@ from common.errors import DlrError
 from demonstrations.config import DemonstrationConfig, Style
 from experiments.command import run_command
 from experiments.study import COLLECT, EPISODES_PER_WAY, RECIPES
+from experiments.study_results import StudyError
 from generator.config import CollectConfig, GeneratorConfig
 from generator.run_folder import RunFolder
 
@@ -21,6 +22,7 @@ SEED = 0
 
 def libero_90(
     tasks: tuple[str, ...] = (),
+    recipes: tuple[str, ...] = RECIPES,
     report: bool = False,
     workers: int | None = None,
     minutes: float = math.inf,
@@ -40,6 +42,7 @@ def libero_90(
 
     Args:
         tasks: names, or `libero_90/NAME`; by default all of the suite.
+        recipes: which of them are trained; the scoreboard is always of all.
         report: only write the scoreboard of the results that are there.
         workers: processes; by default one for each core.
         minutes: begin no task after so many, and end those begun.
@@ -57,7 +60,8 @@ def libero_90(
         collect: which episodes the measures are of.
 
     Raises:
-        StudyError: there is nothing to write; the pages stay what they are.
+        StudyError: there is nothing to write, and the pages stay what they are, or a recipe is
+            none of the scoreboard's.
         DlrError: something failed; the rest is done and written.
     """
     from experiments.libero_90.campaign import SUITE, Campaign
@@ -67,11 +71,17 @@ def libero_90(
     from simulation.assets.resolve import resolve_assets
     from simulation.tasks import get_task, list_tasks
 
+    if not recipes or not set(recipes) <= set(RECIPES):
+        asked = ", ".join(recipes) or "no recipe"
+        raise StudyError(
+            f"cannot train {asked} for the scoreboard: choose of {', '.join(RECIPES)}; other "
+            "recipes are trained by `dlr generate`"
+        )
     chosen = [get_task(name) for name in tasks] or list_tasks(SUITE)
     failed = 0
     if not report:
         shown = DemonstrationConfig(episodes_per_way, "scripted", style=style)
-        settings = Settings(RECIPES, (SEED,), shown, train, collect, collect)
+        settings = Settings(recipes, (SEED,), shown, train, collect, collect)
         campaign = Campaign(RunFolder(run), out, settings, resolve_assets(assets), human_demos)
         failed = len(campaign.work(chosen, workers, minutes, item_minutes).failed)
         left = len(campaign.left(chosen))

@@ -16,7 +16,7 @@ from experiments.libero_90.__main__ import libero_90
 from experiments.libero_90.campaign import Campaign, begins_until
 from experiments.libero_90.records import Failure, TaskRecord
 from experiments.study import COLLECT, RECIPES
-from experiments.study_results import read_results
+from experiments.study_results import StudyError, read_results
 from generator.config import CollectConfig
 from generator.run_folder import RunFolder
 from generator.work.plan import Settings
@@ -68,6 +68,26 @@ def test_a_task_that_misses_one_recipe_is_planned_whole(tmp_path: Path) -> None:
         "demonstrations", "dlr seed 0", "o2o_rl seed 0", "measures of dlr seed 0",
         "measures of o2o_rl seed 0",
     ]  # fmt: skip
+
+
+def test_one_recipe_alone_is_planned_where_it_is_asked_for(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, recipes=("dlr",))
+    made = replace(campaign(tmp_path), settings=settings)
+    finish(made.out, TASKS[0])
+    (made.out / TASKS[0].key / "o2o_rl" / "seed_0.json").unlink()
+    assert made.left(TASKS[:2]) == [TASKS[1]]
+    whats = [item.what for item in made.plan(TASKS[:2]).items]
+    assert whats == ["demonstrations", "dlr seed 0", "measures of dlr seed 0"]
+
+
+@pytest.mark.parametrize(
+    ("recipes", "said"), [(("dlr", "mi_shaped"), "dlr, mi_shaped"), ((), "no recipe")]
+)
+def test_recipes_that_the_scoreboard_does_not_show_are_refused(
+    tmp_path: Path, recipes: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(StudyError, match=f"cannot train {said} for .*: choose of dlr, o2o_rl"):
+        libero_90(recipes=recipes, out=tmp_path, page_file=tmp_path / "page.md")
 
 
 def test_people_are_mixed_in_where_a_task_has_some(tmp_path: Path) -> None:
