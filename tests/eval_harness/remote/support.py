@@ -43,7 +43,7 @@ def expected(observation: Observation, chunk: int = CHUNK) -> npt.NDArray[np.flo
 
 
 class CheckedPolicy(Policy):
-    """Answers by `expected`, and remembers what it was asked."""
+    """Answers by `expected`, remembers what it was asked, and says when it is asked at all."""
 
     def __init__(
         self, batch: int = 8, slow: threading.Event | None = None, patience_s: float = 10
@@ -53,9 +53,11 @@ class CheckedPolicy(Policy):
         self.seen: list[Observation] = []
         self.resets: list[EpisodeKey] = []
         self.ends: list[EpisodeKey] = []
+        self.asked = threading.Event()
         self._gate, self._patience_s = slow, patience_s
 
     def act(self, observations: Sequence[Observation]) -> npt.NDArray[np.float64]:
+        self.asked.set()
         if self._gate is not None:
             self._gate.wait(self._patience_s)
         self.batches.append(len(observations))

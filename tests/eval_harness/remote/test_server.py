@@ -267,13 +267,15 @@ def test_browsers_are_refused() -> None:
 def test_it_stops_while_clients_wait() -> None:
     gate = threading.Event()
     policy = CheckedPolicy(slow=gate)
-    stack = contextlib.ExitStack()
-    with PolicyServer(policy, FREE).background() as server:
-        client = stack.enter_context(connection(server.port))
-        client.send(good_request())
-        threading.Timer(0.2, gate.set).start()
-    with stack:
-        reply = client.recv(60)
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        with PolicyServer(policy, FREE).background() as server:
+            client = stack.enter_context(connection(server.port))
+            client.send(good_request())
+            assert policy.asked.wait(60)
+            waiting = pool.submit(client.recv, 60)
+            waiting.add_done_callback(lambda _: gate.set())
+        reply = waiting.result()
         assert isinstance(reply, str)
         assert "the server is stopping" in reply
 
