@@ -94,9 +94,9 @@ def pattern_distances(analysis: Analysis) -> dict[str, float | None] | None:
 
 
 def number(value: float) -> str:
-    """Return three significant digits, of a large number all before the point."""
+    """Return three significant digits; of a number below a million all before the point."""
     text = f"{value:#.3g}".rstrip(".")
-    return f"{float(text):.0f}" if "e+" in text else text
+    return f"{float(text):.0f}" if 1000 <= abs(float(text)) < 1e6 else text
 
 
 def estimate(estimate: Estimate | None, suffix: str = "") -> tuple[str, str]:

@@ -7,14 +7,11 @@ import dataclasses
 import io
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from common.errors import AssetError, SettingError
@@ -27,6 +24,7 @@ from reports.evaluation import write_report
 from reports.evaluation_tables import print_comparison, print_summary
 from reports.video import VideoSettings, draw_differing, draw_failures, find_assets
 from simulation.tasks import get_task, list_tasks
+from tests.browser import colours, painted
 from tests.eval_harness.folders import BOWL, DRAWER, Outcome, trajectory, write_folder
 from tests.reports.test_run import Page
 
@@ -282,37 +280,8 @@ def test_browser_shows_the_page(
     report: tuple[str, dict, str], tmp_path: Path, width: int, dark: bool
 ) -> None:
     """Chromium lays the page out within the width of a phone and of a desk, and paints it."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium")
-    page, frame = tmp_path / "report.html", tmp_path / "frame.html"
-    page.write_text(report[0])
-    # A headless window has a least width, so that a phone's has to be a frame.
-    scheme = "dark" if dark else "light"
-    frame.write_text(
-        f'<meta name="color-scheme" content="{scheme}"><body style="margin:0;background:#f0f">'
-        f'<iframe src="report.html" style="border:0;width:{width}px;height:3600px"></iframe>'
-    )
-    picture = tmp_path / "page.png"
-    subprocess.run(
-        [
-            chromium,
-            *["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-            *["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-            *["--hide-scrollbars", f"--blink-settings=preferredColorScheme={int(not dark)}"],
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={max(width, 600)},3600",
-            f"--screenshot={picture}",
-            frame.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=200,
-    )
-    pixels = np.asarray(Image.open(picture).convert("RGB"))[:3600, :width]
-    margin = pixels[:, -12:].reshape(-1, 3)
+    pixels = painted(report[0], tmp_path, width, height=3600, dark=dark)
     paper = (0x16, 0x18, 0x1B) if dark else (0xFF, 0xFF, 0xFF)
-    assert {tuple(c) for c in np.unique(margin, axis=0)} == {paper}, "something sticks out"
-    colours = {tuple(c) for c in np.unique(pixels.reshape(-1, 3), axis=0)}
+    assert colours(pixels[:, -12:]) == {paper}, "something sticks out"
     fill = (0x2F, 0x8F, 0xD0) if dark else (0x00, 0x72, 0xB2)
-    assert {fill, (0xE6, 0x9F, 0x00)} <= colours, "the bars are not painted"
+    assert {fill, (0xE6, 0x9F, 0x00)} <= colours(pixels), "the bars are not painted"

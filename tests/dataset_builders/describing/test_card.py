@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from dataset_builders.describing.card import HTML, MARKDOWN, SHEET, _marked, kin
 from dataset_builders.describing.sections import _short, _tasks
 from dataset_builders.sources import EpisodeRef
 from simulation.recordings.trajectories import EpisodeInfo
+from tests.browser import title_after
 from tests.dataset_builders.conftest import TASK
 
 
@@ -40,22 +39,14 @@ def test_marked_words_become_code_and_nothing_else_markup() -> None:
 
 @pytest.mark.parametrize("width", [400, 1280])
 def test_the_page_is_no_wider_than_its_window(width: int, dataset: Path, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
     text = (dataset / HTML).read_text()
     assert "`" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL)
     frame = f'<iframe width="{width}" height="900" srcdoc="{html.escape(text)}"></iframe>'
     told = "[e.scrollWidth, e.clientWidth]"
     look = f"const e = frames[0].document.documentElement; document.title = JSON.stringify({told})"
-    page = tmp_path / "page.html"
-    page.write_text(f"<title></title>{frame}<script>onload = () => {{ {look} }}</script>")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    command = [browser, *flags, "--dump-dom", page.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    title = re.search(r"<title>(.*?)</title>", dom)
-    assert title is not None
-    needed, wide = json.loads(title[1])
+    page = f"<title></title><body>{frame}</body>"
+    title = title_after(page, f"onload = () => {{ {look} }}", tmp_path)
+    needed, wide = json.loads(title)
     assert needed <= wide and width - 20 <= wide <= width
 
 

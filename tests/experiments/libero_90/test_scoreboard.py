@@ -19,6 +19,7 @@ from experiments.libero_90.scoreboard import Scoreboard
 from experiments.libero_90.write import html, markdown
 from experiments.study_results import StudyError, write_result
 from experiments.study_tests import BASELINE, DLR
+from tests.browser import colours, painted, title_after
 from tests.experiments.libero_90.made_up import TASKS, finish, result
 
 HOSTILE = '<script>alert("x")</script> | & co'
@@ -195,3 +196,25 @@ def test_the_page_runs_its_own_script_alone_and_loads_nothing(board: Scoreboard)
     assert page.sources == ["data:image/webp;base64,UklGRg=="]
     assert page.kinds == ["weak", "solved", "solved", "solved", "", "failed"]
     assert not re.search(r"\son\w+=", text.replace(script, ""))
+
+
+def test_browser_sorts_and_filters(board: Scoreboard, tmp_path: Path) -> None:
+    work = """
+    const table = document.getElementById("tasks"), [first] = table.tHead.rows[1].cells;
+    first.querySelector("button").click();
+    const shown = () => [...table.tBodies[0].rows].filter((row) => !row.hidden);
+    const names = shown().map((row) => row.querySelector("th").textContent);
+    const sorted = names.every((name, i) => !i || names[i - 1].localeCompare(name) <= 0);
+    const select = document.querySelector('select[data-field="kinds"]');
+    select.value = "solved"; select.dispatchEvent(new Event("change"));
+    const kinds = shown().map((row) => row.dataset.kinds).join(" ");
+    document.title = [names.length, sorted, kinds, document.getElementById("count").textContent];
+    """
+    title = title_after(html(board, {}), work, tmp_path)
+    assert title == "6,true,solved solved solved,3 of 6 tasks"
+
+
+@pytest.mark.parametrize("width", [375, 1440])
+def test_browser_lays_the_page_out(board: Scoreboard, tmp_path: Path, width: int) -> None:
+    pixels = painted(html(board, {}), tmp_path, width, height=2000)
+    assert colours(pixels[:, -12:]) == {(0xFF, 0xFF, 0xFF)}, "something sticks out"

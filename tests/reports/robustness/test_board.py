@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from eval_harness.perturbations.arms import CONTROL_ARM
 from eval_harness.results import ResultsError
 from reports.robustness.entries import differences, group_entries, load_entries
 from reports.robustness.write import write_board, write_report
 from reports.video import VideoSettings
+from tests.browser import colours, painted, title_after
 from tests.eval_harness.folders import BOWL, DRAWER, trajectory, write_folder
 from tests.reports.robustness.arms_folder import write_arms
 from tests.reports.test_run import Page
@@ -154,21 +151,9 @@ def test_nothing_to_show(tmp_path: Path) -> None:
     assert CONTROL_ARM == "control"
 
 
-def chromium(*arguments: str, profile: Path) -> str:
-    """Return what a real browser prints."""
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command = [found, *options, "--hide-scrollbars", f"--user-data-dir={profile}", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=200).stdout
-
-
 def test_browser_sorts_and_filters(page: str, tmp_path: Path) -> None:
     """A script of the test's own, which the page's policy would refuse, works its controls."""
-    open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    work = """<script>
+    work = """
     const select = document.querySelector('select[data-field="axis"]');
     select.value = "camera"; select.dispatchEvent(new Event("change"));
     const table = document.querySelectorAll("table.sortable")[1];
@@ -177,34 +162,14 @@ def test_browser_sorts_and_filters(page: str, tmp_path: Path) -> None:
     const films = [...document.querySelectorAll("figure[data-level]")].filter((f) => !f.hidden);
     document.title = [rows.map((row) => row.dataset.policy + " " + row.dataset.axis).join(", "),
       document.getElementById("count").textContent, films.length].join("; ");
-    </script>"""
-    path = tmp_path / "board.html"
-    path.write_text(open_page.replace("</body>", f"{work}</body>"))
-    printed = chromium("--dump-dom", path.as_uri(), profile=tmp_path / "profile")
-    title = re.search(r"<title>(.*?)</title>", printed)
-    assert title is not None
-    assert title[1] == "weak camera, strong camera; 10 of 16 rows; 2"
+    """
+    title = title_after(page, work, tmp_path)
+    assert title == "weak camera, strong camera; 10 of 16 rows; 2"
 
 
 @pytest.mark.parametrize(("width", "dark"), [(375, True)])
 def test_browser_lays_the_page_out(page: str, tmp_path: Path, width: int, dark: bool) -> None:
     """On a phone, where the tables scroll within themselves, nothing sticks out."""
-    (tmp_path / "board.html").write_text(page)
-    frame = tmp_path / "frame.html"
-    frame.write_text(
-        '<meta name="color-scheme" content="dark"><body style="margin:0;background:#f0f">'
-        f'<iframe src="board.html" style="border:0;width:{width}px;height:4000px"></iframe>'
-    )
-    picture = tmp_path / "page.png"
-    chromium(
-        f"--blink-settings=preferredColorScheme={int(not dark)}",
-        "--window-size=600,4000",
-        f"--screenshot={picture}",
-        frame.as_uri(),
-        profile=tmp_path / "profile",
-    )
-    pixels = np.asarray(Image.open(picture).convert("RGB"))[:4000, :width]
-    margin = {tuple(c) for c in np.unique(pixels[:, -12:].reshape(-1, 3), axis=0)}
-    assert margin == {(0x16, 0x18, 0x1B)}, "something sticks out"
-    colours = {tuple(c) for c in np.unique(pixels.reshape(-1, 3), axis=0)}
-    assert (0x2F, 0x8F, 0xD0) in colours, "the bars are not painted"
+    pixels = painted(page, tmp_path, width, height=4000, dark=dark)
+    assert colours(pixels[:, -12:]) == {(0x16, 0x18, 0x1B)}, "something sticks out"
+    assert (0x2F, 0x8F, 0xD0) in colours(pixels), "the bars are not painted"
