@@ -1,6 +1,7 @@
 """Trainings that were done a second time, later and elsewhere, and how far the results moved.
 
 `python -m experiments.libero_90 --out results/again --run FOLDER --page-file FILE` does some again.
+What a second time replaces is moved from `results/libero_90` to `results/before/libero_90`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
+from experiments.libero_90.scoreboard import AGAIN, BEFORE, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, number, ways
 from experiments.study_results import Measured, StageResult
 from generator.run_folder import LEARN
@@ -30,7 +31,7 @@ class Pair:
     recipe: str
     """The recipe's."""
     first: RecipeRow
-    """What the scoreboard counts."""
+    """What it came to the first time."""
     second: RecipeRow
     """What it came to the second time."""
 
@@ -53,10 +54,10 @@ class Pair:
 def done_again(board: Scoreboard) -> Table:
     """Return what the second time came to, of all trainings that were done again."""
     pairs = [
-        Pair(row.name, recipe, row.recipes[recipe], board.again[row.key, recipe])
+        Pair(row.name, recipe, *board.twice[row.key, recipe])
         for row in board.rows
         for recipe in RECIPES
-        if recipe in row.recipes and (row.key, recipe) in board.again
+        if (row.key, recipe) in board.twice
     ]
     if not pairs:
         return Table("Done again", before=["None has been done again."])
@@ -71,26 +72,37 @@ def done_again(board: Scoreboard) -> Table:
         ]
         for pair in pairs
     ]  # fmt: skip
-    before = [_what(pairs), *_changes(pairs), *_moved_now(pairs)]
+    before = [_what(pairs, board.replaced), *_changes(pairs), *_moved_now(pairs)]
     return Table("Done again", [*heads, "alike"], rows, before)
 
 
-def _what(pairs: Sequence[Pair]) -> str:
-    """Return which trainings were done again, and how many are alike up to where."""
+def _what(pairs: Sequence[Pair], replaced: int) -> str:
+    """Return which trainings were done again, which of the two counts, and how many are alike."""
     machines = {str(pair.second.result.provenance.get("machine", "")) for pair in pairs}
     alike = [pair.alike for pair in pairs]
     started = [one for one in alike if one]
     return (
         f"{len(pairs)} trainings of {len({pair.name for pair in pairs})} tasks were done a second "
         f"time, from the demonstrations on, by later versions of the code on another machine "
-        f"({'; '.join(sorted(machines))}); results in `results/{AGAIN}`. {len(started)} began with "
-        "demonstrations of the same "
-        "figures; the skills of the others' demonstrators had changed. Of these "
-        f"{sum(one != _STARTED for one in started)} had the same success and figures after "
-        f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit. Some of "
-        "DLR's had a short PPO's steps for each pattern. So a row says how far code and machine "
-        "together move a task's result."
+        f"({'; '.join(sorted(machines))}). " + _counted(len(pairs), replaced) + " "
+        f"{len(started)} began with demonstrations of the same figures; the skills of the others' "
+        f"demonstrators had changed. Of these {sum(one != _STARTED for one in started)} had the "
+        f"same success and figures after `learn`, and {started.count(_ENDED)} at the end as well, "
+        "to the ninth digit. So a row says how far code and machine together move a task's result."
     )
+
+
+def _counted(pairs: int, replaced: int) -> str:
+    """Return which of the two times the scoreboard counts."""
+    text = []
+    if replaced:
+        text.append(
+            f"{replaced} had been given too few steps of PPO (see above): the second time each "
+            f"pattern had the steps of a short PPO, and counts; the first is in `results/{BEFORE}`."
+        )
+    if pairs > replaced:
+        text.append(f"Of {pairs - replaced} the first counts; the second is in `results/{AGAIN}`.")
+    return " ".join(text)
 
 
 def _changes(pairs: Sequence[Pair]) -> list[str]:
