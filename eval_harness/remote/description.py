@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ _MOST_STEPS = 100_000
 _CLIENT = re.compile("[0-9a-zA-Z]{1,64}")
 _LARGEST = 480
 """Largest pictures that are drawn for a policy, pixels."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,48 @@ class Description:
         return cls(needs, plain(identity), execute)
 
 
+class FirstGreeting:
+    """What a server said of itself when it was connected; later greetings are held against it.
+
+    Args:
+        url: The server's address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.content: Mapping[str | bytes, Any] = {}
+        self.described: Description | None = None
+        self._url = url
+        self._heard = self._warned = False
+
+    @property
+    def said(self) -> Any:
+        """Its content as JSON can hold it, the same for the same content."""
+        return _said(self.content)
+
+    def hear(self, content: Mapping[str | bytes, Any]) -> None:
+        """Take a greeting; one of a server that describes no policy may differ, with a warning.
+
+        Raises:
+            WireError: its description of the policy is malformed.
+            PolicyError: another policy is described than at first; a result would be of both.
+        """
+        entry = content.get(KEY)
+        described = None if entry is None else Description.from_message(entry)
+        if not self._heard:
+            self.content, self.described, self._heard = content, described, True
+        elif described != self.described:
+            raise PolicyError(
+                f"{self._url}: another policy is served there than when this one was connected: "
+                "serve that one again, or evaluate the other into a folder of its own"
+            )
+        elif described is None and not self._warned and _said(content) != self.said:
+            self._warned = True
+            logger.warning(
+                "%s: the server greets otherwise than when it was connected: if it serves another "
+                "policy now, this result is of both", self._url
+            )  # fmt: skip
+
+
 def new_client() -> str:
     """Return a name that no other client has; a server keeps the episodes of each apart."""
     return secrets.token_hex(16)
@@ -129,22 +174,13 @@ def integer(value: object, name: str, least: int = 0, most: int = (1 << 64) - 1)
     return value
 
 
-def check_same(url: str, first: Description | None, now: Description | None) -> None:
-    """Look at whether a server describes the policy that it described at first.
-
-    Raises:
-        PolicyError: it describes another; episodes of both would be one result.
-    """
-    if now != first:
-        raise PolicyError(
-            f"{url}: another policy is served there than when this one was connected: serve that "
-            "one again, or evaluate the other into a folder of its own"
-        )
-
-
 def plain(value: Any) -> Any:
     """Return a greeting's content as JSON can hold it, the same for the same content."""
     return json.loads(json.dumps(value, sort_keys=True, default=_to_plain, skipkeys=True))
+
+
+def _said(content: Mapping[str | bytes, Any]) -> Any:
+    return plain({name: value for name, value in content.items() if isinstance(name, str)})
 
 
 def _to_plain(value: object) -> object:

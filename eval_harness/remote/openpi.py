@@ -29,14 +29,7 @@ from eval_harness.remote.connection import (
     gather,
     websocket_url,
 )
-from eval_harness.remote.description import (
-    KEY,
-    Description,
-    check_same,
-    episode_to_message,
-    new_client,
-    plain,
-)
+from eval_harness.remote.description import KEY, FirstGreeting, episode_to_message, new_client
 from eval_harness.remote.wire import WireError, actions, numbers, pack, picture, text
 
 CAMERAS = {"agentview": "observation/image", "robot0_eye_in_hand": "observation/wrist_image"}
@@ -111,9 +104,7 @@ class OpenPiPolicy(Policy):
         self.url = websocket_url(url)
         self._config = config
         self._headers = {"Authorization": f"Api-Key {api_key}"} if api_key else None
-        self._metadata: dict[str | bytes, Any] = {}
-        self._described: Description | None = None
-        self._greeted = False
+        self._greeting = FirstGreeting(self.url)
         self._begun: set[EpisodeKey] = set()
         self._client = new_client()
         self._answered = False
@@ -146,10 +137,9 @@ class OpenPiPolicy(Policy):
 
     def identity(self) -> dict[str, Any]:
         """Return what the server says of its policy, and its address where it says too little."""
-        if self._described is not None:
-            return {"kind": "openpi", "policy": dict(self._described.identity)}
-        metadata = {k: v for k, v in self._metadata.items() if isinstance(k, str)}
-        return {"kind": "openpi", "url": self.url, "metadata": plain(metadata)}
+        if (served := self._greeting.described) is not None:
+            return {"kind": "openpi", "policy": dict(served.identity)}
+        return {"kind": "openpi", "url": self.url, "metadata": self._greeting.said}
 
     def close(self) -> None:
         """Close the connections."""
@@ -162,22 +152,19 @@ class OpenPiPolicy(Policy):
 
     async def _greet(self, link: Link) -> None:
         metadata = await link.receive()
-        entry = metadata.get(KEY)
         try:
-            described = None if entry is None else Description.from_message(entry)
+            self._greeting.hear(metadata)
         except WireError as error:
             raise PolicyError(f"{self.url}: the server sent {error}") from error
-        if not self._greeted:
-            self._metadata, self._described, self._greeted = metadata, described, True
-        check_same(self.url, self._described, described)
 
     def _find_requirements(
         self, chunk: int | None, connections: int | None, image_size: int
     ) -> Requirements:
-        needs = self._described.requirements if self._described else Requirements()
-        batch = connections or (needs.batch if self._described else _CONNECTIONS)
+        served = self._greeting.described
+        needs = served.requirements if served else Requirements()
+        batch = connections or (needs.batch if served else _CONNECTIONS)
         if chunk is None:
-            chunk = needs.chunk if self._described else self._probe(image_size)
+            chunk = needs.chunk if served else self._probe(image_size)
         return replace(needs, chunk=chunk, batch=min(batch, _MOST_CONNECTIONS))
 
     def _probe(self, image_size: int) -> int:
@@ -191,7 +178,7 @@ class OpenPiPolicy(Policy):
 
     def _request(self, observation: Observation) -> dict[str, Any]:
         request = to_request(observation, self.requirements)
-        if self._described is not None:
+        if self._greeting.described is not None:
             key = observation.key
             begins = key in self._begun
             request[KEY] = episode_to_message(key, observation.step, begins, self._client)

@@ -34,14 +34,7 @@ from eval_harness.remote.connection import (
     last_line,
     websocket_url,
 )
-from eval_harness.remote.description import (
-    KEY,
-    Description,
-    check_same,
-    episode_to_message,
-    new_client,
-    plain,
-)
+from eval_harness.remote.description import KEY, FirstGreeting, episode_to_message, new_client
 from eval_harness.remote.vla_eval_messages import (
     ACTION_FORMATS,
     HELLO,
@@ -94,9 +87,7 @@ class VlaEvalPolicy(Policy):
     def __init__(self, url: str, chunk: int = 1, config: ClientConfig = ClientConfig()) -> None:
         self.url = websocket_url(url)
         self._config = config
-        self._hello: Mapping[str | bytes, Any] = {}
-        self._described: Description | None = None
-        self._greeted = False
+        self._greeting = FirstGreeting(self.url)
         self._answered = False
         self._reset: set[EpisodeKey] = set()
         self._client = new_client()
@@ -112,7 +103,7 @@ class VlaEvalPolicy(Policy):
 
     def run_under(self, protocol: Protocol) -> None:
         """Say so where the server executes other parts of its chunks than the protocol does."""
-        if (served := self._described) is not None:
+        if (served := self._greeting.described) is not None:
             chunk = served.requirements.chunk
             if (wanted := min(protocol.chunk or chunk, chunk)) != served.execute:
                 logger.warning(
@@ -147,11 +138,10 @@ class VlaEvalPolicy(Policy):
 
     def identity(self) -> dict[str, Any]:
         """Return what the server says of itself, and its address where it says too little."""
-        if (served := self._described) is not None:
+        if (served := self._greeting.described) is not None:
             known = {"policy": dict(served.identity), "execute": served.execute}
             return {"kind": "vla_eval", **known}
-        hello = {k: v for k, v in self._hello.items() if isinstance(k, str)}
-        return {"kind": "vla_eval", "url": self.url, "hello": plain(hello)}
+        return {"kind": "vla_eval", "url": self.url, "hello": self._greeting.said}
 
     def close(self) -> None:
         """Close the connections."""
@@ -167,33 +157,29 @@ class VlaEvalPolicy(Policy):
         await link.send(Message("hello", HELLO, 0).packed())
         try:
             reply = Message.from_dict(await link.receive())
-            entry = reply.payload.get(KEY)
-            described = None if entry is None else Description.from_message(entry)
+            if reply.type != "hello":
+                raise PolicyError(f"{self.url} is no vla-eval server: it greets with {reply.type}")
+            self._greeting.hear(reply.payload)
         except WireError as error:
             raise PolicyError(f"{self.url} is no vla-eval server: it sent {error}") from error
-        if reply.type != "hello":
-            raise PolicyError(f"{self.url} is no vla-eval server: it greets with {reply.type}")
-        if not self._greeted:
-            self._hello, self._described, self._greeted = reply.payload, described, True
-        check_same(self.url, self._described, described)
 
     def _find_requirements(self, chunk: int) -> Requirements:
-        wishes = self._hello.get("observation_params") or {}
+        wishes = self._greeting.content.get("observation_params") or {}
         if not isinstance(wishes, dict):
             raise PolicyError(f"{self.url}: the server's observation_params are no map")
         if wishes.get("absolute_action"):
             raise PolicyError(f"{self.url}: the server's actions are absolute, not LIBERO's")
         self._warn_of_formats()
         self._robosuite_rotation = bool(wishes.get("quat_no_antipodal"))
-        if self._described is not None:
-            needs = self._described.requirements
+        if (served := self._greeting.described) is not None:
+            needs = served.requirements
             return replace(needs, chunk=chunk, batch=_BATCH, stateful=chunk == 1)
         wrist = ("robot0_eye_in_hand",) if wishes.get("send_wrist_image") else ()
         state = ("proprio",) if wishes.get("send_state") else ()
         return Requirements(("agentview", *wrist), state, chunk, _BATCH, stateful=chunk == 1)
 
     def _warn_of_formats(self) -> None:
-        spec = self._hello.get("action_spec") or {}
+        spec = self._greeting.content.get("action_spec") or {}
         for part, ours in ACTION_FORMATS.items() if isinstance(spec, dict) else ():
             theirs = spec.get(part, {})
             found = theirs.get("format", ours) if isinstance(theirs, dict) else theirs
@@ -244,7 +230,7 @@ class VlaEvalPolicy(Policy):
 
     def _payload(self, observation: Observation) -> dict[str, Any]:
         payload, name = to_payload(observation, self.requirements), STATES["proprio"]
-        if name in payload and self._described is None:
+        if name in payload and self._greeting.described is None:
             if payload[name].shape != (_STATE_DIM,):
                 raise PolicyError(
                     f"{self.url}: a vla-eval server takes LIBERO's state of {_STATE_DIM} numbers; "
@@ -263,7 +249,7 @@ class VlaEvalPolicy(Policy):
             task |= {"suite": known.suite, "task_id": known.index}
         except UnknownTaskError:
             task |= {"suite": key.task.partition("/")[0]}
-        if self._described is None:
+        if self._greeting.described is None:
             return {"task": task}
         return {"task": task, KEY: episode_to_message(key, 0, True, self._client)}
 

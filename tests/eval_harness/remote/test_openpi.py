@@ -286,6 +286,23 @@ def test_another_policy_at_the_address_is_told(kind: type[OpenPiPolicy | VlaEval
     policy.close()
 
 
+def test_a_server_that_greets_otherwise_later_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It does not describe its policy, so that the greeting may have changed for other reasons."""
+    server = OpenPiServer({"checkpoint": "a"})
+    with raw_server(server) as address, client(address, connections=3) as policy:
+        policy.act([observation(), observation(1)])
+        assert not caplog.text
+        server.metadata = {"checkpoint": "b"}
+        for prompt in ("break", "go on", "break", "go on"):
+            with contextlib.suppress(PolicyError):
+                policy.act([observation(instruction=prompt)])
+        assert policy.identity()["metadata"] == {"checkpoint": "a"}
+    assert len(server.headers) > 3
+    assert caplog.text.count("greets otherwise than when it was connected") == 1
+
+
 def test_a_server_that_dies_while_it_computes_is_told_at_once() -> None:
     async def die(socket: ServerConnection) -> None:
         await socket.send(msgpack_numpy.packb({}))
