@@ -18,6 +18,8 @@ from analysis.trajectories import DiversityError
 FloatArray = npt.NDArray[np.float64]
 
 _PAIRS_AT_ONCE = 1024
+_POSES = 512
+"""Poses, about, of which the bandwidth is taken."""
 
 
 def dtw_matrix(paths: Sequence[FloatArray], space: Space, count: int = MOMENTS) -> FloatArray:
@@ -92,7 +94,8 @@ def gak_bandwidth(paths: Sequence[FloatArray], space: Space, count: int = MOMENT
     """
     read = moments(paths, space, count)
     poses = read.reshape(-1, read.shape[-1])
-    poses = poses[:: max(1, len(poses) // 512)]
+    # An odd stride meets all moments of the paths, whose number is a power of 2.
+    poses = poses[:: max(1, len(poses) // _POSES) | 1]
     apart = distances(poses[:, None], poses[None])[np.triu_indices(len(poses), 1)]
     return float(np.median(apart)) * float(np.sqrt(count)) or 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 
 COVERING = 10
 """Episodes K that are drawn for Coverage@K."""
+_LEAST_EPISODES = 3
+"""Demonstrations of a way from which it is learnt."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,12 @@ class Repertoire:
         self.ways = [t.way for t in demonstrations]
         self.classifier: WayClassifier | None = None
         """None where the demonstrations have not two ways with three episodes each."""
-        named = [(p, w) for p, w in zip(self._paths, self.ways, strict=True) if w]
-        counts = [[way for _, way in named].count(way) for way in {way for _, way in named}]
-        if len(counts) > 1 and min(counts) > 2:
-            self.classifier = WayClassifier([p for p, _ in named], [w for _, w in named])
+        shown = Counter(filter(None, self.ways))
+        self.known = {way for way, episodes in shown.items() if episodes >= _LEAST_EPISODES}
+        """The ways that it tells apart; it does not learn those that are rarer."""
+        self._learnt = [place for place, way in enumerate(self.ways) if way in self.known]
+        if len(self.known) > 1:
+            self.classifier = WayClassifier(*self._learnable())
 
     def named(self, trajectories: Sequence[Trajectory]) -> list[str]:
         """Return the recognised way of each episode, of the demonstrations' own held out."""
@@ -75,13 +80,13 @@ class Repertoire:
         names = self.classifier.name([t.proprio for t in trajectories])
         if not self._is_own(trajectories):
             return names
-        known = [place for place, way in enumerate(self.ways) if way]
-        held_out = name_held_out(
-            [self._paths[p] for p in known], [self.ways[p] for p in known], seed=self._seed
-        )
-        for place, name in zip(known, held_out, strict=True):
+        held_out = name_held_out(*self._learnable(), seed=self._seed)
+        for place, name in zip(self._learnt, held_out, strict=True):
             names[place] = name
         return names
+
+    def _learnable(self) -> tuple[list[FloatArray], list[str]]:
+        return [self._paths[p] for p in self._learnt], [self.ways[p] for p in self._learnt]
 
     def coverage(self, trajectories: Sequence[Trajectory]) -> dict[str, float]:
         """Return Coverage@COVERING by space; empty where there are too few episodes for that."""
@@ -214,7 +219,7 @@ def _repertoire_figures(
         for space, value in repertoire.coverage(trajectories).items()
     }
     starts = [t.start for t in trajectories]
-    ways = [way for way in repertoire.ways if way]
+    ways = [way for way in repertoire.ways if way in repertoire.known]
     for key, labels, shown in (
         ("mode_entropy", modes, repertoire.modes),
         ("way_entropy", named, ways),

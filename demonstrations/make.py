@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from common.errors import DemonstrationError, SettingError, TrajectoryError, UnknownTaskError
+from common.files import output_errors
 from common.machine import cores
 from common.manifest import file_sha256
 from common.workers.progress import Bar
 from demonstrations.amplify import find_amplifier, list_recordings
-from demonstrations.audit import audit_path
+from demonstrations.audit import SUFFIX, audit_path
 from demonstrations.config import DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
 from demonstrations.demonstrator import AMPLIFIED, Demonstrator
@@ -26,6 +27,7 @@ from demonstrations.replays import Replays
 from demonstrations.scripted import Scripted
 from simulation.assets.resolve import AssetPack
 from simulation.environment import Environment
+from simulation.recordings.earlier import Relation
 from simulation.recordings.trajectories import Episode, TrajectoryFile, TrajectoryWriter
 from simulation.starts import FIRST_HELD_OUT_INIT
 from simulation.tasks import Task, get_task
@@ -94,17 +96,33 @@ def make_demonstrations(
             _replay_all(writer, config, assets)
         if demonstrator:
             _demonstrate_all(demonstrator, writer, config, assets)
-        if not replays:  # until now it was of the file that is replaced
-            audit_path(path).unlink(missing_ok=True)
+        _put_audit(writer, _audit_so_far(writer) if replays else None)
         return writer.finish()
 
 
 def _replay_all(writer: TrajectoryWriter, config: DemonstrationConfig, assets: AssetPack) -> None:
     """Replay people's demonstrations that no run has replayed for the file, and audit all."""
     files, replays = find_people(writer.task, config.human_demos), Replays(writer)
-    audit = audit_path(writer.path)
+    audit = _audit_so_far(writer)
     for replay in replay_people(writer.task, files, assets, config.drop_noops, audit, replays.find):
         replays.keep(replay.file, replay.row, replay.episode)
+
+
+def _audit_so_far(writer: TrajectoryWriter) -> Path:
+    """Return where the audit is until its file is; what it says of is lost with it."""
+    return writer.parts / f"people{SUFFIX}"
+
+
+def _put_audit(writer: TrajectoryWriter, audit: Path | None) -> None:
+    """Put an audit beside its file, if it has one; that of a file that makes way goes with it."""
+    path = audit_path(writer.path)
+    if writer.earlier is Relation.OTHER:
+        writer.make_way(others=(path,))
+    with output_errors(path):
+        if audit is None:
+            path.unlink(missing_ok=True)
+        else:
+            audit.replace(path)
 
 
 def _amplifies(task: Task, config: DemonstrationConfig) -> bool:

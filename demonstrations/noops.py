@@ -70,7 +70,8 @@ def replay_person(env: Environment, recording: Recording, drop_noops: bool) -> R
         episode = _replay(env, recording, recording.actions[needed])
         if episode.info.success:
             count = min(len(episode), len(needed))
-            dropped = int(needed[count - 1]) + 1 - count
+            beyond = len(episode) > count  # the last needed action, so that no no-op was kept
+            dropped = noops if beyond else int(needed[count - 1]) + 1 - count
             return Replayed(episode, "filtered" if dropped else "replayed", noops, dropped)
     episode = _replay(env, recording, recording.actions)
     if episode.info.success:

@@ -187,12 +187,11 @@ class Supply:
 
     def _put(self, task: Task, source: Path, copy: bool) -> None:
         path = self._path(task)
-        if path.resolve() == source.resolve():
-            note_sums(path.parent, {path.name: file_sha256(path)})
-            return
         digest = file_sha256(source)
         with lock_folder(path.parent):
-            if copy:
+            if path.resolve() == source.resolve() and not (copy and path.is_symlink()):
+                pass  # it is there already
+            elif copy:
                 with atomic_write(path) as temporary:
                     shutil.copyfile(source, temporary)
             else:

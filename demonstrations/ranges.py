@@ -16,6 +16,7 @@ from common.settings.ranges import (
     option,
 )
 from demonstrations.config import DemonstrationConfig
+from demonstrations.demonstrator import AMPLIFIED
 from simulation.starts import SEEDS
 
 RANGES: Mapping[str, Ranges] = {
@@ -43,9 +44,13 @@ def check_demonstrations(config: DemonstrationConfig, part: str = "") -> None:
         part: what comes before an option's name on the command line, such as `demonstrations`.
 
     Raises:
-        SettingError: one is out of its range, or the speeds are not a low and a high one.
+        SettingError: one is out of its range, the speeds are not a low and a high one, or
+            recordings to amplify are not named.
     """
     check_parts(config, RANGES, part)
+    if config.source == AMPLIFIED and config.episodes_per_way and not config.human_demos:
+        source, folder = option(part, "source"), option(part, "human_demos")
+        raise SettingError(f"{source} {AMPLIFIED} needs recordings: give their folder, {folder}")
     low, high = config.style.speed
     if low > high:
         speed = option(part, "style.speed")

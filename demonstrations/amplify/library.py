@@ -49,8 +49,10 @@ def list_recordings(task: Task, folder: str | Path) -> list[Path]:
     """
     if str(folder) == OFFICIAL:
         return find_people(task, folder)
-    if not Path(folder).is_dir():
-        raise DemonstrationError(f"{folder} is not there: give a folder of recordings")
+    if not str(folder) or not Path(folder).is_dir():
+        raise DemonstrationError(
+            f"{folder or 'no folder'} is not there: give a folder of recordings (--human-demos)"
+        )
     return find_recordings(Path(folder))
 
 

@@ -70,12 +70,13 @@ def clear(folder: Path, holds: re.Pattern[str]) -> None:
         shutil.rmtree(folder)
 
 
-def set_aside(path: Path, beside: Sequence[str] = ()) -> Path:
+def set_aside(path: Path, beside: Sequence[str] = (), others: Sequence[Path] = ()) -> Path:
     """Give what is at a path, a file or a folder, a name beside it, and say so on one line.
 
     Args:
         path: what makes way.
         beside: endings that, added to its name, name files that go with it.
+        others: files of other names that go with it, each to a name beside its own.
 
     Returns:
         where it is now.
@@ -91,6 +92,9 @@ def set_aside(path: Path, beside: Sequence[str] = ()) -> Path:
             companion = path.with_name(path.name + ending)
             if companion.exists():
                 companion.replace(aside.with_name(aside.name + ending))
+        for other in others:
+            if other.exists():
+                other.replace(other.with_name(f"{other.name}.{_ASIDE}_{number}"))
         path.rename(aside)
     print(
         f"dlr: {path} is of other settings, versions or assets; it is kept as {aside.name}",

@@ -148,9 +148,9 @@ class TrajectoryWriter:
         with TrajectoryFile(self.path) as file:
             return self._relation(file.attributes)
 
-    def make_way(self, beside: Sequence[str] = ()) -> None:
-        """Set the file that is there aside, with those beside it whose names end so."""
-        set_aside(self.path, beside)
+    def make_way(self, beside: Sequence[str] = (), others: Sequence[Path] = ()) -> None:
+        """Set the file that is there aside, with those that go with it (see `set_aside`)."""
+        set_aside(self.path, beside, others)
 
     @functools.cached_property
     def done(self) -> set[int]:

@@ -76,6 +76,14 @@ def test_order_changes_no_distance(arcs: list[np.ndarray], space: Space) -> None
     np.testing.assert_allclose(np.diag(forth), 0, atol=1e-9)
 
 
+@pytest.mark.parametrize("count", [120, 256, 512, 1024])
+def test_the_bandwidth_is_of_all_moments(arcs: list[np.ndarray], count: int) -> None:
+    """All paths begin in one place, and go apart from there."""
+    many = [arcs[i % len(arcs)] for i in range(count)]
+    whole = gak_bandwidth(arcs * 4, "positions")
+    assert gak_bandwidth(many, "positions") == pytest.approx(whole, rel=0.1)
+
+
 def test_degenerate_paths() -> None:
     still = path(np.zeros((5, 3)))
     assert dtw_matrix([still], "positions").tolist() == [[0]]

@@ -41,6 +41,20 @@ def test_all_ways_are_kept(repertoire: Repertoire) -> None:
     assert found.confusion is None and "way_agreement" not in figures
 
 
+def test_a_way_that_was_shown_once_hides_no_others() -> None:
+    shown = [t for t in three_ways(6) if t.way != "right"] + three_ways(2, seed=7)[2:6:3]
+    assert [t.way for t in shown].count("right") == 2
+    repertoire = Repertoire(shown)
+    assert repertoire.known == {"left", "middle"}
+    made = [t for t in three_ways(4, seed=1) if t.way != "right"]
+    found = profile(made, repertoire, resamples=20)
+    assert found.ways == {"left": 4, "middle": 4}
+    assert found.figures["way_entropy"].value == pytest.approx(1)
+    assert found.figures["way_agreement"].value == 1
+    assert 0.8 < profile(shown, repertoire, resamples=20).figures["way_agreement"].value < 1
+    assert Repertoire(shown[-2:] + shown[:1]).classifier is None
+
+
 def test_one_way_is_seen(repertoire: Repertoire) -> None:
     lone = [t for t in three_ways(12, seed=2) if t.way == "left"]
     whole = measured(three_ways(4, seed=2), repertoire)

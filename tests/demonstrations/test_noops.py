@@ -73,6 +73,24 @@ def test_pauses_are_dropped(drawer: Environment, successes: list[Episode]) -> No
     np.testing.assert_array_equal(whole.episode.actions[: len(actions)], actions)
 
 
+def test_pauses_after_the_last_action_count_where_it_is_held_instead(
+    drawer: Environment, successes: list[Episode]
+) -> None:
+    """The recording ends before success, which holding its last action brings about."""
+    episode = successes[0]
+    for left in range(2, 16):
+        short = episode.actions[:-left]
+        held = replay_person(drawer, recorded(drawer, episode, short), drop_noops=True)
+        if held.kept == "replayed" and held.episode is not None and len(held.episode) > len(short):
+            break
+    else:
+        pytest.fail("no end of this episode can be held")
+    waits = np.concatenate((short, np.repeat(short[-1:] * ([0.0] * 6 + [1.0]), 5, axis=0)))
+    found = replay_person(drawer, recorded(drawer, episode, waits), drop_noops=True)
+    assert found.episode is not None and len(found.episode) == len(held.episode)
+    assert (found.kept, found.noops, found.dropped) == ("filtered", 5, 5)
+
+
 def test_nothing_is_dropped_where_there_is_nothing(
     drawer: Environment, successes: list[Episode]
 ) -> None:

@@ -159,6 +159,18 @@ def test_files_that_are_here_are_linked_or_copied(
         open_recordings(path, drawer.task, drawer.scene.assets)
 
 
+def test_a_copy_takes_the_place_of_a_link(
+    drawer: Environment, successes: list[Episode], tmp_path: Path
+) -> None:
+    written = write_official(tmp_path, drawer, successes)
+    content = written.read_bytes()
+    for copy in (False, True, True):
+        (path,) = Told().supply().take([drawer.task], written, copy)
+        assert path.is_symlink() != copy
+    written.unlink()
+    assert path.read_bytes() == content
+
+
 def test_one_file_can_be_named_and_one_in_place_stays(
     drawer: Environment, successes: list[Episode], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cli.main import main
 from common.errors import DemonstrationError, TrajectoryError
 from common.json_files import write_sealed
-from demonstrations import people
+from demonstrations import make, people
 from demonstrations.audit import Audit, Row, audit_path, find_audits, read_audit, write_audit
 from demonstrations.config import DemonstrationConfig
 from demonstrations.make import make_demonstrations
@@ -113,6 +113,39 @@ def test_a_killed_run_replays_nothing_again(
     for file in (tmp_path / "undisturbed").iterdir():
         assert (tmp_path / "killed" / file.name).read_bytes() == file.read_bytes()
     assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["a.audit.json", "a.hdf5"]
+
+
+def test_an_audit_stays_and_goes_with_its_file(
+    official: tuple[Path, list[Episode]],
+    drawer: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, episodes = official
+    path, assets = tmp_path / "made" / "a.hdf5", drawer.scene.assets
+    config = DemonstrationConfig(episodes_per_way=0, human_demos=str(folder))
+    make_demonstrations(drawer.task, path, config, assets).close()
+    kept = {file: file.read_bytes() for file in (path, audit_path(path))}
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    write_official(bad, drawer, [spoilt(episodes[0])])
+    other = replace(config, human_demos=str(bad))
+    for _ in range(2):
+        with pytest.raises(DemonstrationError, match="no human demonstration of"):
+            make_demonstrations(drawer.task, path, other, assets)
+    assert {file: file.read_bytes() for file in kept} == kept
+    (failed,) = (audit for audit in find_audits(path.parent) if audit != audit_path(path))
+    assert read_audit(failed).count("left out") == len(read_audit(failed).rows) == 1
+    scripted = DemonstrationConfig(episodes_per_way=1, source="scripted")
+    with monkeypatch.context() as patched:
+        patched.setattr(make, "_put_audit", None)  # ends before the file is replaced
+        with pytest.raises(TypeError):
+            make_demonstrations(drawer.task, path, scripted, assets)
+    assert {file: file.read_bytes() for file in kept} == kept
+    make_demonstrations(drawer.task, path, scripted, assets).close()
+    aside = [file.with_name(f"{file.name}.set_aside_1") for file in kept]
+    assert [file.read_bytes() for file in aside] == list(kept.values())
+    assert not audit_path(path).exists()
 
 
 def test_no_ops_may_stay(

@@ -76,3 +76,13 @@ def test_commands_refuse_numbers_before_they_make_anything(
     tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(arguments, tmp_path, capsys).startswith(f"dlr: {message}")
+
+
+@pytest.mark.parametrize("part", ["", "demonstrations"])
+def test_recordings_to_amplify_are_to_be_named(part: str) -> None:
+    name = f"--{part}." if part else "--"
+    words = f"{name}source amplified needs recordings: give their folder, {name}human-demos"
+    with pytest.raises(SettingError, match=f"^{words}$"):
+        check_demonstrations(DemonstrationConfig(source="amplified"), part)
+    check_demonstrations(DemonstrationConfig(source="amplified", human_demos="people"), part)
+    check_demonstrations(DemonstrationConfig(episodes_per_way=0, source="amplified"), part)
