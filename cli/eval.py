@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -150,7 +150,10 @@ class Compare:
 
 @dataclass(frozen=True)
 class Report:
-    """Print the success of an evaluation and write a page with videos of its failures."""
+    """Print the success of an evaluation and write a page with videos of its failures.
+
+    Of what `dlr eval decide` decided, print it alone.
+    """
 
     folder: tyro.conf.Positional[Path]
     """Results folder."""
@@ -178,12 +181,17 @@ class Report:
         from reports.video import VideoSettings
 
         if is_decision(self.folder) or is_decisions(self.folder):
+            if self != Report(self.folder):
+                raise UsageError("what was decided is printed alone: leave all options away")
             print_decisions(self.folder)
             return
         videos = VideoSettings() if self.videos else None
         if is_arms(self.folder):
-            if self.baseline is not None:
-                raise UsageError("compare arms one by one: `dlr eval compare A/light-3 B/light-3`")
+            if replace(self, out=None, videos=True, assets=None) != Report(self.folder):
+                raise UsageError(
+                    "what was evaluated under perturbation is compared arm by arm: `dlr eval "
+                    "compare A/light-3 B/light-3`, or `dlr eval report A/light-3`"
+                )
             paths = write.write_report(self.folder, self.out, videos, self.assets)
         else:
             paths = write_report(

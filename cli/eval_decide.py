@@ -12,7 +12,7 @@ import tyro
 
 from cli.doctor import load_mujoco
 from cli.eval_run import EXIT_INCOMPLETE
-from cli.eval_settings import Bench, EpisodeSettings
+from cli.eval_settings import Bench, EpisodeSettings, asked_levels
 from common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Decide(EpisodeSettings):
     """Decide under a change: camera, light, background, noise, language, robot, layout or objects;
     several one by one (camera,light), at once (camera+light), or all. Each axis and level is a
     decision of its own, in a folder of its own; the 5% of error are shared between them."""
-    levels: str = "3"
-    """Levels of each axis, as 3, 0-5 or 1,3,5. Level 0, without change, is decided only if named:
-    each policy is the other's control."""
+    levels: str | None = None
+    """Levels of each axis, as 3 (by default), 0-5 or 1,3,5. Level 0, without change, is decided
+    only if named: each policy is the other's control."""
 
     def __call__(self) -> None:
         """Decide."""
@@ -64,7 +64,8 @@ class Decide(EpisodeSettings):
         if self.difference is not None and not 0 < self.difference < 100:
             raise UsageError(f"--difference takes points above 0, such as 5: not {self.difference}")
         rule = DecisionRule(None if self.difference is None else self.difference / 100)
-        conditions = make_conditions(self.perturb, self.levels) if self.perturb else ()
+        levels = asked_levels(self.perturb, self.levels, by_default="3")
+        conditions = make_conditions(self.perturb, levels) if self.perturb else ()
         if is_decision(self.out) if conditions else is_decisions(self.out):
             with_it = "without --perturb" if conditions else "with --perturb"
             raise UsageError(f"{self.out} holds what was decided {with_it}: give another --out")

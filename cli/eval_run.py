@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from cli.doctor import load_mujoco
-from cli.eval_settings import EpisodeSettings
+from cli.eval_settings import EpisodeSettings, asked_levels
 from common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Run(EpisodeSettings):
     """What to change: camera, light, background, noise, language, robot, layout or objects; several
     one by one (camera,light), at once (camera+light), or all. `out` then has a folder for the
     control and for each axis and level, and `dlr eval report` says how much success is kept."""
-    levels: str = "0-5"
-    """Levels of each axis, as 0-5, 3 or 1,3,5; 0, the control, always runs."""
+    levels: str | None = None
+    """Levels of each axis, as 0-5 (by default), 3 or 1,3,5; 0, the control, always runs."""
 
     def __call__(self) -> None:
         """Run."""
@@ -74,6 +74,7 @@ class Run(EpisodeSettings):
         """Return the arms of an evaluation under perturbation; none where nothing is to change."""
         from eval_harness.perturbations.arms import is_arms, make_arms
 
+        levels = asked_levels(self.perturb, self.levels, by_default="0-5")
         if self.perturb is None:
             if is_arms(self.out):
                 raise UsageError(
@@ -87,7 +88,7 @@ class Run(EpisodeSettings):
             )
         if (self.out / "config.json").exists():
             raise UsageError(f"{self.out} holds an evaluation without perturbation: give another")
-        return make_arms(self.perturb, self.levels)
+        return make_arms(self.perturb, levels)
 
     def _rule(self) -> StoppingRule | None:
         from eval_harness.sequential.rules import StoppingRule

@@ -200,3 +200,14 @@ def show_episode(result: EpisodeResult, done: int, total: int) -> None:
     outcome = result.error or ("success" if result.success else "failure")
     where = f"{result.task} {result.episode}"
     print(f"{done}/{total}  {where}: {outcome}, {result.steps} steps", file=sys.stderr, flush=True)
+
+
+def asked_levels(perturb: str | None, levels: str | None, by_default: str) -> str:
+    """Return the levels of what is changed.
+
+    Raises:
+        UsageError: there are some and nothing is to be changed.
+    """
+    if levels is not None and not perturb:
+        raise UsageError("--levels are of what --perturb names: give both, or neither")
+    return by_default if levels is None else levels

@@ -57,11 +57,14 @@ def view(
         assets: `libero`, `embedded` or a folder of assets; by default as `dlr assets` says.
     """
     load_mujoco()
-    from simulation.pictures.pictures import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+    from simulation.pictures.pictures import LEAST_FPS, PICTURE_SUFFIXES, VIDEO_SUFFIXES
     from simulation.tasks import get_task
 
-    if size < 1 or every < 0 or not 0 < fps < math.inf or not cameras or not init:
-        raise UsageError("--size, --every and --fps are positive; --cameras and --init not empty")
+    if size < 1 or every < 0 or not LEAST_FPS <= fps < math.inf or not cameras or not init:
+        raise UsageError(
+            f"--size and --every are positive, --fps {LEAST_FPS} or more; --cameras and --init not "
+            "empty"
+        )
     if out is not None and out.suffix not in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
         raise UsageError(f"{out} should end in .png, .jpg or .mp4")
     if not task and file is None and results is None:

@@ -89,7 +89,7 @@ def _compile_on(upstream: Any, model: mujoco.MjModel, upper: Any, lower: Any) ->
             offset = data.xpos[upper_body] - data.xpos[lower_body]
             if math.hypot(*offset[:2].tolist()) > _MARGIN * _ON_DISTANCE:
                 return False
-            near = offset[0] ** 2 + offset[1] ** 2 < _ON_DISTANCE**2
+            near = np.linalg.norm(offset[:2]) < _ON_DISTANCE
             return bool(near and offset[2] >= 0) and touching(model, data)
 
         return on_object
@@ -130,12 +130,13 @@ def _compile_in(upstream: Any, inner: Any, outer: Any) -> Predicate:
     reach = _MARGIN * (math.hypot(*size) + _IN_SITE_SLACK)
 
     def inside(_: mujoco.MjModel, data: mujoco.MjData) -> bool:
-        offset = data.xpos[inner_body] - data.site_xpos[site]
-        if math.hypot(*offset.tolist()) > reach:
+        position, middle = data.xpos[inner_body], data.site_xpos[site]
+        if math.hypot(*(position - middle).tolist()) > reach:
             return False
         extent = np.abs(data.site_xmat[site].reshape(3, 3) @ size)
-        lower = -extent - np.array([0.0, 0.0, _IN_SITE_SLACK])
-        return bool(np.all(offset > lower) and np.all(offset < extent))
+        lower = middle - extent
+        lower[2] -= _IN_SITE_SLACK
+        return bool(np.all(position > lower) and np.all(position < middle + extent))
 
     return inside
 

@@ -178,7 +178,7 @@ def _open_whole(path: Path, length: int) -> FileIO | None:
     if len(content) != length + _CHECKSUM_BYTES or _checksum(content[:length]) != content[length:]:
         stored.close()
         return None
-    with contextlib.suppress(PermissionError):  # another user's cache: it is only read
+    with contextlib.suppress(OSError):  # another user's or a read-only cache: it is only read
         os.utime(stored.fileno())
     return stored
 

@@ -1,19 +1,22 @@
-"""Tells that a function is being compiled, which takes long, and when it has to be once more."""
+"""Tells that a function is being compiled, which takes long, and keeps it apart by its sources."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from numba.core import event
+from numba.core.caching import Cache, IndexDataCacheFile
+from numba.core.dispatcher import Dispatcher
 
-from common.files import write_text
-
-_SOURCES = "sources.sha256"
-"""Beside what is compiled: of which sources it is."""
+_PREFIX = "sources_"
+_UNUSED_S = 30 * 86400.0
+"""Seconds after which what was compiled of other sources is deleted."""
 
 
 class _Announcer(event.Listener):
@@ -52,25 +55,40 @@ def announce(function: Any, what: str, seconds: int) -> None:
     event.register("numba:compile", _Announcer(function, what, seconds))
 
 
-def forget_stale(function: Any, package: Path) -> None:
-    """Delete what is compiled of a function's package if that is of other sources.
+def cache_by_sources(package: Path) -> None:
+    """Let numba keep what it compiles of a package in a folder that is named by its sources.
 
-    numba looks whether the file of a function has changed, but not those of what it calls.
+    numba looks whether the file of a function has changed, but not those of what it calls; and
+    a process may compile long after it has read the sources, which may be others by then.
 
     Args:
-        function: compiled function with a cache, of a module of the package.
-        package: folder of the modules; all of them count.
+        package: folder of the modules; all of them count. It is called once they are imported.
     """
-    folder = Path(function._cache.cache_path)
     parts = (path.read_bytes() for path in sorted(package.glob("*.py")))
     digest = hashlib.sha256(b"".join(parts)).hexdigest()
-    mark = folder / _SOURCES
-    if mark.exists() and mark.read_text() == digest:
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).parent == package:
+            for value in vars(module).values():
+                cache = getattr(value, "_cache", None) if isinstance(value, Dispatcher) else None
+                if isinstance(cache, Cache):
+                    _keep_in(cache, f"{_PREFIX}{digest[:16]}")
+
+
+def _keep_in(cache: Any, name: str) -> None:
+    """Move a function's cache into a folder below the one it has; let those go that are old."""
+    above = Path(cache.cache_path)
+    if above.name == name:
         return
-    for stale in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
-        stale.unlink(missing_ok=True)
+    folder = above / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(mark, digest)
+    os.utime(folder)
+    for other in above.glob(f"{_PREFIX}*"):
+        if other.stat().st_mtime < time.time() - _UNUSED_S:
+            shutil.rmtree(other, ignore_errors=True)
+    stamp = cache._impl.locator.get_source_stamp()
+    cache._cache_path = str(folder)
+    cache._cache_file = IndexDataCacheFile(str(folder), cache._impl.filename_base, stamp)
 
 
 def _say(line: str) -> None:

@@ -23,7 +23,7 @@ from numba import types
 from numba.experimental import structref
 
 from common.errors import SettingError
-from simulation.physics.compilation import announce, forget_stale
+from simulation.physics.compilation import announce, cache_by_sources
 from simulation.physics.factor import NO, YES, compiled
 from simulation.physics.goal import set_goal
 from simulation.physics.lanes import address_of, offset, pointers
@@ -352,7 +352,7 @@ def control_step(loop, action):  # type: ignore[no-untyped-def]
         after_substep(sample, sim.qpos, problem.nq, sim.qvel, problem.nv)
 
 
-forget_stale(control_step, Path(__file__).parent)
+cache_by_sources(Path(__file__).parent)
 announce(control_step, "the simulator's control loop", 15)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -18,10 +19,16 @@ from simulation.scene import Fixtures
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".mp4",)
+LEAST_FPS = 0.01
+"""Pictures per second that ffmpeg is told, which are rounded to this."""
 _GAP = 6
 """Pixels between pictures."""
 _FONT_SIZE = 13
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_CUT = (
+    "ffmpeg ended before the video was whole: look whether it was killed for memory, and run the "
+    "same command again"
+)
 _JPEG = {"format": "JPEG", "quality": 88}
 
 
@@ -107,10 +114,17 @@ def encode_video(pictures: Iterable[np.ndarray], fps: float) -> tuple[bytes, int
     """Return pictures, uint8 (H, W, 3) each of one size, as an H.264 video, and their number.
 
     ffmpeg writes to memory: it reports no disk that becomes full.
+
+    Args:
+        pictures: at least one.
+        fps: pictures per second, `LEAST_FPS` or more.
+
+    Raises:
+        OutputError: ffmpeg ended before the video was whole.
     """
     frames = iter(pictures)
     first = next(frames)
-    count = 1
+    count = 0
     with open(os.memfd_create("video"), "rb") as memory:
         writer = imageio_ffmpeg.write_frames(
             f"/proc/{os.getpid()}/fd/{memory.fileno()}",
@@ -122,13 +136,32 @@ def encode_video(pictures: Iterable[np.ndarray], fps: float) -> tuple[bytes, int
         )
         writer.send(None)
         try:
-            writer.send(np.ascontiguousarray(first))
-            for frame in frames:
-                writer.send(np.ascontiguousarray(frame))
+            for frame in itertools.chain([first], frames):
+                _send(writer, frame)
                 count += 1
         finally:
             writer.close()
-        return memory.read(), count
+        content = memory.read()
+    if not _has_index(content):
+        raise OutputError(_CUT)
+    return content, count
+
+
+def _send(writer: Generator[None, np.ndarray, None], frame: np.ndarray) -> None:
+    try:
+        writer.send(np.ascontiguousarray(frame))
+    except OSError as error:  # the pipe broke
+        raise OutputError(_CUT) from error
+
+
+def _has_index(content: bytes) -> bool:
+    """Return whether an MP4 has the box that is written last of all."""
+    place = 0
+    while place + 8 <= len(content):
+        if content[place + 4 : place + 8] == b"moov":
+            return True
+        place += max(8, int.from_bytes(content[place : place + 4], "big"))
+    return False
 
 
 def _check_suffix(path: Path, suffixes: Sequence[str]) -> None:

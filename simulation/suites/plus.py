@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.errors import AssetError, UnknownTaskError
+from common.files import check_name
 from common.json_files import read_json
 from simulation.suites.variant import (
     Found,
@@ -98,13 +99,14 @@ def _read(root: Path) -> Mapping[str, Found]:
     content = read_json(file, "LIBERO-Plus's classes of tasks", UnknownTaskError, REMEDY)
     suites: dict[str, Found] = defaultdict(list)
     for base, rows in content.items():
-        suite = f"{base}_plus"
+        suite = f"{check_name(base, f'{file}: a suite', UnknownTaskError)}_plus"
         for index, row in enumerate(rows if isinstance(rows, list) else []):
             try:
-                name, kind = str(row["name"]), CATEGORIES[row["category"]]
+                name, kind = row["name"], CATEGORIES[row["category"]]
                 level = row.get("difficulty_level")
             except (TypeError, KeyError) as error:
                 raise UnknownTaskError(f"{file}: entry {index} of {base} is malformed") from error
+            check_name(name, f"{file}: entry {index} of {base}", UnknownTaskError)
             variant = _variant(root, base, name, kind, level)
             if variant is None:
                 continue

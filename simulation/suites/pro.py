@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.errors import UnknownTaskError
+from common.files import check_name
 from simulation.suites.variant import (
     OBJECT_FOLDERS,
     Found,
@@ -150,7 +151,7 @@ def task_map(file: Path, remedy: str) -> Mapping[str, list[str]]:
     """Return suite -> names of its tasks, from the literal in a file that is not run.
 
     Raises:
-        UnknownTaskError: it is not such a file.
+        UnknownTaskError: it is not such a file, or a name in it may lead out of a folder.
     """
     try:
         if file.stat().st_size > _MOST_BYTES * 8:
@@ -166,6 +167,9 @@ def task_map(file: Path, remedy: str) -> Mapping[str, list[str]]:
             raise ValueError("it maps no suites to lists")
     except (OSError, SyntaxError, ValueError, StopIteration, AttributeError, RecursionError) as e:
         raise UnknownTaskError(f"{file} has no libero_task_map ({e!r}): {remedy}") from e
+    for suite, names in found.items():
+        for name in (suite, *names):
+            check_name(name, f"{file}: a suite or task", UnknownTaskError)
     return found
 
 

@@ -92,6 +92,9 @@ def test_a_run_under_perturbation_has_its_control_and_says_what_is_kept(
     assert axes == ["layout", "robot"] and "perturbations" not in control["protocol"]
     assert run("report", out) == 0
     assert "layout+robot" in capsys.readouterr().out
+    for option in (["--compare-published", "x"], ["--allow-different"], ["--baseline", out]):
+        assert run("report", out, *option) == 2
+        assert "is compared arm by arm" in capsys.readouterr().err
     assert run(*common) == 2
     assert "give --perturb, too" in capsys.readouterr().err
 
@@ -110,6 +113,8 @@ def test_a_decision_between_results_and_a_seedless_merge(
     assert words in capsys.readouterr().out
     assert run("report", out) == 0
     assert words in capsys.readouterr().out
+    assert run("report", out, "--no-videos") == 2
+    assert "printed alone: leave all options away" in capsys.readouterr().err
     again = write_folder(tmp_path / "c", {TASK: [True] * 30}, policy={"kind": "b"}, seed=1)
     assert run("merge", names[1], str(again), "--out", str(tmp_path / "d")) == 2
     assert "--seeds" in capsys.readouterr().err
@@ -196,6 +201,8 @@ def test_two_policies_are_run_until_it_is_decided(
         (["run", "replay:."], "has no demonstration"),
         (["run", "random", "--tasks", TASK, "--perturb", "wind"], "unknown axis 'wind'"),
         (["run", "random", "--tasks", TASK, "--perturb", "all", "--levels", "0-6"], "not 6"),
+        (["run", "random", "--tasks", TASK, "--levels", "0-5"], "--levels are of what --perturb"),
+        (["decide", "random", "random", "--tasks", TASK, "--levels", "3"], "give both, or neither"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -90,6 +90,7 @@ def test_a_file_says_its_task_itself(capsys: pytest.CaptureFixture[str]) -> None
         ([TASK, "--out", "a.gif"], "should end in .png, .jpg or .mp4"),
         ([TASK, "--size", "0"], "are positive"),
         ([TASK, "--scripted", "--fps", "nan"], "are positive"),
+        ([TASK, "--scripted", "--fps", "1e-7"], "--fps 0.01 or more"),
         ([TASK, "--size", "60000"], "ask for smaller ones"),
         ([TASK, "--init", "50"], "outside 0..49"),
         ([TASK, "--seed", "-1"], "outside 0..4294967295"),

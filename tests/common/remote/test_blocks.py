@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,17 @@ def test_a_cache_that_cannot_be_written_says_so(content, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=r"cannot write to .*cache"):
         file().pread(10, 0)
+
+
+def test_a_cache_that_can_only_be_read_serves_as_it_is(content, fetched, monkeypatch):
+    assert file().pread(10, 0) == content[:10]
+    blocks._open_block.cache_clear()
+
+    def refuse(descriptor):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert file().pread(10, 0) == content[:10] and len(fetched) == 1
 
 
 def test_what_an_address_is(tmp_path):

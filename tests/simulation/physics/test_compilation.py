@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numba
 import numpy as np
@@ -38,33 +39,56 @@ def test_a_compilation_is_announced_and_a_second_call_is_not(capsys):
 
 
 CALLER = """
+import sys
 from pathlib import Path
 import numba
 from called import addend
-from simulation.physics.compilation import forget_stale
+from simulation.physics.compilation import cache_by_sources
 
 @numba.njit(cache=True)
 def total(x):
     return x + addend()
 
-forget_stale(total, Path(__file__).parent)
-print(total(1))
+cache_by_sources(Path(__file__).parent)
+if sys.stdin.readline():
+    print(total(1), sum(total.stats.cache_hits.values()))
 """
 CALLED = "import numba\n@numba.njit(cache=True)\ndef addend():\n    return {}\n"
 
 
-def test_what_was_compiled_of_other_sources_is_compiled_again(tmp_path):
+def started(folder):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     env["PYTHONDONTWRITEBYTECODE"] = "1"  # bytecode knows its source by second and size only
-    (tmp_path / "caller.py").write_text(CALLER)
+    (folder / "caller.py").write_text(CALLER)
+    command = [sys.executable, str(folder / "caller.py")]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
+
+
+def test_what_was_compiled_of_other_sources_is_compiled_again(tmp_path):
     printed = []
     for addend in (2, 2, 5):
         (tmp_path / "called.py").write_text(CALLED.format(addend))
-        command = [sys.executable, str(tmp_path / "caller.py")]
-        result = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-        printed.append(result.stdout.split()[0])
-    assert printed == ["3", "3", "6"]
-    assert (tmp_path / "__pycache__" / "sources.sha256").exists()
+        printed.append(started(tmp_path).communicate("\n")[0].split())
+    assert printed == [["3", "0"], ["3", "1"], ["6", "0"]]
+    assert len(list((tmp_path / "__pycache__").glob("sources_*"))) == 2
+
+
+def test_a_process_that_compiles_late_leaves_others_its_own_sources_alone(tmp_path):
+    """It has read sources that are others by the time that it compiles."""
+    (tmp_path / "called.py").write_text(CALLED.format(2))
+    late = started(tmp_path)
+    folders = tmp_path / "__pycache__"
+    while not list(folders.glob("sources_*")):
+        assert late.poll() is None
+        time.sleep(0.01)
+    (old,) = folders.glob("sources_*")
+    (tmp_path / "called.py").write_text(CALLED.format(5))
+    assert started(tmp_path).communicate("\n")[0].split() == ["6", "0"]
+    assert late.communicate("\n")[0].split() == ["3", "0"]
+    os.utime(old, (0, 0))
+    assert started(tmp_path).communicate("\n")[0].split() == ["6", "1"]
+    assert not old.exists()
 
 
 def test_what_is_compiled_ahead_is_what_an_environment_calls(pack):

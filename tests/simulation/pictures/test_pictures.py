@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -78,4 +80,28 @@ def test_a_video_that_fails_leaves_nothing(tmp_path: Path) -> None:
         write_video(tmp_path / "a.mp4", frames(), 5)
     with pytest.raises(OutputError, match=r"\.mp4"):
         write_video(tmp_path / "a.gif", iter(plain(RED)), 5)
+    assert not list(tmp_path.iterdir())
+
+
+def kill_encoders() -> None:
+    """Kill the ffmpeg that this process has started."""
+    for child in Path("/proc/self/task").glob("*/children"):
+        for pid in child.read_text().split():
+            if "ffmpeg" in Path(f"/proc/{pid}/comm").read_text():
+                os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("killed", [20, 40])
+def test_a_video_whose_encoder_is_killed_is_one_error(killed: int, tmp_path: Path) -> None:
+    """Of 40 pictures, before the one of a number or after the last."""
+
+    def frames():
+        for number in range(41):
+            if number == killed:
+                kill_encoders()
+            if number < 40:
+                yield np.random.default_rng(number).integers(0, 256, (256, 256, 3), np.uint8)
+
+    with pytest.raises(OutputError, match="ffmpeg ended before the video was whole"):
+        write_video(tmp_path / "a.mp4", frames(), 5)
     assert not list(tmp_path.iterdir())

@@ -203,6 +203,13 @@ def test_damaged_checkouts_are_one_line(tmp_path):
     write(classes, json.dumps(rows))
     with pytest.raises(UnknownTaskError, match="entry 0 of libero_goal is malformed"):
         use(PLUS_VARIABLE, folder)
+    rows["libero_goal"][0] |= {"category": "Light Conditions", "name": "../../../escaped/evil"}
+    write(classes, json.dumps(rows))
+    with pytest.raises(UnknownTaskError, match=r"entry 0 of libero_goal .* lead out of its folder"):
+        use(PLUS_VARIABLE, folder)
+    write(classes, json.dumps({"../libero_goal": rows["libero_goal"][1:]}))
+    with pytest.raises(UnknownTaskError, match=r"a suite is named '\.\./libero_goal', which may"):
+        use(PLUS_VARIABLE, folder)
     write(classes, "[" * 100_000)
     with pytest.raises(UnknownTaskError):
         use(PLUS_VARIABLE, folder)

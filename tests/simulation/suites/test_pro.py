@@ -108,6 +108,17 @@ def test_a_map_that_is_no_literal_is_refused(content, folder, tmp_path):
         use(PRO_VARIABLE, copy)
 
 
+@pytest.mark.parametrize(
+    "content", [{"libero_goal_task": ["../../evil"]}, {"libero_goal_/../x": []}]
+)
+def test_names_that_lead_out_of_their_folder_are_refused(content, folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    file = copy / "libero/libero/benchmark/libero_suite_task_map.py"
+    file.write_text(f"libero_task_map = {content}")
+    with pytest.raises(UnknownTaskError, match="may lead out of its folder"):
+        use(PRO_VARIABLE, copy)
+
+
 def test_states_that_could_run_code_are_refused(tmp_path):
     file = tmp_path / "a.pruned_init.npz"
     np.savez(file, np.array([{"a": 1}], dtype=object))
