@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+SCRIPTED, AMPLIFIED = "scripted", "amplified"
+"""Methods of new demonstrations."""
+
 
 @dataclass(frozen=True)
 class Style:

@@ -10,9 +10,6 @@ from demonstrations.config import Style
 from simulation.environment import Environment
 from simulation.recordings.trajectories import Episode
 
-SCRIPTED, AMPLIFIED = "scripted", "amplified"
-"""Methods of new demonstrations."""
-
 
 class Demonstrator(Protocol):
     """Demonstrates one task in several ways."""

@@ -18,9 +18,9 @@ from common.manifest import file_sha256
 from common.workers.progress import Bar
 from demonstrations.amplify import find_amplifier, list_recordings
 from demonstrations.audit import SUFFIX, audit_path
-from demonstrations.config import DemonstrationConfig
+from demonstrations.config import AMPLIFIED, DemonstrationConfig
 from demonstrations.demonstration import Demonstration, Moments
-from demonstrations.demonstrator import AMPLIFIED, Demonstrator
+from demonstrations.demonstrator import Demonstrator
 from demonstrations.people import OFFICIAL, find_people, has_people, replay_people
 from demonstrations.ranges import check_demonstrations
 from demonstrations.replays import Replays

@@ -12,8 +12,8 @@ import numpy as np
 
 from common.machine import describe_machine
 from demonstrations.amplify import list_recordings
-from demonstrations.config import DemonstrationConfig
-from demonstrations.demonstrator import AMPLIFIED, Demonstrator
+from demonstrations.config import AMPLIFIED, DemonstrationConfig
+from demonstrations.demonstrator import Demonstrator
 from demonstrations.make import digests, find_demonstrator
 from demonstrations.measured import (
     Measured,

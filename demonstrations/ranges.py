@@ -15,8 +15,7 @@ from common.settings.ranges import (
     check_parts,
     option,
 )
-from demonstrations.config import DemonstrationConfig
-from demonstrations.demonstrator import AMPLIFIED
+from demonstrations.config import AMPLIFIED, DemonstrationConfig
 from simulation.starts import SEEDS
 
 RANGES: Mapping[str, Ranges] = {

@@ -6,8 +6,7 @@ import mujoco
 import numpy as np
 
 from demonstrations.affordances import hand
-from demonstrations.config import Style
-from demonstrations.demonstrator import SCRIPTED
+from demonstrations.config import SCRIPTED, Style
 from demonstrations.skills.skill import Waypoint
 from demonstrations.skills.table import find_skills
 from simulation.environment import Environment, axis_angle

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataset_builders.sources import EpisodeRef
-from demonstrations.demonstrator import AMPLIFIED, SCRIPTED
+from demonstrations.config import AMPLIFIED, SCRIPTED
 
 _MOST_ROWS = 200
 

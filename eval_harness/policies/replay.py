@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.manifest import file_sha256
-from demonstrations.demonstrator import AMPLIFIED, SCRIPTED
+from demonstrations.config import AMPLIFIED, SCRIPTED
 from eval_harness.plan import Start
 from eval_harness.policy import (
     ACTION_DIM,
