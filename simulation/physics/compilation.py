@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -82,10 +83,11 @@ def _keep_in(cache: Any, name: str) -> None:
         return
     folder = above / name
     folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)
-    for other in above.glob(f"{_PREFIX}*"):
-        if other.stat().st_mtime < time.time() - _UNUSED_S:
-            shutil.rmtree(other, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another user's, or gone meanwhile: this only tidies up
+        os.utime(folder)
+        for other in above.glob(f"{_PREFIX}*"):
+            if other.stat().st_mtime < time.time() - _UNUSED_S:
+                shutil.rmtree(other)
     stamp = cache._impl.locator.get_source_stamp()
     cache._cache_path = str(folder)
     cache._cache_file = IndexDataCacheFile(str(folder), cache._impl.filename_base, stamp)
