@@ -1,7 +1,6 @@
 """Trainings that were done a second time, later and elsewhere, and how far the results moved.
 
 `python -m experiments.libero_90 --out results/again --run FOLDER --page-file FILE` does some again.
-What a second time replaces is moved from `results/libero_90` to `results/before/libero_90`.
 """
 
 from __future__ import annotations
@@ -11,14 +10,18 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.libero_90.scoreboard import AGAIN, BEFORE, RECIPES, TARGET, RecipeRow, Scoreboard
+from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, number, ways
 from experiments.study_results import Measured, StageResult
+from experiments.study_tests import BASELINE, DLR
 from generator.run_folder import LEARN
 
 _CLOSE = 1e-9
 """Relative difference up to which two means are of the same numbers, summed in another order."""
 _ENTROPY = "mode_entropy"
+_SHORT = "keep and shorten"
+_LOST = 0.1
+"""Mode entropy that is named as lost."""
 _STARTED, _LEARNED, _ENDED = "demonstrations", "after learn", "at the end"
 
 
@@ -31,7 +34,7 @@ class Pair:
     recipe: str
     """The recipe's."""
     first: RecipeRow
-    """What it came to the first time."""
+    """What the scoreboard counts."""
     second: RecipeRow
     """What it came to the second time."""
 
@@ -54,10 +57,10 @@ class Pair:
 def done_again(board: Scoreboard) -> Table:
     """Return what the second time came to, of all trainings that were done again."""
     pairs = [
-        Pair(row.name, recipe, *board.twice[row.key, recipe])
+        Pair(row.name, recipe, row.recipes[recipe], board.again[row.key, recipe])
         for row in board.rows
         for recipe in RECIPES
-        if (row.key, recipe) in board.twice
+        if recipe in row.recipes and (row.key, recipe) in board.again
     ]
     if not pairs:
         return Table("Done again", before=["None has been done again."])
@@ -72,37 +75,25 @@ def done_again(board: Scoreboard) -> Table:
         ]
         for pair in pairs
     ]  # fmt: skip
-    before = [_what(pairs, board.replaced), *_changes(pairs), *_moved_now(pairs)]
+    before = [_what(pairs), *_changes(pairs), *_moved_now(pairs), *_more_steps(pairs, board)]
     return Table("Done again", [*heads, "alike"], rows, before)
 
 
-def _what(pairs: Sequence[Pair], replaced: int) -> str:
-    """Return which trainings were done again, which of the two counts, and how many are alike."""
+def _what(pairs: Sequence[Pair]) -> str:
+    """Return which trainings were done again, and how many are alike up to where."""
     machines = {str(pair.second.result.provenance.get("machine", "")) for pair in pairs}
     alike = [pair.alike for pair in pairs]
     started = [one for one in alike if one]
     return (
         f"{len(pairs)} trainings of {len({pair.name for pair in pairs})} tasks were done a second "
         f"time, from the demonstrations on, by later versions of the code on another machine "
-        f"({'; '.join(sorted(machines))}). " + _counted(len(pairs), replaced) + " "
-        f"{len(started)} began with demonstrations of the same figures; the skills of the others' "
-        f"demonstrators had changed. Of these {sum(one != _STARTED for one in started)} had the "
-        f"same success and figures after `learn`, and {started.count(_ENDED)} at the end as well, "
-        "to the ninth digit. So a row says how far code and machine together move a task's result."
+        f"({'; '.join(sorted(machines))}); results in `results/{AGAIN}`. {len(started)} began with "
+        "demonstrations of the same "
+        "figures; the skills of the others' demonstrators had changed. Of these "
+        f"{sum(one != _STARTED for one in started)} had the same success and figures after "
+        f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit. So a row "
+        "says how far code and machine together move a task's result."
     )
-
-
-def _counted(pairs: int, replaced: int) -> str:
-    """Return which of the two times the scoreboard counts."""
-    text = []
-    if replaced:
-        text.append(
-            f"{replaced} had been given too few steps of PPO (see above): the second time each "
-            f"pattern had the steps of a short PPO, and counts; the first is in `results/{BEFORE}`."
-        )
-    if pairs > replaced:
-        text.append(f"Of {pairs - replaced} the first counts; the second is in `results/{AGAIN}`.")
-    return " ".join(text)
 
 
 def _changes(pairs: Sequence[Pair]) -> list[str]:
@@ -142,6 +133,44 @@ def _moved_now(pairs: Sequence[Pair]) -> list[str]:
         f"median: success {success[0]:.1%}, again {success[1]:.1%}"
         + (f"; mode entropy {entropy[0]:.2f}, again {entropy[1]:.2f}." if entropy else ".")
     ]
+
+
+def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
+    """Return what came of DLR's short PPO with steps for each pattern, beside O2O-RL's."""
+    given = [p for p in pairs if p.recipe == DLR and _each(p.second) and not _each(p.first)]
+    recipes = {row.name: row.recipes for row in board.rows}
+    short = sum(_choice(r[DLR]) == _SHORT for r in recipes.values() if DLR in r)
+    found = {
+        pair.name: tuple(r.figure(_ENTROPY) for r in (pair.first, pair.second, baseline))
+        for pair in given
+        if (baseline := recipes[pair.name].get(BASELINE))
+    }
+    known = {name: each for name, each in found.items() if not any(map(math.isnan, each))}
+    if not known:
+        return []
+    first, second, other = map(statistics.fmean, zip(*known.values(), strict=True))
+    updates = statistics.median(pair.second.result.updates or 0 for pair in given)
+    lost = {name: each[0] - each[1] for name, each in known.items()}
+    worst = max(lost, key=lambda name: lost[name])
+    return [
+        f"{len(given)} of the {short} trainings of {DLR} that a short PPO followed had its steps "
+        f"for each pattern the second time, as the settings have them now. PPO made {updates:g} "
+        f"updates in the median: success {_mean([p.first for p in given]):.1%}, again "
+        f"{_mean([p.second for p in given]):.1%}; mode entropy {first:.2f}, again {second:.2f}, "
+        f"{other:.2f} for {BASELINE} on these tasks, the first time. PPO took more than {_LOST} "
+        f"on {sum(one > _LOST for one in lost.values())}, most on `{worst}`: "
+        f"{known[worst][0]:.2f}, again {known[worst][1]:.2f}."
+    ]
+
+
+def _each(row: RecipeRow) -> bool:
+    """Return whether the steps of a training's short PPO were those of each pattern."""
+    config = row.result.provenance.get("config", {})
+    return "short_steps_each" in config.get("reinforce", {}).get("budget", {})
+
+
+def _choice(row: RecipeRow) -> str:
+    return str(row.final.report.get("budget", {}).get("choice", ""))
 
 
 def _mean(rows: Sequence[RecipeRow]) -> float:

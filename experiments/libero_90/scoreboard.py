@@ -35,8 +35,6 @@ WAY_SHARE = 0.1
 """Of a policy's episodes, from which a way counts as kept."""
 AGAIN = "again"
 """Folder, within that of the results, of those of trainings that were done a second time."""
-BEFORE = "before"
-"""Folder, within that of the results, of those that a second time has replaced."""
 MARGIN = 0.05
 """Success that DLR may lose against O2O-RL and still be no worse."""
 
@@ -163,11 +161,8 @@ class Scoreboard:
     """How many the suite has."""
     datasets: Mapping[str, Proof] = field(default_factory=dict)
     """What was found in the datasets that were built of them, by name."""
-    twice: Mapping[tuple[str, str], Sequence[RecipeRow]] = field(default_factory=dict)
-    """What trainings that were done twice came to, the first time before the second, by the
-    task's key and the recipe. One of the two is among the rows."""
-    replaced: int = 0
-    """Of how many of them that is the second."""
+    again: Mapping[tuple[str, str], RecipeRow] = field(default_factory=dict)
+    """What trainings came to the second time, by the task's key and the recipe."""
 
     @staticmethod
     def read(out: Path, tasks: Sequence[Task], seed: int) -> Scoreboard:
@@ -186,17 +181,17 @@ class Scoreboard:
             if found or row.failures:
                 rows.append(row)
         datasets = read_proofs(kept_in(out))
-        counted = {(row.key, recipe): one for row in rows for recipe, one in row.recipes.items()}
-        again, before = (_read_all(out / folder, tasks, seed) for folder in (AGAIN, BEFORE))
-        twice = {key: (counted[key], again[key]) for key in again if key in counted}
-        twice |= {key: (before[key], counted[key]) for key in before if key in counted}
+        again = {
+            (task.key, recipe): row
+            for task in tasks
+            for recipe, row in _read_rows(out / AGAIN, task, seed).items()
+        }
         if not rows and not datasets:
             raise StudyError(
                 f"{out} holds no results of these tasks, nor what failed: run the same command "
                 "without --report first, or name their folder with --out"
             )
-        replaced = len(before.keys() & counted.keys())
-        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets, twice, replaced)
+        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets, again)
 
     @property
     def finished(self) -> list[TaskRow]:
@@ -253,12 +248,6 @@ def _read_rows(out: Path, task: Task, seed: int) -> dict[str, RecipeRow]:
     """Return a task's results by recipe, of those recipes that have one."""
     paths = {recipe: out / result_path(task.key, recipe, seed) for recipe in RECIPES}
     return {r: RecipeRow(read_result(path)) for r, path in paths.items() if path.exists()}
-
-
-def _read_all(out: Path, tasks: Sequence[Task], seed: int) -> dict[tuple[str, str], RecipeRow]:
-    """Return all tasks' results, by the task's key and the recipe."""
-    found = ((task.key, _read_rows(out, task, seed)) for task in tasks)
-    return {(key, recipe): row for key, rows in found for recipe, row in rows.items()}
 
 
 def _by_least(row: TaskRow) -> tuple[bool, float, str]:

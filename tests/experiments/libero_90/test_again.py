@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.libero_90.again import done_again
-from experiments.libero_90.scoreboard import AGAIN, BEFORE, Scoreboard
+from experiments.libero_90.scoreboard import AGAIN, Scoreboard
 from experiments.libero_90.write import markdown
 from experiments.study_results import StudyResult, write_result
 from experiments.study_tests import BASELINE, DLR
@@ -45,7 +45,6 @@ def test_up_to_where_trainings_are_alike(tmp_path: Path) -> None:
     assert "a task's changed by 1.8 points on average, by -5 to +0" in dlr
     assert "on 3, again on 2, of 3" in dlr
     assert "mean success 98.0%, again 99.0%" in o2o and "+0 to +2" in o2o
-    assert "Of 5 the first counts; the second is in `results/again`." in first
     assert "## Done again" in markdown(board)
     assert cells[TASKS[0].name, DLR][4:6] == ["0.90", "0.90"]
 
@@ -68,21 +67,31 @@ def test_what_came_of_policies_that_ppo_had_left_as_they_were(tmp_path: Path) ->
     assert "2 updates in the median: success 60.0%, again 98.0%; mode entropy 0.90" in told
 
 
-def test_a_second_time_that_replaced_the_first_is_told(tmp_path: Path) -> None:
-    for task in TASKS[:2]:
+def test_what_came_of_steps_for_each_pattern(tmp_path: Path) -> None:
+    for task in TASKS[:3]:
         finish(tmp_path, task)
-    write_result(result(TASKS[0], DLR, [40, 49, 50]), tmp_path / BEFORE)
-    write_result(result(TASKS[0], DLR, [10, 10, 10]), tmp_path / AGAIN)
-    write_result(result(TASKS[1], BASELINE, [50]), tmp_path / AGAIN)
-    write_result(result(TASKS[2], BASELINE, [50]), tmp_path / AGAIN)
-    board = Scoreboard.read(tmp_path, TASKS, 0)
-    table = done_again(board)
-    assert [row[:4] for row in table.rows] == [
-        [TASKS[0].name, DLR, "80%, 98%, 100%", "96%, 98%, 100%"],
-        [TASKS[1].name, BASELINE, "98%", "100%"],
-    ]
-    assert "1 had been given too few steps of PPO" in table.before[0]
-    assert "the first is in `results/before`. Of 1 the first counts" in table.before[0]
+    for task, entropy in zip(TASKS[:2], (0.5, 0.85), strict=True):
+        first = result(task, DLR, [48, 49, 50])
+        end = first.stages["reinforce"]
+        report = {**end.report, "budget": {"choice": "keep and shorten"}}
+        stages = {**first.stages, "reinforce": replace(end, report=report)}
+        write_result(replace(first, stages=stages), tmp_path)
+        measured = end.measured
+        assert measured is not None
+        figures = {**measured.figures, "mode_entropy": entropy}
+        less = replace(end, report=report, measured=replace(measured, figures=figures))
+        config = {"reinforce": {"budget": {"short_steps_each": 50_000}}}
+        again = replace(
+            first,
+            stages={**first.stages, "reinforce": less},
+            provenance={**first.provenance, "config": config},
+        )
+        write_result(again, tmp_path / AGAIN)
+    write_result(result(TASKS[2], DLR, [48, 49, 50]), tmp_path / AGAIN)
+    told = done_again(Scoreboard.read(tmp_path, TASKS, 0)).before[-1]
+    assert told.startswith("2 of the 2 trainings of dlr that a short PPO followed had its steps")
+    assert "mode entropy 0.90, again 0.68" in told
+    assert f"more than 0.1 on 1, most on `{TASKS[0].name}`: 0.90, again 0.50." in told
 
 
 def test_nothing_was_done_again(tmp_path: Path) -> None:
