@@ -103,7 +103,7 @@ def _changes(pairs: Sequence[Pair]) -> list[str]:
         mine = [pair for pair in pairs if pair.recipe == recipe]
         if not mine:
             continue
-        first, second = [pair.first for pair in mine], [pair.second for pair in mine]
+        first, second = zip(*_sides(mine), strict=True)
         changes = [100 * pair.change for pair in mine]
         counts = [sum(row.least >= TARGET for row in side) for side in (first, second)]
         lines.append(
@@ -121,16 +121,12 @@ def _moved_now(pairs: Sequence[Pair]) -> list[str]:
     those = [p for p in pairs if not p.first.result.moved and p.second.result.moved]
     if not those:
         return []
-    rows = [(pair.first, pair.second) for pair in those]
-    success = [statistics.fmean(row.mean for row in side) for side in zip(*rows, strict=True)]
-    figures = [(a.figure(_ENTROPY), b.figure(_ENTROPY)) for a, b in rows]
+    figures = [(a.figure(_ENTROPY), b.figure(_ENTROPY)) for a, b in _sides(those)]
     known = [pair for pair in figures if not any(map(math.isnan, pair))]
     entropy = [statistics.fmean(side) for side in zip(*known, strict=True)] if known else []
     return [
         f"{len(those)} policies ended with the clone's episodes the first time alone "
-        f"({', '.join(sorted({pair.recipe for pair in those}))}). The second time PPO made "
-        f"{statistics.median(pair.second.result.updates or 0 for pair in those):g} updates in the "
-        f"median: success {success[0]:.1%}, again {success[1]:.1%}"
+        f"({', '.join(sorted({pair.recipe for pair in those}))}). The second time {_outcome(those)}"
         + (f"; mode entropy {entropy[0]:.2f}, again {entropy[1]:.2f}." if entropy else ".")
     ]
 
@@ -149,18 +145,27 @@ def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
     if not known:
         return []
     first, second, other = map(statistics.fmean, zip(*known.values(), strict=True))
-    updates = statistics.median(pair.second.result.updates or 0 for pair in given)
     lost = {name: each[0] - each[1] for name, each in known.items()}
     worst = max(lost, key=lambda name: lost[name])
     return [
         f"{len(given)} of the {short} trainings of {DLR} that a short PPO followed had its steps "
-        f"for each pattern the second time, as the settings have them now. PPO made {updates:g} "
-        f"updates in the median: success {_mean([p.first for p in given]):.1%}, again "
-        f"{_mean([p.second for p in given]):.1%}; mode entropy {first:.2f}, again {second:.2f}, "
+        f"for each pattern the second time, as the settings have them now. {_outcome(given)}; "
+        f"mode entropy {first:.2f}, again {second:.2f}, "
         f"{other:.2f} for {BASELINE} on these tasks, the first time. PPO took more than {_LOST} "
         f"on {sum(one > _LOST for one in lost.values())}, most on `{worst}`: "
         f"{known[worst][0]:.2f}, again {known[worst][1]:.2f}."
     ]
+
+
+def _outcome(pairs: Sequence[Pair]) -> str:
+    """Return what PPO did the second time, and success before and after, as a clause."""
+    first, second = (_mean(side) for side in zip(*_sides(pairs), strict=True))
+    updates = statistics.median(pair.second.result.updates or 0 for pair in pairs)
+    return f"PPO made {updates:g} updates in the median: success {first:.1%}, again {second:.1%}"
+
+
+def _sides(pairs: Sequence[Pair]) -> list[tuple[RecipeRow, RecipeRow]]:
+    return [(pair.first, pair.second) for pair in pairs]
 
 
 def _each(row: RecipeRow) -> bool:

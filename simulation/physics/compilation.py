@@ -66,31 +66,33 @@ def cache_by_sources(package: Path) -> None:
         package: folder of the modules; all of them count. It is called once they are imported.
     """
     parts = (path.read_bytes() for path in sorted(package.glob("*.py")))
-    digest = hashlib.sha256(b"".join(parts)).hexdigest()
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and Path(file).parent == package:
-            for value in vars(module).values():
-                cache = getattr(value, "_cache", None) if isinstance(value, Dispatcher) else None
-                if isinstance(cache, Cache):
-                    _keep_in(cache, f"{_PREFIX}{digest[:16]}")
+    name = f"{_PREFIX}{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}"
+    caches = [cache for cache in _caches(package) if Path(cache.cache_path).name != name]
+    for above in {Path(cache.cache_path) for cache in caches}:
+        (above / name).mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            _tidy(above, name)
+    for cache in caches:
+        folder, stamp = os.path.join(cache.cache_path, name), cache._impl.locator.get_source_stamp()
+        cache._cache_path = folder
+        cache._cache_file = IndexDataCacheFile(folder, cache._impl.filename_base, stamp)
 
 
-def _keep_in(cache: Any, name: str) -> None:
-    """Move a function's cache into a folder below the one it has; let those go that are old."""
-    above = Path(cache.cache_path)
-    if above.name == name:
-        return
-    folder = above / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # another user's, or gone meanwhile: this only tidies up
-        os.utime(folder)
-        for other in above.glob(f"{_PREFIX}*"):
-            if other.stat().st_mtime < time.time() - _UNUSED_S:
-                shutil.rmtree(other)
-    stamp = cache._impl.locator.get_source_stamp()
-    cache._cache_path = str(folder)
-    cache._cache_file = IndexDataCacheFile(str(folder), cache._impl.filename_base, stamp)
+def _caches(package: Path) -> list[Any]:
+    """Return the caches of the compiled functions of a package's modules, each once."""
+    files = ((module, getattr(module, "__file__", None)) for module in list(sys.modules.values()))
+    modules = [module for module, file in files if file and Path(file).parent == package]
+    functions = (value for module in modules for value in vars(module).values())
+    caches = (vars(f).get("_cache") for f in functions if isinstance(f, Dispatcher))
+    return list({id(cache): cache for cache in caches if isinstance(cache, Cache)}.values())
+
+
+def _tidy(above: Path, used: str) -> None:
+    """Let what was compiled of other sources go if it is old; note that a folder is in use."""
+    os.utime(above / used)
+    for folder in above.glob(f"{_PREFIX}*"):
+        if folder.stat().st_mtime < time.time() - _UNUSED_S:
+            shutil.rmtree(folder)
 
 
 def _say(line: str) -> None:
