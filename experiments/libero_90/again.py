@@ -1,6 +1,7 @@
 """Trainings that were done a second time, later and elsewhere, and how far the results moved.
 
 `python -m experiments.libero_90 --out results/again --run FOLDER --page-file FILE` does some again.
+What a second time replaces is moved from `results/libero_90` to `results/before/libero_90`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.libero_90.scoreboard import AGAIN, RECIPES, TARGET, RecipeRow, Scoreboard
+from experiments.libero_90.scoreboard import AGAIN, BEFORE, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, number, ways
 from experiments.study_results import Measured, StageResult
 from experiments.study_tests import BASELINE, DLR
@@ -34,9 +35,11 @@ class Pair:
     recipe: str
     """The recipe's."""
     first: RecipeRow
-    """What the scoreboard counts."""
+    """What it came to the first time."""
     second: RecipeRow
     """What it came to the second time."""
+    replaced: bool = False
+    """Whether the scoreboard counts the second time."""
 
     @property
     def alike(self) -> str:
@@ -56,12 +59,7 @@ class Pair:
 
 def done_again(board: Scoreboard) -> Table:
     """Return what the second time came to, of all trainings that were done again."""
-    pairs = [
-        Pair(row.name, recipe, row.recipes[recipe], board.again[row.key, recipe])
-        for row in board.rows
-        for recipe in RECIPES
-        if recipe in row.recipes and (row.key, recipe) in board.again
-    ]
+    pairs = _pairs(board)
     if not pairs:
         return Table("Done again", before=["None has been done again."])
     heads = ["task", "recipe"]
@@ -79,6 +77,19 @@ def done_again(board: Scoreboard) -> Table:
     return Table("Done again", [*heads, "alike"], rows, before)
 
 
+def _pairs(board: Scoreboard) -> list[Pair]:
+    """Return what was done twice, in the order of the rows."""
+    pairs = []
+    for row in board.rows:
+        for recipe, counted in row.recipes.items():
+            key = (row.key, recipe)
+            if key in board.before:
+                pairs.append(Pair(row.name, recipe, board.before[key], counted, replaced=True))
+            elif key in board.again:
+                pairs.append(Pair(row.name, recipe, counted, board.again[key]))
+    return pairs
+
+
 def _what(pairs: Sequence[Pair]) -> str:
     """Return which trainings were done again, and how many are alike up to where."""
     machines = {str(pair.second.result.provenance.get("machine", "")) for pair in pairs}
@@ -87,13 +98,29 @@ def _what(pairs: Sequence[Pair]) -> str:
     return (
         f"{len(pairs)} trainings of {len({pair.name for pair in pairs})} tasks were done a second "
         f"time, from the demonstrations on, by later versions of the code on another machine "
-        f"({'; '.join(sorted(machines))}); results in `results/{AGAIN}`. {len(started)} began with "
+        f"({'; '.join(sorted(machines))}). {_counted(pairs)} {len(started)} began with "
         "demonstrations of the same "
         "figures; the skills of the others' demonstrators had changed. Of these "
         f"{sum(one != _STARTED for one in started)} had the same success and figures after "
         f"`learn`, and {started.count(_ENDED)} at the end as well, to the ninth digit. So a row "
         "says how far code and machine together move a task's result."
     )
+
+
+def _counted(pairs: Sequence[Pair]) -> str:
+    """Return which of the two times the scoreboard counts."""
+    replaced = {pair.name for pair in pairs if pair.replaced}
+    kept = {pair.name for pair in pairs if not pair.replaced}
+    text = []
+    if replaced:
+        text.append(
+            f"On {len(replaced)} tasks DLR's short PPO had had its steps for all patterns "
+            "together, too few for most: there the second time counts, with steps for each "
+            f"pattern; the first is in `results/{BEFORE}`."
+        )
+    if kept:
+        text.append(f"On {len(kept)} the first counts; the second is in `results/{AGAIN}`.")
+    return " ".join(text)
 
 
 def _changes(pairs: Sequence[Pair]) -> list[str]:
@@ -151,7 +178,7 @@ def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
         f"{len(given)} of the {short} trainings of {DLR} that a short PPO followed had its steps "
         f"for each pattern the second time, as the settings have them now. {_outcome(given)}; "
         f"mode entropy {first:.2f}, again {second:.2f}, "
-        f"{other:.2f} for {BASELINE} on these tasks, the first time. PPO took more than {_LOST} "
+        f"{other:.2f} for {BASELINE} on these tasks. PPO took more than {_LOST} "
         f"on {sum(one > _LOST for one in lost.values())}, most on `{worst}`: "
         f"{known[worst][0]:.2f}, again {known[worst][1]:.2f}."
     ]

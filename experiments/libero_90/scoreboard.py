@@ -35,6 +35,8 @@ WAY_SHARE = 0.1
 """Of a policy's episodes, from which a way counts as kept."""
 AGAIN = "again"
 """Folder, within that of the results, of those of trainings that were done a second time."""
+BEFORE = "before"
+"""Folder, within that of the results, of those that a second time has replaced."""
 MARGIN = 0.05
 """Success that DLR may lose against O2O-RL and still be no worse."""
 
@@ -162,7 +164,10 @@ class Scoreboard:
     datasets: Mapping[str, Proof] = field(default_factory=dict)
     """What was found in the datasets that were built of them, by name."""
     again: Mapping[tuple[str, str], RecipeRow] = field(default_factory=dict)
-    """What trainings came to the second time, by the task's key and the recipe."""
+    """What trainings came to a second time that does not count, by the task's key and the
+    recipe."""
+    before: Mapping[tuple[str, str], RecipeRow] = field(default_factory=dict)
+    """What those came to the first time of which the second is among the rows."""
 
     @staticmethod
     def read(out: Path, tasks: Sequence[Task], seed: int) -> Scoreboard:
@@ -181,17 +186,13 @@ class Scoreboard:
             if found or row.failures:
                 rows.append(row)
         datasets = read_proofs(kept_in(out))
-        again = {
-            (task.key, recipe): row
-            for task in tasks
-            for recipe, row in _read_rows(out / AGAIN, task, seed).items()
-        }
+        again, before = (_read_all(out / folder, tasks, seed) for folder in (AGAIN, BEFORE))
         if not rows and not datasets:
             raise StudyError(
                 f"{out} holds no results of these tasks, nor what failed: run the same command "
                 "without --report first, or name their folder with --out"
             )
-        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets, again)
+        return Scoreboard(sorted(rows, key=_by_least), len(tasks), datasets, again, before)
 
     @property
     def finished(self) -> list[TaskRow]:
@@ -248,6 +249,12 @@ def _read_rows(out: Path, task: Task, seed: int) -> dict[str, RecipeRow]:
     """Return a task's results by recipe, of those recipes that have one."""
     paths = {recipe: out / result_path(task.key, recipe, seed) for recipe in RECIPES}
     return {r: RecipeRow(read_result(path)) for r, path in paths.items() if path.exists()}
+
+
+def _read_all(out: Path, tasks: Sequence[Task], seed: int) -> dict[tuple[str, str], RecipeRow]:
+    """Return all tasks' results, by the task's key and the recipe."""
+    found = ((task.key, _read_rows(out, task, seed)) for task in tasks)
+    return {(key, recipe): row for key, rows in found for recipe, row in rows.items()}
 
 
 def _by_least(row: TaskRow) -> tuple[bool, float, str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.libero_90.again import done_again
-from experiments.libero_90.scoreboard import AGAIN, Scoreboard
+from experiments.libero_90.scoreboard import AGAIN, BEFORE, Scoreboard
 from experiments.libero_90.write import markdown
 from experiments.study_results import StudyResult, write_result
 from experiments.study_tests import BASELINE, DLR
@@ -45,6 +45,7 @@ def test_up_to_where_trainings_are_alike(tmp_path: Path) -> None:
     assert "a task's changed by 1.8 points on average, by -5 to +0" in dlr
     assert "on 3, again on 2, of 3" in dlr
     assert "mean success 98.0%, again 99.0%" in o2o and "+0 to +2" in o2o
+    assert "On 3 the first counts; the second is in `results/again`." in first
     assert "## Done again" in markdown(board)
     assert cells[TASKS[0].name, DLR][4:6] == ["0.90", "0.90"]
 
@@ -92,6 +93,22 @@ def test_what_came_of_steps_for_each_pattern(tmp_path: Path) -> None:
     assert told.startswith("2 of the 2 trainings of dlr that a short PPO followed had its steps")
     assert "mode entropy 0.90, again 0.68" in told
     assert f"more than 0.1 on 1, most on `{TASKS[0].name}`: 0.90, again 0.50." in told
+
+
+def test_a_second_time_that_replaced_the_first_is_told(tmp_path: Path) -> None:
+    for task in TASKS[:2]:
+        finish(tmp_path, task)
+    write_result(result(TASKS[0], DLR, [40, 49, 50]), tmp_path / BEFORE)
+    write_result(result(TASKS[0], DLR, [10, 10, 10]), tmp_path / AGAIN)
+    write_result(result(TASKS[1], BASELINE, [50]), tmp_path / AGAIN)
+    write_result(result(TASKS[2], BASELINE, [50]), tmp_path / AGAIN)
+    table = done_again(Scoreboard.read(tmp_path, TASKS, 0))
+    assert [row[:4] for row in table.rows] == [
+        [TASKS[0].name, DLR, "80%, 98%, 100%", "96%, 98%, 100%"],
+        [TASKS[1].name, BASELINE, "98%", "100%"],
+    ]
+    assert "On 1 tasks DLR's short PPO had had its steps for all patterns" in table.before[0]
+    assert "the first is in `results/before`. On 1 the first counts" in table.before[0]
 
 
 def test_nothing_was_done_again(tmp_path: Path) -> None:
