@@ -65,6 +65,10 @@ class StageResult:
     """None where too few episodes succeeded."""
 
 
+SHORT = "keep and shorten"
+"""Choice of a budget for a policy that succeeds already: it stays as it is and has a short PPO."""
+
+
 @dataclass(frozen=True)
 class StudyResult:
     """One training of the study."""
@@ -102,6 +106,13 @@ class StudyResult:
         if clone is None:
             return True
         return (clone.success, clone.measured) != (end.success, end.measured)
+
+    @property
+    def short_steps_shared(self) -> bool:
+        """Whether it ended with a short PPO whose steps were those of all patterns together."""
+        budget = self.stages[self.final].report.get("budget", {})
+        settings = self.provenance.get("config", {}).get("reinforce", {}).get("budget", {})
+        return budget.get("choice") == SHORT and "short_steps_each" not in settings
 
 
 def result_path(task: str, recipe: str, seed: int | str) -> Path:

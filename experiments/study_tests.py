@@ -151,14 +151,28 @@ def unmoved_text(results: Sequence[StudyResult]) -> list[str]:
                 "clone's episodes."
             )
     note = (
-        "The steps of a short PPO, of a policy that succeeds already, were those of all patterns "
-        "together until `--reinforce.budget.short-steps-each`, and three patterns take three times "
-        "as many to warm the critic up and to evaluate: often none were left for an update. Such "
-        "policies of DLR keep the ways of their clones, which is no proof of its PPO, and fewer "
-        "updates take fewer ways. Below are the tests without the trainings that ended with the "
-        "clone's episodes, which were not registered."
+        f"{_short_steps(results)} Policies of DLR that PPO left as they were keep the ways of "
+        "their clones, which is no proof of its PPO, and fewer updates take fewer ways. Below are "
+        "the tests without the trainings that ended with the clone's episodes, which were not "
+        "registered."
     )
     return [*lines, note] if lines else []
+
+
+def _short_steps(results: Sequence[StudyResult]) -> str:
+    """Return whose steps those of a short PPO were in these trainings of DLR."""
+    shared = sum(r.recipe == DLR and r.short_steps_shared for r in results)
+    if not shared:
+        return (
+            "A short PPO, of a policy that succeeds already, has its steps for each pattern "
+            "(`--reinforce.budget.short-steps-each`)."
+        )
+    return (
+        f"In {shared} of DLR's trainings the steps of a short PPO, of a policy that succeeds "
+        "already, were those of all patterns together, as they were until "
+        "`--reinforce.budget.short-steps-each`, and three patterns take three times as many to "
+        "warm the critic up and to evaluate: often none were left for an update."
+    )
 
 
 TEST_HEADS = ("measure", BASELINE, DLR, "DLR has more on", "p, sign flips", "p, Holm")

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 from experiments.libero_90.scoreboard import AGAIN, BEFORE, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, number, ways
-from experiments.study_results import Measured, StageResult
+from experiments.study_results import SHORT, Measured, StageResult
 from experiments.study_tests import BASELINE, DLR
 from generator.run_folder import LEARN
 
 _CLOSE = 1e-9
 """Relative difference up to which two means are of the same numbers, summed in another order."""
 _ENTROPY = "mode_entropy"
-_SHORT = "keep and shorten"
 _LOST = 0.1
 """Mode entropy that is named as lost."""
 _STARTED, _LEARNED, _ENDED = "demonstrations", "after learn", "at the end"
@@ -160,9 +159,9 @@ def _moved_now(pairs: Sequence[Pair]) -> list[str]:
 
 def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
     """Return what came of DLR's short PPO with steps for each pattern, beside O2O-RL's."""
-    given = [p for p in pairs if p.recipe == DLR and _each(p.second) and not _each(p.first)]
+    given = [p for p in pairs if p.recipe == DLR and _given_more(p)]
     recipes = {row.name: row.recipes for row in board.rows}
-    short = sum(_choice(r[DLR]) == _SHORT for r in recipes.values() if DLR in r)
+    short = sum(_choice(r[DLR]) == SHORT for r in recipes.values() if DLR in r)
     found = {
         pair.name: tuple(r.figure(_ENTROPY) for r in (pair.first, pair.second, baseline))
         for pair in given
@@ -195,10 +194,9 @@ def _sides(pairs: Sequence[Pair]) -> list[tuple[RecipeRow, RecipeRow]]:
     return [(pair.first, pair.second) for pair in pairs]
 
 
-def _each(row: RecipeRow) -> bool:
-    """Return whether the steps of a training's short PPO were those of each pattern."""
-    config = row.result.provenance.get("config", {})
-    return "short_steps_each" in config.get("reinforce", {}).get("budget", {})
+def _given_more(pair: Pair) -> bool:
+    """Return whether a short PPO had its steps for each pattern the second time alone."""
+    return pair.first.result.short_steps_shared and not pair.second.result.short_steps_shared
 
 
 def _choice(row: RecipeRow) -> str:

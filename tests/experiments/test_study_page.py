@@ -12,6 +12,7 @@ import pytest
 from experiments.study_page import page
 from experiments.study_results import (
     POOLED,
+    SHORT,
     Measured,
     StageResult,
     StudyError,
@@ -155,4 +156,17 @@ def test_policies_that_ppo_left_as_they_were_are_counted_and_left_out() -> None:
     text = " ".join(page(found).split())
     assert "`dlr`: of 12 trainings PPO made no update of the actor in 4 (the median made 1)" in text
     assert "and 4 ended with the clone's episodes" in text
+    assert "A short PPO, of a policy that succeeds already, has its steps for each pattern" in text
     assert unmoved_text(results()) == [] and "has told how many updates" in page(results())
+
+
+def test_a_short_ppo_whose_steps_were_of_all_patterns_is_told_by_its_settings() -> None:
+    first = with_history(results()[0], (1, 1), True)
+    end = first.stages["reinforce"]
+    report = {**end.report, "budget": {"choice": SHORT}}
+    shared = replace(first, stages={**first.stages, "reinforce": replace(end, report=report)})
+    each = {"reinforce": {"budget": {"short_steps_each": 50_000}}}
+    own = replace(shared, provenance={**shared.provenance, "config": each})
+    found = [first, shared, own]
+    assert [one.short_steps_shared for one in found] == [False, True, False]
+    assert unmoved_text(found)[-1].startswith("In 1 of DLR's trainings the steps of a short PPO")
