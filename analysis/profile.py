@@ -39,7 +39,8 @@ class Profile:
     """By name, with `_positions` or `_rotations` where those differ; what cannot be measured, such
     as the spread of one episode, is not there."""
     confusion: Confusion | None = None
-    """Known ways or patterns against recognised ways."""
+    """Known ways or patterns against recognised ways, without episodes of ways that were shown too
+    rarely to be recognised."""
     modes: Mapping[int, int] = field(default_factory=dict)
     """Episodes of each mode of the demonstrations."""
     ways: Mapping[str, int] = field(default_factory=dict)
@@ -68,7 +69,9 @@ class Repertoire:
         """None where the demonstrations have not two ways with three episodes each."""
         shown = Counter(filter(None, self.ways))
         self.known = {way for way, episodes in shown.items() if episodes >= _LEAST_EPISODES}
-        """The ways that it tells apart; it does not learn those that are rarer."""
+        """The ways that it tells apart."""
+        self.rare = set(shown) - self.known
+        """The ways that were shown too rarely to be told apart from others."""
         self._learnt = [place for place, way in enumerate(self.ways) if way in self.known]
         if len(self.known) > 1:
             self.classifier = WayClassifier(*self._learnable())
@@ -147,7 +150,8 @@ def profile(
     named = repertoire.named(trajectories)
     figures |= _repertoire_figures(trajectories, repertoire, modes, named)
     known = [t.way or (f"pattern {t.pattern}" if t.pattern >= 0 else "") for t in trajectories]
-    judged = [(kind, name) for kind, name in zip(known, named, strict=bool(named)) if kind]
+    pairs = zip(known, named, strict=bool(named))
+    judged = [(kind, name) for kind, name in pairs if kind and kind not in repertoire.rare]
     table = confusion(*zip(*judged, strict=True)) if judged else None
     if table is not None:
         names = set(repertoire.ways)
