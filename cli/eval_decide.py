@@ -83,8 +83,10 @@ class Decide(EpisodeSettings):
         """Return who is compared; policies that are loaded are closed with the stack."""
         named = {name: _is_results(name) for name in (self.baseline, self.evaluated)}
         if all(named.values()):
-            if self.shard != "0/1":
-                raise UsageError("nothing is run where both are results folders: leave out --shard")
+            if chosen := self.choices():
+                raise UsageError(
+                    "nothing is run where both are results folders: leave out " + ", ".join(chosen)
+                )
             return Contest(self, None, {}, ())
         bench, policies = self.bench(), {}
         for name in (name for name, is_there in named.items() if not is_there):

@@ -93,8 +93,15 @@ class Run(EpisodeSettings):
     def _rule(self) -> StoppingRule | None:
         from eval_harness.sequential.rules import StoppingRule
 
+        if self.until is None and self.stop_threshold is None:
+            if self.beside:
+                raise UsageError(
+                    "--beside is of shards that may stop early: give it with --until or "
+                    "--stop-threshold, or leave it out"
+                )
+            return None
         if self.until is None:
-            return None if self.stop_threshold is None else StoppingRule(self.stop_threshold)
+            return StoppingRule(self.stop_threshold)
         if not 0 < self.until < 50:
             raise UsageError(f"--until takes points between 0 and 50, such as 5, not {self.until}")
         return StoppingRule(self.stop_threshold, self.until / 100)

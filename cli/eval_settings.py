@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from simulation.tasks import Task
 
 ProtocolName = Literal["openvla", "openvla_oft", "openpi", "vla_eval", "lerobot", "libero"]
+
+
+_CHANGE_NO_RESULT = ("out", "environments", "threads", "retries", "policy_timeout", "preflight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,12 @@ class EpisodeSettings:
     environment: suites such as libero_goal_swap (docs/evaluation.md)."""
     libero_plus: Path | None = None
     """A checkout of LIBERO-Plus with its assets: suites such as libero_goal_plus_camera_3."""
+
+    def choices(self) -> list[str]:
+        """Return the options that choose what is run and are unlike their defaults."""
+        plain = {field.name: field.default for field in fields(EpisodeSettings)}
+        given = [name for name in plain if getattr(self, name) != plain[name]]
+        return [f"--{name.replace('_', '-')}" for name in given if name not in _CHANGE_NO_RESULT]
 
     def bench(self) -> Bench:
         """Return what policies are evaluated on, once this machine has been checked."""

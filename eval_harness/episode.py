@@ -230,4 +230,5 @@ class RunningEpisode:
             round(time.perf_counter() - self._begun, 3),
             error,
             self.attempt,
+            self.item.other_start,
         )

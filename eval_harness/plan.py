@@ -24,6 +24,10 @@ OUT_OF_DISTRIBUTION = ("libero_spatial", "libero_object", "libero_goal", "libero
 """Suites that they have not seen."""
 
 
+_DIGITS = 6
+"""Decimals by which starts are told apart, of m, rad and what the state has besides."""
+
+
 @dataclass(frozen=True, eq=False)
 class Start:
     """A start other than the official init state and the protocol's settling."""
@@ -38,6 +42,22 @@ class Start:
     """Poses of the fixtures; by default those that the seed draws."""
     settle_steps: int = 0
     """Steps with the gripper open before the episode."""
+
+    @property
+    def digest(self) -> str:
+        """Tells starts apart: equal where state and fixtures are, rounded to a millionth.
+
+        Recorded states of one start may differ in their last bits. What the start does not have
+        the seed draws.
+        """
+        placed = self.fixtures
+        drawn = [] if self.state is not None and placed is not None else [self.seed]
+        state = [] if self.state is None else [self.state[1:]]
+        poses = [] if placed is None else [placed.positions, placed.quaternions]
+        found = hashlib.sha256(repr((drawn, self.init_index)).encode())
+        for numbers in (*state, *poses):
+            found.update((np.round(np.asarray(numbers, float), _DIGITS) + 0.0).tobytes())
+        return found.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,11 @@ class Item:
     def task(self) -> Task:
         """The item's task."""
         return get_task(self.key.task)
+
+    @property
+    def other_start(self) -> str:
+        """Digest of a start that is no official init state; empty for those."""
+        return self.start.digest if self.start and self.key.init_index < 0 else ""
 
     def begin(self, env: Environment, protocol: Protocol) -> None:
         """Reset an environment of the item's task to the moment of the policy's first look.
@@ -141,19 +166,30 @@ def check_starts_once(items: Iterable[Item]) -> None:
     """Check that no start comes twice: what stops early counts each episode as independent.
 
     Raises:
-        SettingError: an official init state of a task comes again.
+        SettingError: a start of a task comes again.
     """
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[str]] = {}
     for item in items:
-        if item.key.init_index >= 0:
-            found.setdefault(item.key.task, []).append(item.key.init_index)
-    for task, starts in found.items():
-        if len(starts) > (count := len(set(starts))):
-            raise SettingError(
-                f"{len(starts)} episodes of {task} begin at {count} starts, and what stops early "
-                f"takes each for a start of its own: ask for {count} episodes or fewer (--episodes "
-                f"{count}), or run all without a rule"
-            )
+        start = item.other_start or str(item.key.init_index)
+        found.setdefault(item.key.task, []).append(start)
+    repeats = {task: starts for task, starts in found.items() if len(set(starts)) < len(starts)}
+    for task, starts in repeats.items():
+        most = min(map(_before_a_repeat, repeats.values()))
+        raise SettingError(
+            f"{len(starts)} episodes of {task} begin at {len(set(starts))} starts, and what stops "
+            f"early takes each for a start of its own: ask for {most} episodes or fewer "
+            f"(--episodes {most}), or run all without a rule"
+        )
+
+
+def _before_a_repeat(starts: Sequence[str]) -> int:
+    """Return how many starts come before the first that has been there already."""
+    seen: set[str] = set()
+    for count, start in enumerate(starts):
+        if start in seen:
+            return count
+        seen.add(start)
+    return len(starts)
 
 
 def choose_tasks(names: Sequence[str] = (), suites: Sequence[str] = ()) -> list[Task]:

@@ -71,6 +71,8 @@ class EpisodeResult:
     """What kept the episode from being run, or None."""
     attempts: int = 1
     """How often it was begun."""
+    start: str = ""
+    """Digest of a start that is no official init state, by `plan.Start.digest`."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -292,7 +294,7 @@ def _parse(line: bytes, where: str) -> EpisodeResult:
     remedy = "delete that line, and the episode is run again"
     content = parse_sealed(line, where, "an episode", ResultsError, remedy)
     try:
-        return build(EpisodeResult, content)
+        return build(EpisodeResult, {"start": "", **content})  # older lines have none
     except ValueError as error:
         raise ResultsError(f"{where} is no episode ({error}): {remedy}") from error
 

@@ -1,7 +1,7 @@
 """Starts that come again, in several seeds or in one, and what may be said of success then.
 
 Seed s, the i-th, makes episode e of a task episode i E + e of the whole, of E episodes a seed. An
-official init state, or its place in the plan, is the same start in every seed, so that outcomes of
+official init state, or a recorded start, is the same start in every seed, so that outcomes of
 one start are not independent: a policy without randomness may repeat itself to the step where a
 seed draws nothing, as in scenes without fixtures. So it is within one seed, too, where a task has
 fewer official init states than episodes. What varies is counted by starts.
@@ -40,16 +40,17 @@ def episodes_a_seed(config: Mapping[str, Any]) -> int | None:
 def group_starts(episodes: Sequence[EpisodeResult], each: int | None) -> list[list[int]]:
     """Return which episodes begin at one start, as their places, start by start.
 
-    A start is a task's official init state; of another start its place in the plan of a seed.
+    A start is a task's official init state, or another by its digest, or, in results that have
+    none yet, by its place in the plan of a seed.
 
     Args:
         episodes: the episodes.
         each: of `episodes_a_seed`.
     """
-    starts: dict[tuple[str, int], list[int]] = {}
+    starts: dict[tuple[str, int | str], list[int]] = {}
     for place, result in enumerate(episodes):
         number = result.episode if each is None else result.episode % each
-        start = result.init_index if result.init_index >= 0 else -1 - number
+        start = result.init_index if result.init_index >= 0 else result.start or -1 - number
         starts.setdefault((result.task, start), []).append(place)
     return list(starts.values())
 

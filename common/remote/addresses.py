@@ -151,10 +151,15 @@ def _told(error: BaseException) -> str:
     return one_line(RuntimeError(re.sub(r"<[^>]*>", " ", str(error)) or type(error).__name__))
 
 
+ETAG = "etag"
+"""Digest that proves a content if it is the content's md5, and tells nothing if it is not."""
+
+
 def content_digest(info: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return (algorithm, hexadecimal digest) of a file's content that its server tells, if any.
 
-    Known are Google's md5 and crc32c, the hub's sha256, and S3's ETag of a file sent in one part.
+    Known are Google's md5 and crc32c, the hub's sha256, and S3's ETag of a file sent in one part,
+    as `ETAG`: the md5 unless the bucket has keys of its own (SSE-KMS, SSE-C), which nothing tells.
     """
     for name, algorithm in (("md5Hash", "md5"), ("crc32c", "crc32c")):
         if isinstance(told := info.get(name), str) and (digest := _from_base64(told)):
@@ -164,9 +169,8 @@ def content_digest(info: Mapping[str, Any]) -> tuple[str, str] | None:
     if isinstance(sha256, str):
         return "sha256", sha256
     tag = str(info.get("ETag") or "").strip('"').lower()
-    plain = info.get("ServerSideEncryption") in (None, "AES256")
-    if plain and len(tag) == 32 and set(tag) <= set("0123456789abcdef"):
-        return "md5", tag
+    if len(tag) == 32 and set(tag) <= set("0123456789abcdef"):
+        return ETAG, tag
     return None
 
 

@@ -16,6 +16,7 @@ from common.errors import DatasetError
 from common.files import output_errors, user_cache_folder, write_bytes
 from common.locks import lock_folder
 from common.remote.addresses import (
+    ETAG,
     address_errors,
     content_digest,
     content_version,
@@ -142,13 +143,15 @@ def copy_folder(
     """Copy a folder elsewhere to this machine, each file when it is whole and its digest right.
 
     A killed copy goes on where it stopped: files that are here are kept if they have the size and
-    digest that the server tells, and so are the parts of others. No other process can copy to the
-    same place meanwhile.
+    digest that the server tells, and so are the parts of others. Where any are not, those that
+    come last are taken away first, so that no mixture with an earlier copy looks whole. No other
+    process can copy to the same place meanwhile.
 
     Args:
         address: the folder.
         target: where to put its files.
-        last: from a file's name to its place in the order; those of a place keep theirs by name.
+        last: from a file's name to its place in the order, 0 for what nothing waits for; those of a
+            place keep theirs by name.
 
     Returns:
         The files, by name; none if nothing is at the address.
@@ -167,16 +170,22 @@ def copy_folder(
         lock_folder(target),
         tqdm(total=total, unit="B", unit_scale=True, desc="copying", disable=None) as bar,
     ):
+        missing = {name for name in names if not _is_here(files[name], target / name)}
+        if missing and last:
+            marks = {name for name in names if last(name)}
+            missing |= marks
+            with output_errors(target):
+                for name in marks:
+                    (target / name).unlink(missing_ok=True)
         for name in names:
-            _copy_file(files[name], target / name)
+            if name in missing:
+                _copy_file(files[name], target / name)
             bar.update(files[name].size)
     return files
 
 
 def _copy_file(file: RemoteFile, target: Path) -> None:
     """Copy a file, which goes on in its part; the folder that it is of is locked."""
-    if _is_here(file, target):
-        return
     key = hashlib.sha256(file.version.encode()).hexdigest()[:12]
     part = target.with_name(f".{target.name}.{key}.part")
     with output_errors(part):
@@ -188,7 +197,7 @@ def _copy_file(file: RemoteFile, target: Path) -> None:
                 stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        if not _is(part, file):
+        if not (_is(part, file) or _is_again(part, file)):
             part.unlink()
             raise DatasetError(
                 f"{file.address} did not arrive as its server tells, and what came was removed: "
@@ -209,8 +218,29 @@ def _is(path: Path, file: RemoteFile) -> bool:
     return file.digest is None or file_digest(path, file.digest[0]) == file.digest[1]
 
 
+def _is_again(path: Path, file: RemoteFile) -> bool:
+    """Return whether a file that its ETag does not prove is read as the same a second time."""
+    if file.digest is None or file.digest[0] != ETAG or path.stat().st_size != file.size:
+        return False
+    return file_digest(path, "sha256") == sha256_there(file)
+
+
+def sha256_there(file: RemoteFile) -> str:
+    """Return the sha256 of a file elsewhere, all of which is read.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    found = hashlib.sha256()
+    for start in range(0, file.size, _PART):
+        with address_errors(file.address):
+            found.update(fetch_range(file.address, start, min(start + _PART, file.size)))
+    return found.hexdigest()
+
+
 def file_digest(path: Path, algorithm: str) -> str:
-    """Return a file's digest, hexadecimal; `algorithm` is crc32c or one of `hashlib`'s."""
+    """Return a file's digest, hexadecimal; `algorithm` is crc32c, `ETAG` or one of `hashlib`'s."""
+    algorithm = "md5" if algorithm == ETAG else algorithm
     with path.open("rb") as stream:
         if algorithm != "crc32c":
             return hashlib.file_digest(stream, algorithm).hexdigest()

@@ -72,7 +72,8 @@ def load(
     shards = shard_files(address, builder, split)
 
     def contents(shard: Any) -> Iterator[bytes]:
-        yield from (record.content for record in records(shards[int(shard)]))
+        file, count = shards[int(shard)]
+        yield from (record.content for record in records(file, count))
 
     def shard_contents(shard: Any) -> tf.data.Dataset:
         spec = tf.TensorSpec((), tf.string)
@@ -89,8 +90,8 @@ def load(
     return examples.map(parse, num_parallel_calls=readers, deterministic=True)
 
 
-def shard_files(address: str | Path, builder: Any, split: str) -> list[AnyFile]:
-    """Return the shards of a split, here or elsewhere.
+def shard_files(address: str | Path, builder: Any, split: str) -> list[tuple[AnyFile, int]]:
+    """Return the shards of a split, here or elsewhere, each with how many episodes it has.
 
     Args:
         address: of the dataset.
@@ -108,13 +109,14 @@ def shard_files(address: str | Path, builder: Any, split: str) -> list[AnyFile]:
             f"{address} is stored as {builder.info.file_format.value}: copy it to this machine "
             "with `dlr load --to FOLDER`, and use tfds.data_source"
         )
+    info = splits[split]
     folder, there = _described(str(address))
-    found: list[AnyFile] = []
-    for name in splits[split].filenames:
+    found: list[tuple[AnyFile, int]] = []
+    for name, count in zip(info.filenames, info.shard_lengths, strict=True):
         file = folder / name if there is None else there.get(name)
         if file is None or (isinstance(file, Path) and not file.is_file()):
             raise DatasetError(f"{address}/{name} is missing, one of its shards: copy it again")
-        found.append(file)
+        found.append((file, count))
     return found
 
 

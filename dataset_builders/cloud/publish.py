@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from tqdm import tqdm
 from common.errors import DatasetError, SettingError
 from common.locks import lock_file
 from common.manifest import MANIFEST, check_whole
-from common.remote.addresses import address_errors, is_remote, open_address, retried
-from common.remote.blocks import RemoteFile, fetch_range
-from common.remote.folder import cache_of, file_digest, find_file, list_folder
+from common.remote.addresses import ETAG, address_errors, is_remote, open_address, retried
+from common.remote.blocks import RemoteFile
+from common.remote.folder import cache_of, file_digest, find_file, list_folder, sha256_there
 from dataset_builders.finishing import EPISODES
 from dataset_builders.lerobot_v3.layout import ORIGIN
 
@@ -236,10 +235,7 @@ def _is_there(path: Path, file: RemoteFile | None) -> bool:
     """Return whether a file elsewhere is the one here."""
     if file is None or file.size != path.stat().st_size:
         return False
-    if file.digest is not None:
-        algorithm, digest = file.digest
-        return file_digest(path, algorithm) == digest
-    there = hashlib.sha256()
-    for start in range(0, file.size, _PART):
-        there.update(fetch_range(file.address, start, min(start + _PART, file.size)))
-    return there.hexdigest() == file_digest(path, "sha256")
+    algorithm, digest = file.digest or (ETAG, "")
+    if file_digest(path, algorithm) == digest:
+        return True
+    return algorithm == ETAG and sha256_there(file) == file_digest(path, "sha256")

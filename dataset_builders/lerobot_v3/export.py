@@ -162,9 +162,9 @@ def _add(state: _State, episode: _Episode) -> None:
     state.frames += count
 
 
-def _episodes(shards: Sequence[Any], cameras: Sequence[str]) -> Iterator[_Episode]:
-    for shard in shards:
-        for number, record in enumerate(records(shard)):
+def _episodes(shards: Sequence[tuple[Any, int]], cameras: Sequence[str]) -> Iterator[_Episode]:
+    for shard, count in shards:
+        for number, record in enumerate(records(shard, count)):
             features = parse_example(record.content, shard, number)
             pictures = {c: list(features[_PICTURES + c].bytes_list.value) for c in cameras}
             texts = features[f"{_STEPS}language_instruction"].bytes_list.value

@@ -56,11 +56,16 @@ def unframe(record: bytes) -> bytes:
     return record[_HEADER.size : -_FOOTER.size]
 
 
-def records(path: AnyFile) -> Iterator[Record]:
+def records(path: AnyFile, count: int | None = None) -> Iterator[Record]:
     """Yield the records of a file, in order, each checked.
 
+    Args:
+        path: the file.
+        count: how many it has by its dataset's `dataset_info.json`, if that is known.
+
     Raises:
-        DatasetError: the file ends within a record, or a checksum is wrong.
+        DatasetError: the file ends within a record, a checksum is wrong, or, raised behind the
+            last record, there are more or fewer than that.
     """
     size = size_of(path)
     with path.open("rb") as file:
@@ -80,6 +85,11 @@ def records(path: AnyFile) -> Iterator[Record]:
                 raise corrupt(path, number)
             yield Record(offset, content, checksum)
             number += 1
+    if count is not None and number != count:
+        raise DatasetError(
+            f"{path} holds {number} episodes, not {count} as dataset_info.json says: copy or build "
+            "the dataset again"
+        )
 
 
 def parse_example(content: bytes, path: AnyFile, number: int) -> Any:

@@ -108,7 +108,11 @@ def test_a_decision_between_results_and_a_seedless_merge(
     ]
     names = [str(folder) for folder in folders]
     out = str(tmp_path / "decision")
-    assert run("decide", *names, "--out", out) == 0
+    ignored = ["--episodes", "3", "--tasks", "no_such_task", "--out-of-distribution"]
+    assert run("decide", *names, "--out", out, *ignored) == 2
+    told = "leave out --tasks, --out-of-distribution, --episodes"
+    assert told in capsys.readouterr().err and not Path(out).exists()
+    assert run("decide", *names, "--out", out, "--no-preflight", "--threads", "1") == 0
     words = "The evaluated policy is better than the baseline."
     assert words in capsys.readouterr().out
     assert run("report", out) == 0
@@ -196,6 +200,7 @@ def test_two_policies_are_run_until_it_is_decided(
         (["run", "random", "--tasks", TASK, "--environments", "0"], "must be 1 or more"),
         (["run", "random", "--tasks", TASK, "--until", "0.05%"], "--until"),
         (["run", "random", "--tasks", TASK, "--until", "60"], "points between 0 and 50"),
+        (["run", "random", "--tasks", TASK, "--beside", "other"], "--beside is of shards that may"),
         (["decide", "random", "random"], "name at least one task or suite"),
         (["decide", "random", "random", "--tasks", TASK, "--difference", "0"], "points above 0"),
         (["run", "replay:."], "has no demonstration"),

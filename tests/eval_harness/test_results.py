@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import OutputError
-from common.json_files import write_sealed
+from common.json_files import sealed_line, write_sealed
 from eval_harness.merging import merge
 from eval_harness.protocols import PROTOCOLS
 from eval_harness.results import (
@@ -84,6 +84,15 @@ def test_a_trajectory_of_the_earlier_format_is_refused_in_words(tmp_path: Path) 
     results = load_results(tmp_path)
     with pytest.raises(ResultsError, match=r"1\.npz .*earlier format.*run the evaluation again"):
         results.trajectory(results.episodes[0])
+
+
+def test_lines_of_before_starts_had_digests_are_read(tmp_path: Path) -> None:
+    write(tmp_path, episode(0, 0))
+    content = dataclasses.asdict(episode(0, 1))
+    del content["start"]
+    with (tmp_path / "episodes.jsonl").open("ab") as file:
+        file.write(sealed_line(content))
+    assert load_results(tmp_path).episodes == [episode(0, 0), episode(0, 1)]
 
 
 def test_a_torn_last_line_is_dropped_and_the_episode_run_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from eval_harness.evaluation import evaluate
 from eval_harness.merging import merge, merge_seeds
 from eval_harness.perturbations.arms import Arm
 from eval_harness.perturbations.retained import measure_retained
+from eval_harness.plan import Start
 from eval_harness.policies.random import RandomPolicy
-from eval_harness.policies.replay import ReplayPolicy
+from eval_harness.policies.replay import RecordedActions, ReplayPolicy
 from eval_harness.results import ResultsError, load_results, summarise
 from eval_harness.sequential.rules import StoppingRule
 from eval_harness.statistics import clustered_bootstrap, clustered_interval
@@ -249,6 +251,32 @@ def test_what_stops_early_takes_no_start_twice(pack: AssetPack, tmp_path: Path, 
             RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "a", 51, assets=pack, **options
         )
     assert not (tmp_path / "a").exists()
+
+
+def test_recordings_that_begin_alike_are_one_start(
+    recorded: ReplayPolicy, pack: AssetPack, tmp_path: Path
+) -> None:
+    """As episodes of several patterns, or several people's, from one start are."""
+    key, shown = DRAWER_TASK.key, recorded.recordings[DRAWER_TASK.key]
+    nearly = replace(shown[0].start, state=shown[0].start.state + 1e-15)
+    assert nearly.digest == shown[0].start.digest != shown[1].start.digest
+    again = ReplayPolicy(
+        {key: [*shown, RecordedActions(nearly, shown[1].actions)]}, {"folder": "again"}
+    )
+    found = evaluate(RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "a", 4, starts=again,
+                     assets=pack)  # fmt: skip
+    assert summarise(found)["starts"] == 3
+    for options in ({"rule": StoppingRule(0.5)}, {"rounds": 1}):
+        with pytest.raises(SettingError, match=r"4 episodes .* begin at 3 starts.*--episodes 3"):
+            evaluate(RandomPolicy(4), short(), [DRAWER_TASK], tmp_path / "b", 4, starts=again,
+                     assets=pack, **options)  # fmt: skip
+    assert not (tmp_path / "b").exists()
+
+
+def test_starts_without_a_state_are_told_apart_by_seed() -> None:
+    starts = [Start(seed, settle_steps=10) for seed in (3, 3, 4)]
+    one, same, other = (start.digest for start in starts)
+    assert one == same != other
 
 
 def test_what_is_no_set_of_seeds(tmp_path: Path) -> None:

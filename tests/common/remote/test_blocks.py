@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import DatasetError, SettingError
 from common.remote import blocks
-from common.remote.addresses import content_digest, is_remote
+from common.remote.addresses import ETAG, content_digest, is_remote
 from common.remote.blocks import RemoteFile
 from common.remote.folder import find_file, list_folder, local_path
 
@@ -154,9 +154,8 @@ def test_digests_that_servers_tell():
     assert content_digest(google) == ("md5", "5d41402abc4b2a76b9719d911017c592")
     assert content_digest({"crc32c": "mnG7TA=="}) == ("crc32c", "9a71bb4c")
     s3 = {"ETag": '"5d41402abc4b2a76b9719d911017c592"'}
-    assert content_digest(s3) == ("md5", "5d41402abc4b2a76b9719d911017c592")
+    assert content_digest(s3) == (ETAG, "5d41402abc4b2a76b9719d911017c592")
     assert content_digest({"ETag": '"5d41402abc4b2a76b9719d911017c592-2"'}) is None
-    assert content_digest({**s3, "ServerSideEncryption": "aws:kms"}) is None
     assert content_digest({"lfs": {"sha256": "ab"}}) == ("sha256", "ab")
     assert content_digest({"size": 3}) is None
 

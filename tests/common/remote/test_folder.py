@@ -10,6 +10,7 @@ import pytest
 
 from common.errors import BusyError, DatasetError
 from common.remote import folder
+from common.remote.addresses import ETAG
 from common.remote.blocks import fetch_range
 from common.remote.folder import copy_folder, file_digest, list_folder, local_folder
 from dataset_builders.verify import verify
@@ -115,6 +116,52 @@ def test_what_does_not_arrive_as_told_is_not_kept(stored, tmp_path, monkeypatch)
     with pytest.raises(DatasetError, match=r"folder/b did not arrive"):
         copy_folder(ADDRESS, tmp_path / "copy")
     assert "b" not in copied(tmp_path / "copy")
+
+
+def test_an_etag_that_is_no_md5_proves_nothing_and_forbids_nothing(
+    cloud, stored, tmp_path, monkeypatch
+):
+    """As S3's under a key of one's own."""
+    monkeypatch.setattr(folder, "content_digest", lambda info: (ETAG, 32 * "0"))
+    copy_folder(ADDRESS, tmp_path / "copy")
+    assert copied(tmp_path / "copy") == stored
+    fetch, asked = fetch_range, []
+
+    def spoiled_once(address, start, end):
+        asked.append(address)
+        content = fetch(address, start, end)
+        return content if len(asked) > 1 else bytes(len(content))
+
+    monkeypatch.setattr(folder, "fetch_range", spoiled_once)
+    with pytest.raises(DatasetError, match=r"folder/a did not arrive"):
+        copy_folder(ADDRESS, tmp_path / "other")
+
+
+def test_a_killed_copy_of_another_version_does_not_look_whole(cloud, stored, tmp_path, monkeypatch):
+    import fsspec
+
+    def copy() -> None:
+        copy_folder(ADDRESS, tmp_path / "copy", last=lambda name: int(name == "a"))
+
+    copy()
+    content = {name: os.urandom(5000) for name in stored}
+    for name, bytes_ in content.items():
+        fsspec.filesystem("gs").pipe_file(f"{BUCKET}/folder/{name}", bytes_)
+    fetch, left = fetch_range, [1]
+
+    def killed(address, start, end):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return fetch(address, start, end)
+
+    monkeypatch.setattr(folder, "fetch_range", killed)
+    with pytest.raises(KeyboardInterrupt):
+        copy()
+    assert "a" not in copied(tmp_path / "copy")
+    monkeypatch.setattr(folder, "fetch_range", fetch)
+    copy()
+    assert copied(tmp_path / "copy") == content
 
 
 def test_only_what_is_asked_for_is_copied(stored):

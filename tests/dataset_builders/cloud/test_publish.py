@@ -13,6 +13,8 @@ import pytest
 
 from common.errors import DatasetError, SettingError
 from common.manifest import file_sha256, note_sums, write_manifest
+from common.remote import folder as remote_folder
+from common.remote.addresses import ETAG
 from dataset_builders.cloud.load import copy_dataset
 from dataset_builders.cloud.publish import PublishConfig, publish
 from tests.cloud_storage import BUCKET, one_in
@@ -148,6 +150,14 @@ def test_any_file_system_takes_it(dataset, tmp_path, monkeypatch):
         assert here(copy_dataset(address, tmp_path / "copy")) == here(dataset)
     finally:
         fsspec.filesystem("memory").rm("/published", recursive=True)
+
+
+def test_an_etag_that_is_no_md5_is_read_back(cloud, dataset, monkeypatch):
+    """As S3's under a key of one's own."""
+    monkeypatch.setattr(remote_folder, "content_digest", lambda info: (ETAG, 32 * "0"))
+    sent = publish(PublishConfig(dataset, ADDRESS)).sent
+    assert sent == 8 and there() == here(dataset)
+    assert publish(PublishConfig(dataset, ADDRESS)).sent == 0
 
 
 def publish_and_die(cloud, dataset: Path, request: int) -> bool:

@@ -20,9 +20,10 @@ from dataset_builders.lerobot_v3.export import ExportConfig, export
 from dataset_builders.lerobot_v3.layout import features
 from dataset_builders.lerobot_v3.running import Running
 from dataset_builders.lerobot_v3.statistics import of_vectors
+from dataset_builders.records.tfrecords import HEADER_BYTES, records
 from tests.cloud_storage import BUCKET
 from tests.vla_adapters.conftest import tensorflow_side  # noqa: F401 (a fixture)
-from tests.vla_adapters.test_records import spoil
+from tests.vla_adapters.test_records import shards, spoil
 from vla_adapters.records import open_records
 
 pytest.importorskip("datasets", reason="LeRobot's datasets are not installed")
@@ -186,6 +187,17 @@ def test_numbers_that_are_not_finite_are_not_exported(tensorflow_side, tmp_path)
     damaged = shutil.copytree(tensorflow_side.libero_rl, tmp_path / "dlr" / "1.0.0")
     spoil(damaged)
     with pytest.raises(DatasetError, match=r"action holds NaN or infinity at step 2, .* again"):
+        export(ExportConfig(str(damaged), tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_shard_cut_behind_a_record_is_not_exported(tensorflow_side, tmp_path):  # noqa: F811
+    damaged = shutil.copytree(tensorflow_side.libero_rl, tmp_path / "dlr" / "1.0.0")
+    path = shards(damaged)[-1]
+    *rest, last = records(path)
+    os.truncate(path, last.offset - HEADER_BYTES)
+    said = rf"holds {len(rest)} episodes, not {len(rest) + 1} as dataset_info.json says"
+    with pytest.raises(DatasetError, match=said):
         export(ExportConfig(str(damaged), tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
