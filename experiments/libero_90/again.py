@@ -161,7 +161,10 @@ def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
     """Return what came of DLR's short PPO with steps for each pattern, beside O2O-RL's."""
     given = [p for p in pairs if p.recipe == DLR and _given_more(p)]
     recipes = {row.name: row.recipes for row in board.rows}
-    short = sum(_choice(r[DLR]) == SHORT for r in recipes.values() if DLR in r)
+    first_time = {row.key: row.recipes.get(DLR) for row in board.rows}
+    first_time |= {key: row for (key, recipe), row in board.before.items() if recipe == DLR}
+    short = sum(_choice(row) == SHORT for row in first_time.values() if row)
+    full = sum(_choice(pair.second) != SHORT for pair in given)
     found = {
         pair.name: tuple(r.figure(_ENTROPY) for r in (pair.first, pair.second, baseline))
         for pair in given
@@ -174,8 +177,9 @@ def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
     lost = {name: each[0] - each[1] for name, each in known.items()}
     worst = max(lost, key=lambda name: lost[name])
     return [
-        f"{len(given)} of the {short} trainings of {DLR} that a short PPO followed had its steps "
-        f"for each pattern the second time, as the settings have them now. {_outcome(given)}; "
+        f"{len(given)} of the {short} trainings of {DLR} that ended with a short PPO were done "
+        f"again with its steps for each pattern, as the settings have them now; {full} of these "
+        f"had a full PPO, for their clones were weaker the second time. {_outcome(given)}; "
         f"mode entropy {first:.2f}, again {second:.2f}, "
         f"{other:.2f} for {BASELINE} on these tasks. PPO took more than {_LOST} "
         f"on {sum(one > _LOST for one in lost.values())}, most on `{worst}`: "

@@ -90,7 +90,10 @@ def test_what_came_of_steps_for_each_pattern(tmp_path: Path) -> None:
         write_result(again, tmp_path / AGAIN)
     write_result(result(TASKS[2], DLR, [48, 49, 50]), tmp_path / AGAIN)
     told = done_again(Scoreboard.read(tmp_path, TASKS, 0)).before[-1]
-    assert told.startswith("2 of the 2 trainings of dlr that a short PPO followed had its steps")
+    assert told.startswith(
+        "2 of the 2 trainings of dlr that ended with a short PPO were done again"
+    )
+    assert "0 of these had a full PPO" in told
     assert "mode entropy 0.90, again 0.68" in told
     assert f"more than 0.1 on 1, most on `{TASKS[0].name}`: 0.90, again 0.50." in told
 
