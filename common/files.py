@@ -138,6 +138,20 @@ def check_name(name: object, what: str, error: type[DlrError]) -> str:
     )
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of all below it, in no order; links are followed.
+
+    Data lies where there is room for it, and what is linked to is entered once.
+    """
+    entered: set[Path] = set()
+    for here, folders, names in folder.walk(follow_symlinks=True):
+        if (place := here.resolve()) in entered:
+            folders.clear()
+            continue
+        entered.add(place)
+        yield from (here / name for name in names)
+
+
 def follow_umask(path: Path) -> None:
     """Give a file, or all files below a folder, the permissions that new files get here.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import DatasetError, SettingError, TrajectoryError
+from common.files import files_below
 from generator.work.attempts import Collection, Kept
 from simulation.recordings.trajectories import EpisodeInfo, TrajectoryFile
 
@@ -103,7 +104,8 @@ def find_trajectory_files(folder: Path) -> list[Path]:
         raise TrajectoryError(
             f"no trajectories folder {folder}: give the folder that `dlr collect` wrote"
         )
-    files = sorted(folder.rglob("*.hdf5"), key=lambda path: path.relative_to(folder).as_posix())
+    found = (path for path in files_below(folder) if path.suffix == ".hdf5")
+    files = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
     if not files:
         raise TrajectoryError(f"{folder} holds no .hdf5 trajectory files; run `dlr collect` first")
     return files

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DemonstrationError
+from common.files import files_below
 from common.json_files import build, read_sealed, write_sealed
 
 SUFFIX = ".audit.json"
@@ -117,7 +118,8 @@ def find_audits(path: Path) -> list[Path]:
     Raises:
         DemonstrationError: there is none.
     """
-    found = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    below = (file for file in files_below(path) if file.name.endswith(SUFFIX))
+    found = sorted(below) if path.is_dir() else [path]
     if not found:
         raise DemonstrationError(
             f"{path} has no audit: `dlr demonstrate --human-demos` writes one beside what it keeps"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DatasetError, TrajectoryError
+from common.files import files_below
 from common.workers import Backend
 from dataset_builders.provenance import describe_files
 from dataset_builders.sources import Choice, EpisodeRef, choose, is_of, scan
@@ -124,7 +125,7 @@ def find(folder: Path, choice: Choice, config: CollectConfig, assets: str | None
         )
     refs: list[EpisodeRef] = []
     seen: collections.Counter[str] = collections.Counter()
-    if any(folder.rglob("*.hdf5")):
+    if any(path.suffix == ".hdf5" for path in files_below(folder)):
         refs, seen = scan(folder, not choice.failures)
     wanted, policies, left_out = list(dict.fromkeys(choice.method.split("+"))), [], 0
     for method in wanted:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from common.errors import TrajectoryError, one_line
+from common.files import files_below
 from common.hdf5 import FAULTS, as_error, open_hdf5, read_array
 from common.json_files import read_json
 from common.manifest import check_sums
@@ -137,7 +138,7 @@ def find_recordings(folder: Path) -> list[Path]:
     Raises:
         TrajectoryError: a JSON file cannot be read.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    files = sorted(path for path in files_below(folder) if path.suffix in SUFFIXES)
     return [
         path
         for path in files

@@ -3,11 +3,19 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
 from common.errors import OutputError, TrajectoryError
-from common.files import atomic_write, ensure_writable, follow_umask, write_json, write_text
+from common.files import (
+    atomic_write,
+    ensure_writable,
+    files_below,
+    follow_umask,
+    write_json,
+    write_text,
+)
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path):
@@ -59,3 +67,17 @@ def test_files_of_libraries_get_the_permissions_of_new_ones(tmp_path):
         os.umask(before)
     assert {stat.S_IMODE(file.stat().st_mode) for file in (alone, inside)} == {0o640}
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["alone"]
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_entered_once(tmp_path: Path) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    (run / "below").mkdir(parents=True)
+    elsewhere.mkdir()
+    for folder in (run, run / "below", elsewhere):
+        (folder / "file").write_text("")
+    (run / "trajectories").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(run)
+    (run / "gone").symlink_to(tmp_path / "nothing")
+    found = sorted(path.relative_to(run).as_posix() for path in files_below(run))
+    assert found == ["below/file", "file", "gone", "trajectories/file"]
+    assert list(files_below(tmp_path / "nothing")) == []

@@ -9,13 +9,16 @@ import pytest
 
 from common.errors import DatasetError, SettingError
 from dataset_builders.certificate import chosen_for_replay
+from dataset_builders.rollouts.find import find
 from dataset_builders.sources import (
     Choice,
     EpisodeRef,
     choose_episodes,
+    find_trajectory_files,
     parse_choice,
     split_episodes,
 )
+from generator.config import CollectConfig
 from simulation.assets.resolve import AssetPack
 from simulation.recordings.trajectories import (
     Episode,
@@ -108,3 +111,10 @@ def test_a_file_says_its_episodes_lengths_and_digests(folder: Path) -> None:
     refs = choose_episodes(folder, Choice())
     assert {ref.steps for ref in refs} == {4}
     assert len({ref.digest for ref in refs}) == len(refs)
+
+
+def test_trajectories_that_are_linked_to_are_found(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "trajectories").symlink_to(folder, target_is_directory=True)
+    assert find_trajectory_files(tmp_path) == [tmp_path / "trajectories" / "x.hdf5"]
+    found = find(tmp_path, Choice("dlr"), CollectConfig(), None)
+    assert found.refs and not found.policies
