@@ -258,8 +258,10 @@ def test_recordings_that_begin_alike_are_one_start(
 ) -> None:
     """As episodes of several patterns, or several people's, from one start are."""
     key, shown = DRAWER_TASK.key, recorded.recordings[DRAWER_TASK.key]
-    nearly = replace(shown[0].start, state=shown[0].start.state + 1e-15)
-    assert nearly.digest == shown[0].start.digest != shown[1].start.digest
+    first, second = shown[0].start, shown[1].start
+    assert first.state is not None
+    nearly = replace(first, state=first.state + 1e-15)
+    assert nearly.digest == first.digest != second.digest
     again = ReplayPolicy(
         {key: [*shown, RecordedActions(nearly, shown[1].actions)]}, {"folder": "again"}
     )
