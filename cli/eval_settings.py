@@ -26,6 +26,7 @@ ProtocolName = Literal["openvla", "openvla_oft", "openpi", "vla_eval", "lerobot"
 
 
 _CHANGE_NO_RESULT = ("out", "environments", "threads", "retries", "policy_timeout", "preflight")
+"""Options that say where and how, but not what is run."""
 
 
 @dataclass(frozen=True, kw_only=True)

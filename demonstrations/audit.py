@@ -118,8 +118,9 @@ def find_audits(path: Path) -> list[Path]:
     Raises:
         DemonstrationError: there is none.
     """
-    below = (file for file in files_below(path) if file.name.endswith(SUFFIX))
-    found = sorted(below) if path.is_dir() else [path]
+    found = [path]
+    if path.is_dir():
+        found = sorted(file for file in files_below(path) if file.name.endswith(SUFFIX))
     if not found:
         raise DemonstrationError(
             f"{path} has no audit: `dlr demonstrate --human-demos` writes one beside what it keeps"

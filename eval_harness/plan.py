@@ -173,7 +173,8 @@ def check_starts_once(items: Iterable[Item]) -> None:
         start = item.other_start or str(item.key.init_index)
         found.setdefault(item.key.task, []).append(start)
     repeats = {task: starts for task, starts in found.items() if len(set(starts)) < len(starts)}
-    for task, starts in repeats.items():
+    if repeats:
+        task, starts = next(iter(repeats.items()))
         most = min(map(_before_a_repeat, repeats.values()))
         raise SettingError(
             f"{len(starts)} episodes of {task} begin at {len(set(starts))} starts, and what stops "

@@ -10,6 +10,7 @@ from typing import Any, cast
 from analysis.profile import Profile
 from common.errors import DlrError
 from common.json_files import read_sealed, write_sealed
+from generator.finetuning.budget import SHORT
 from generator.run_folder import LEARN
 from reports.run_outcomes import Count
 
@@ -65,10 +66,6 @@ class StageResult:
     """None where too few episodes succeeded."""
 
 
-SHORT = "keep and shorten"
-"""Choice of a budget for a policy that succeeds already: it stays as it is and has a short PPO."""
-
-
 @dataclass(frozen=True)
 class StudyResult:
     """One training of the study."""
@@ -108,11 +105,16 @@ class StudyResult:
         return (clone.success, clone.measured) != (end.success, end.measured)
 
     @property
+    def short(self) -> bool:
+        """Whether it ended with a short PPO, of a policy that succeeds already."""
+        budget = self.stages[self.final].report.get("budget", {})
+        return bool(budget.get("choice") == SHORT)
+
+    @property
     def short_steps_shared(self) -> bool:
         """Whether it ended with a short PPO whose steps were those of all patterns together."""
-        budget = self.stages[self.final].report.get("budget", {})
         settings = self.provenance.get("config", {}).get("reinforce", {}).get("budget", {})
-        return budget.get("choice") == SHORT and "short_steps_each" not in settings
+        return self.short and "short_steps_each" not in settings
 
 
 def result_path(task: str, recipe: str, seed: int | str) -> Path:

@@ -197,7 +197,7 @@ def _copy_file(file: RemoteFile, target: Path) -> None:
                 stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        if not (_is(part, file) or _is_again(part, file)):
+        if not _has_arrived(part, file):
             part.unlink()
             raise DatasetError(
                 f"{file.address} did not arrive as its server tells, and what came was removed: "
@@ -208,29 +208,37 @@ def _copy_file(file: RemoteFile, target: Path) -> None:
 
 def _is_here(file: RemoteFile, target: Path) -> bool:
     """Return whether a copy is proved by its digest; without one it is made anew."""
-    return file.digest is not None and _is(target, file)
+    return target.is_file() and _is_proved(target, file)
 
 
-def _is(path: Path, file: RemoteFile) -> bool:
-    """Return whether a file here has the size and digest of one elsewhere."""
-    if not path.is_file() or path.stat().st_size != file.size:
-        return False
-    return file.digest is None or file_digest(path, file.digest[0]) == file.digest[1]
+def _has_arrived(part: Path, file: RemoteFile) -> bool:
+    """Return whether a copy is what its server tells, which may be the size alone."""
+    return part.stat().st_size == file.size if file.digest is None else is_there(part, file)
 
 
-def _is_again(path: Path, file: RemoteFile) -> bool:
-    """Return whether a file that its ETag does not prove is read as the same a second time."""
-    if file.digest is None or file.digest[0] != ETAG or path.stat().st_size != file.size:
-        return False
-    return file_digest(path, "sha256") == sha256_there(file)
-
-
-def sha256_there(file: RemoteFile) -> str:
-    """Return the sha256 of a file elsewhere, all of which is read.
+def is_there(path: Path, file: RemoteFile | None) -> bool:
+    """Return whether a file elsewhere is the one here; where no digest tells, it is read back.
 
     Raises:
         DatasetError: it cannot be read.
     """
+    if file is None or path.stat().st_size != file.size:
+        return False
+    if _is_proved(path, file):
+        return True
+    untold = file.digest is None or file.digest[0] == ETAG
+    return untold and _sha256_there(file) == file_digest(path, "sha256")
+
+
+def _is_proved(path: Path, file: RemoteFile) -> bool:
+    """Return whether a file here has the size and digest of one elsewhere."""
+    if file.digest is None or path.stat().st_size != file.size:
+        return False
+    return file_digest(path, file.digest[0]) == file.digest[1]
+
+
+def _sha256_there(file: RemoteFile) -> str:
+    """Return the sha256 of a file elsewhere, all of which is read."""
     found = hashlib.sha256()
     for start in range(0, file.size, _PART):
         with address_errors(file.address):

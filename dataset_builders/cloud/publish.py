@@ -15,9 +15,9 @@ from tqdm import tqdm
 from common.errors import DatasetError, SettingError
 from common.locks import lock_file
 from common.manifest import MANIFEST, check_whole
-from common.remote.addresses import ETAG, address_errors, is_remote, open_address, retried
+from common.remote.addresses import address_errors, is_remote, open_address, retried
 from common.remote.blocks import RemoteFile
-from common.remote.folder import cache_of, file_digest, find_file, list_folder, sha256_there
+from common.remote.folder import cache_of, find_file, is_there, list_folder
 from dataset_builders.finishing import EPISODES
 from dataset_builders.lerobot_v3.layout import ORIGIN
 
@@ -104,7 +104,7 @@ def publish(config: PublishConfig, extra: Mapping[str, Path] | None = None) -> P
     address = config.address.rstrip("/")
     with lock_file(cache_of(address) / "publish"), address_errors(address, "publish to"):
         there = list_folder(address)
-        different = [n for n, p in files.items() if not _is_there(p, there.get(n))]
+        different = [n for n, p in files.items() if not is_there(p, there.get(n))]
         _make_room(address, there, files, different, config.overwrite)
         different = [name for name in files if name in different or name not in there]
         last = [name for name in _LAST if name in files]
@@ -201,7 +201,7 @@ def _send(path: Path, address: str) -> None:
     )
     for _ in range(_ATTEMPTS):
         retried(functools.partial(_put, put))
-        if _is_there(path, find_file(address)):
+        if is_there(path, find_file(address)):
             return
     raise DatasetError(
         f"{address} does not become what {path} is, after {_ATTEMPTS} uploads: check that nothing "
@@ -229,13 +229,3 @@ def _check_sizes(address: str, files: Mapping[str, Path]) -> None:
                 f"{address}/{name} was changed while the dataset was published: check that nothing "
                 "else writes there, and run the same command again"
             )
-
-
-def _is_there(path: Path, file: RemoteFile | None) -> bool:
-    """Return whether a file elsewhere is the one here."""
-    if file is None or file.size != path.stat().st_size:
-        return False
-    algorithm, digest = file.digest or (ETAG, "")
-    if file_digest(path, algorithm) == digest:
-        return True
-    return algorithm == ETAG and sha256_there(file) == file_digest(path, "sha256")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from experiments.libero_90.scoreboard import AGAIN, BEFORE, RECIPES, TARGET, RecipeRow, Scoreboard
 from experiments.libero_90.tables import NONE, Table, number, ways
-from experiments.study_results import SHORT, Measured, StageResult
+from experiments.study_results import Measured, StageResult
 from experiments.study_tests import BASELINE, DLR
 from generator.run_folder import LEARN
 
@@ -163,8 +163,8 @@ def _more_steps(pairs: Sequence[Pair], board: Scoreboard) -> list[str]:
     recipes = {row.name: row.recipes for row in board.rows}
     first_time = {row.key: row.recipes.get(DLR) for row in board.rows}
     first_time |= {key: row for (key, recipe), row in board.before.items() if recipe == DLR}
-    short = sum(_choice(row) == SHORT for row in first_time.values() if row)
-    full = sum(_choice(pair.second) != SHORT for pair in given)
+    short = sum(row.result.short for row in first_time.values() if row)
+    full = sum(not pair.second.result.short for pair in given)
     found = {
         pair.name: tuple(r.figure(_ENTROPY) for r in (pair.first, pair.second, baseline))
         for pair in given
@@ -201,10 +201,6 @@ def _sides(pairs: Sequence[Pair]) -> list[tuple[RecipeRow, RecipeRow]]:
 def _given_more(pair: Pair) -> bool:
     """Return whether a short PPO had its steps for each pattern the second time alone."""
     return pair.first.result.short_steps_shared and not pair.second.result.short_steps_shared
-
-
-def _choice(row: RecipeRow) -> str:
-    return str(row.final.report.get("budget", {}).get("choice", ""))
 
 
 def _mean(rows: Sequence[RecipeRow]) -> float:

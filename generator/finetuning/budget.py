@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from generator.config import BudgetConfig
 
 Choice = Literal["improve", "keep and shorten"]
+SHORT: Final = "keep and shorten"
+"""Choice for a policy that succeeds already: it stays as it is and has a short PPO."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def choose_budget(held_out: Sequence[Mapping[str, float]], config: BudgetConfig)
         return Budget("improve", pattern, least, config.steps, why)
     steps = min(config.short_steps_each * len(held_out), config.steps)
     why = f"{seen}: PPO of {steps} environment steps keeps success and shortens episodes"
-    return Budget("keep and shorten", pattern, least, steps, why)
+    return Budget(SHORT, pattern, least, steps, why)
 
 
 def _least(held_out: Sequence[Mapping[str, float]]) -> tuple[int, float, str]:

@@ -187,7 +187,7 @@ class Reinforce:
 
     def run(self, context: Context, folder: Path) -> dict[str, Any]:
         """Fine-tune; report the budget and why, held-out success, and what the theorem asks."""
-        from generator.finetuning.budget import choose_budget
+        from generator.finetuning.budget import SHORT, choose_budget
         from generator.finetuning.learner import Finetuning
         from generator.finetuning.theorem import theorem
         from generator.pixels.learning import check_iteration
@@ -204,7 +204,7 @@ class Reinforce:
             context.horizon,
             config.seed,
             max(budget.steps - before["evaluation_steps"], 0),
-            budget.choice == "keep and shorten",
+            budget.choice == SHORT,
             context.demonstrations,
             context.trajectory_patterns(),
         )

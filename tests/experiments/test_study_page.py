@@ -12,7 +12,6 @@ import pytest
 from experiments.study_page import page
 from experiments.study_results import (
     POOLED,
-    SHORT,
     Measured,
     StageResult,
     StudyError,
@@ -30,6 +29,7 @@ from experiments.study_tests import (
     unmoved_text,
     where_moved,
 )
+from generator.finetuning.budget import SHORT
 from reports.run_outcomes import Count
 
 SHOWN = Measured(120, {"mode_entropy": 1.0, "straightness": 0.5}, {"0": 60, "1": 60}, {"low": 120})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def copied(target: Path) -> dict[str, bytes]:
     }
 
 
+def killed_after(fetches: int) -> Callable[[str, int, int], bytes]:
+    """Return what fetches so often, and then is as if the process was killed."""
+    left = [fetches]
+
+    def fetch(address: str, start: int, end: int) -> bytes:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return fetch_range(address, start, end)
+
+    return fetch
+
+
 def test_a_copy_is_whole_though_the_server_fails_and_is_not_fetched_twice(
     cloud, stored, tmp_path, monkeypatch
 ):
@@ -53,20 +67,12 @@ def test_a_copy_is_whole_though_the_server_fails_and_is_not_fetched_twice(
 
 def test_a_killed_copy_goes_on_with_its_part(cloud, stored, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "_PART", 1500)
-    fetch, left = fetch_range, [2]
-
-    def killed(address, start, end):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return fetch(address, start, end)
-
-    monkeypatch.setattr(folder, "fetch_range", killed)
+    monkeypatch.setattr(folder, "fetch_range", killed_after(2))
     with pytest.raises(KeyboardInterrupt):
         copy_folder(ADDRESS, tmp_path / "copy")
     assert not [name for name in copied(tmp_path / "copy") if not name.endswith(".part")]
     cloud.requests.clear()
-    monkeypatch.setattr(folder, "fetch_range", fetch)
+    monkeypatch.setattr(folder, "fetch_range", fetch_range)
     copy_folder(ADDRESS, tmp_path / "copy")
     assert copied(tmp_path / "copy") == stored
     assert len([path for _, path, _ in cloud.requests if "alt=media" in path]) == 3 * 4 - 2
@@ -147,19 +153,11 @@ def test_a_killed_copy_of_another_version_does_not_look_whole(cloud, stored, tmp
     content = {name: os.urandom(5000) for name in stored}
     for name, bytes_ in content.items():
         fsspec.filesystem("gs").pipe_file(f"{BUCKET}/folder/{name}", bytes_)
-    fetch, left = fetch_range, [1]
-
-    def killed(address, start, end):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return fetch(address, start, end)
-
-    monkeypatch.setattr(folder, "fetch_range", killed)
+    monkeypatch.setattr(folder, "fetch_range", killed_after(1))
     with pytest.raises(KeyboardInterrupt):
         copy()
     assert "a" not in copied(tmp_path / "copy")
-    monkeypatch.setattr(folder, "fetch_range", fetch)
+    monkeypatch.setattr(folder, "fetch_range", fetch_range)
     copy()
     assert copied(tmp_path / "copy") == content
 
